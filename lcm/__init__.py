@@ -1,0 +1,52 @@
+"""Latent causal models: from pairs before and after an unknown intervention to the variables and their graph.
+
+Importing the package loads nothing heavy; each public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData, load_pairs, save_pairs
+    from lcm.graph import Graph
+    from lcm.learn.fit import fit
+    from lcm.model import LatentCausalModel
+    from lcm.model import load_model as load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Graph",
+    "LatentCausalModel",
+    "PairData",
+    "__version__",
+    "fit",
+    "load",
+    "load_pairs",
+    "save_pairs",
+]
+
+_HOMES = {
+    "Graph": ("lcm.graph", "Graph"),
+    "LatentCausalModel": ("lcm.model", "LatentCausalModel"),
+    "PairData": ("lcm.data.pairs", "PairData"),
+    "fit": ("lcm.learn.fit", "fit"),
+    "load": ("lcm.model", "load_model"),
+    "load_pairs": ("lcm.data.pairs", "load_pairs"),
+    "save_pairs": ("lcm.data.pairs", "save_pairs"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,155 @@
+"""Pairs of observations before and after an unknown intervention: the container and its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.data.validation import TENSORS, validate_pairs
+from lcm.files import read_npz, read_tensors, write_tensors
+
+Array = NDArray[Any]
+
+PAIRS_PER_TARGET_SET = 50
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PairData:
+    """A data set of N pairs, with the truth about it where it is known.
+
+    Build it by `load_pairs` or `PairData.from_arrays`, which validate; the constructor takes arrays as they are.
+
+    Attributes:
+        x, x_tilde: observations before and after the intervention, float32 (N, d), or uint8 (N, H, W, C) images.
+        z, z_tilde: causal variables, float32 (N, n). Truth, for scoring only, as everything below.
+        noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both by the unintervened model, float32 (N, n).
+        targets: bool (N, n), whether a variable was intervened on.
+        adjacency: uint8 (n, n), `adjacency[i, j]` is 1 iff i -> j.
+        metadata: what made the data, the seed, the package version.
+        source: the file that the data came from, which errors about them name; "" for arrays.
+    """
+
+    x: Array
+    x_tilde: Array
+    z: Array | None = None
+    z_tilde: Array | None = None
+    noise: Array | None = None
+    noise_tilde: Array | None = None
+    targets: NDArray[np.bool_] | None = None
+    adjacency: NDArray[np.uint8] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        x_tilde: Any,
+        *,
+        z: Any = None,
+        z_tilde: Any = None,
+        noise: Any = None,
+        noise_tilde: Any = None,
+        targets: Any = None,
+        adjacency: Any = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> PairData:
+        """Validate numpy arrays or torch tensors, shapes and types as in the class; raise ValueError for bad ones.
+
+        Arrays that already have the right type are kept, not copied.
+        """
+        given = dict(
+            zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True)
+        )
+        arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
+        return cls(**validate_pairs(arrays, source=""), metadata=dict(metadata or {}), source="")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def is_images(self) -> bool:
+        """Whether the observations are uint8 images (N, H, W, C)."""
+        return self.x.ndim == 4
+
+    @property
+    def n_dimensions(self) -> int:
+        """The number of entries of one observation: d, or H·W·C."""
+        return int(np.prod(self.x.shape[1:]))
+
+    def tensors(self) -> dict[str, Array]:
+        """The tensors that are present, by the names of the file format."""
+        return {key: getattr(self, key) for key in TENSORS if getattr(self, key) is not None}
+
+
+def load_pairs(path: str | Path) -> PairData:
+    """Read pairs from a .safetensors or .npz file; nothing is ever unpickled.
+
+    Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of another
+    type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a graph) cyclic.
+    """
+    suffix = Path(path).suffix
+    if suffix == ".safetensors":
+        arrays, metadata = read_tensors(path)
+    elif suffix == ".npz":
+        arrays, metadata = read_npz(path), {}
+    else:
+        raise ValueError(f"{path}: Expected a .safetensors or .npz file; got the suffix {suffix!r}")
+    return PairData(**validate_pairs(arrays, source=str(path)), metadata=metadata, source=str(path))
+
+
+def save_pairs(path: str | Path, data: PairData) -> None:
+    """Write pairs to a .safetensors file, atomically; equal data give equal bytes.
+
+    Raises ValueError if `path` has another suffix.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(
+            f"{path}: Expected a .safetensors file to write to; got the suffix {Path(path).suffix!r}"
+        )
+    write_tensors(path, data.tensors(), data.metadata)
+
+
+def require_enough_pairs(data: PairData, n: int) -> None:
+    """Raise ValueError where there are fewer than 50 (n + 1) pairs to fit `n` variables on."""
+    needed = PAIRS_PER_TARGET_SET * (n + 1)
+    if len(data) < needed:
+        raise ValueError(
+            f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}"
+        )
+
+
+def require_enough_dimensions(data: PairData, n: int) -> None:
+    """Raise ValueError where the observations have fewer dimensions than the `n` variables to be found in them."""
+    if data.n_dimensions < n:
+        raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
+
+
+def data_hash(data: PairData) -> str:
+    """The SHA-256 (64 hex digits) of what a fit sees: types, shapes and bytes of x and x_tilde."""
+    digest = hashlib.sha256()
+    for array in (data.x, data.x_tilde):
+        digest.update(f"{array.dtype} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _at(data: PairData, key: str) -> str:
+    return f"{data.source}: {key}" if data.source else key
+
+
+def _as_numpy(value: Any, key: str) -> Array:
+    # Duck-typed: torch need not be imported to accept its tensors.
+    try:
+        return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{key}: Expected an array of numbers; got {type(value).__name__} ({error})"
+        ) from error

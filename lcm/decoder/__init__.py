@@ -1,0 +1,24 @@
+"""Decoders g: 𝒵 → 𝒳 with exact inverse and log-determinant."""
+
+from __future__ import annotations
+
+from lcm.decoder.base import Decoder
+from lcm.decoder.composed import DECODER_KINDS, ChainDecoder
+from lcm.decoder.flow import FlowDecoder
+from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
+from lcm.decoder.mixing import MixingDecoder
+from lcm.decoder.solution import SolutionDecoder, build_decoder
+
+__all__ = [
+    "DECODER_KINDS",
+    "AffineDecoder",
+    "ChainDecoder",
+    "Decoder",
+    "EmbeddingDecoder",
+    "FlowDecoder",
+    "LinearDecoder",
+    "MixingDecoder",
+    "RotationDecoder",
+    "SolutionDecoder",
+    "build_decoder",
+]

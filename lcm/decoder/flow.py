@@ -1,0 +1,143 @@
+"""Normalizing-flow decoders on the coupling layers of nflows; the only module that imports nflows.
+
+What nflows 0.14 gets wrong for this use is replaced here: its rational-quadratic spline reads back to the host and fails
+on large logits (ours does not, see lcm/spline.py), and its affine layer is not the identity at zero parameters.
+Only coupling layers are used, never autoregressive ones, LU layers or its cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseCouplingTransform
+from torch import Tensor, nn
+
+from lcm.decoder.base import Decoder
+from lcm.elementwise import SplineMap
+from lcm.spline import monotone_spline, parameter_count
+
+_LOG_SCALE_BOUND = 3.0
+_RAW_BOUND = 6.0
+
+
+class _Conditioner(nn.Module):
+    """Two hidden layers from the unchanged half to the parameters of the other; zero output at the start."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        )
+        self.head = nn.Linear(hidden, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
+        outputs: Tensor = self.head(self.body(inputs))
+        return outputs
+
+
+class _AffineCoupling(AffineCouplingTransform):
+    """nflows' affine coupling with a bounded log-scale that is zero, the identity, at zero parameters."""
+
+    def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = transform_params.chunk(2, dim=1)
+        return torch.exp(_LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)), shift
+
+
+class _SplineCoupling(PiecewiseCouplingTransform):
+    """nflows' piecewise coupling with a shift and this package's monotone spline in place of its own."""
+
+    def __init__(self, mask: Tensor, conditioner: Any, bins: int, bound: float) -> None:
+        self.bins, self.bound = bins, bound
+        super().__init__(mask, conditioner)
+
+    def _transform_dim_multiplier(self) -> int:
+        return 1 + parameter_count(self.bins)
+
+    def _piecewise_cdf(
+        self, inputs: Tensor, transform_params: Tensor, inverse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        shift, raw = transform_params[..., 0], transform_params[..., 1:]
+        raw = _RAW_BOUND * torch.tanh(raw / _RAW_BOUND)
+        if inverse:
+            return monotone_spline(inputs - shift, raw, self.bound, inverse=True)
+        outputs, log_derivative = monotone_spline(inputs, raw, self.bound)
+        return outputs + shift, log_derivative
+
+
+@final
+class FlowDecoder(Decoder):
+    """g = elementwise spline, then coupling layers with alternating halves, from ℝⁿ to ℝⁿ; starts at the identity.
+
+    `coupling` is "affine" (Dinh et al. 2017) or "spline" (Durkan et al. 2019). With n = 1 only the elementwise spline remains.
+    """
+
+    kind = "flow"
+
+    def __init__(
+        self,
+        n: int,
+        coupling: Literal["affine", "spline"] = "spline",
+        layers: int = 6,
+        hidden: int = 64,
+        bins: int = 8,
+        bound: float = 5.0,
+    ) -> None:
+        super().__init__()
+        if coupling not in ("affine", "spline"):
+            raise ValueError(f"Expected a coupling of affine or spline; got {coupling!r}.")
+        self.n = self.d = n
+        self.coupling, self.hidden, self.bins, self.bound = coupling, hidden, bins, bound
+        self.marginal = SplineMap(n, bins, bound)
+        self.layers = nn.ModuleList(self._layer(index) for index in range(layers if n > 1 else 0))
+
+    def _layer(self, index: int) -> nn.Module:
+        mask = (torch.arange(self.n) + index) % 2
+
+        def conditioner(inputs: int, outputs: int) -> nn.Module:
+            return _Conditioner(inputs, outputs, self.hidden)
+
+        if self.coupling == "affine":
+            return _AffineCoupling(mask, conditioner)
+        return _SplineCoupling(mask, conditioner, self.bins, self.bound)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "n": self.n,
+            "coupling": self.coupling,
+            "layers": len(self.layers),
+            "hidden": self.hidden,
+            "bins": self.bins,
+            "bound": self.bound,
+        }
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator, strength: float) -> None:
+        """Draw every layer at random; `strength` scales the last layers and so how far from the identity g is."""
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                gain = strength if module.out_features != self.hidden else 1.0
+                module.weight.copy_(_normal(module.weight.shape, generator) * gain / module.in_features**0.5)
+                module.bias.copy_(_normal(module.bias.shape, generator) * gain * 0.5)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_derivative = self.marginal(z)
+        log_det = log_derivative.sum(1)
+        for layer in self.layers:
+            values, log_layer = layer(values)
+            log_det = log_det + log_layer
+        return values, log_det
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = x, x.new_zeros(len(x))
+        for layer in reversed(self.layers):
+            values, log_layer = layer.inverse(values)
+            log_det = log_det + log_layer
+        values, log_derivative = self.marginal.inverse(values)
+        return values, log_det + log_derivative.sum(1)
+
+
+def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)

@@ -1,0 +1,154 @@
+"""Linear decoders: rotations, LU-parametrised maps, standardisation and orthonormal embeddings."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from lcm.decoder.base import Decoder
+
+
+def random_rotation(n: int, generator: torch.Generator) -> Tensor:
+    """A Haar-random rotation in SO(n), float32 (n, n), orthonormal to float64 precision before rounding."""
+    matrix = torch.randn(n, n, generator=generator, dtype=torch.float64, device=generator.device)
+    q, r = torch.linalg.qr(matrix)
+    q = q * torch.sign(torch.diagonal(r))
+    q[:, 0] *= torch.sign(torch.linalg.det(q))
+    return q.to(torch.get_default_dtype())
+
+
+@final
+class RotationDecoder(Decoder):
+    """x = R z with R ∈ SO(n), R = R_0 exp(A) for a fixed R_0 and a trainable skew-symmetric A that starts at zero."""
+
+    kind = "rotation"
+    base: Tensor
+
+    def __init__(self, n: int, generator: torch.Generator | None = None) -> None:
+        """A random rotation when a generator is given, else the identity."""
+        super().__init__()
+        self.n = self.d = n
+        self.register_buffer("base", torch.eye(n) if generator is None else random_rotation(n, generator))
+        self.skew = nn.Parameter(torch.zeros(n, n))
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def matrix(self) -> Tensor:
+        """R (n, n)."""
+        return self.base @ torch.linalg.matrix_exp(self.skew.triu(1) - self.skew.triu(1).T)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z @ self.matrix().T, z.new_zeros(len(z))
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x @ self.matrix(), x.new_zeros(len(x))
+
+
+@final
+class LinearDecoder(Decoder):
+    """x = (P L U z) + shift: P a fixed permutation, L unit lower triangular, U upper triangular with a non-zero diagonal."""
+
+    kind = "linear"
+    order: Tensor
+    sign: Tensor
+
+    def __init__(self, n: int, matrix: Tensor | None = None) -> None:
+        """Starts at `matrix` (n, n), by default the identity.
+
+        Raises:
+            ValueError: `matrix` is singular.
+        """
+        super().__init__()
+        self.n = self.d = n
+        permutation, lower, upper = torch.linalg.lu(torch.eye(n) if matrix is None else matrix)
+        diagonal = torch.diagonal(upper)
+        if bool((diagonal == 0).any()):
+            raise ValueError("Expected an invertible matrix for a linear decoder; got a singular one.")
+        self.register_buffer("order", permutation.argmax(1))
+        self.register_buffer("sign", torch.sign(diagonal))
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        self.shift = nn.Parameter(torch.zeros(n))
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        lower = self.lower.tril(-1) + torch.eye(self.n, dtype=self.lower.dtype, device=self.lower.device)
+        return lower, self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+
+    def matrix(self) -> Tensor:
+        """P L U (n, n)."""
+        lower, upper = self._factors()
+        return (lower @ upper)[self.order]
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z @ self.matrix().T + self.shift, self.log_diagonal.sum().expand(len(z))
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        lower, upper = self._factors()
+        values = torch.empty_like(x)
+        values[:, self.order] = x - self.shift
+        half = torch.linalg.solve_triangular(lower, values.T, upper=False, unitriangular=True)
+        z = torch.linalg.solve_triangular(upper, half, upper=True).T
+        return z, -self.log_diagonal.sum().expand(len(x))
+
+
+@final
+class AffineDecoder(Decoder):
+    """x = location + scale · z, coordinate by coordinate, fixed: undoes the standardisation of the data."""
+
+    kind = "affine"
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, n: int, location: Tensor | None = None, scale: Tensor | None = None) -> None:
+        super().__init__()
+        self.n = self.d = n
+        self.register_buffer("location", torch.zeros(n) if location is None else location)
+        self.register_buffer("scale", torch.ones(n) if scale is None else scale)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.location + self.scale * z, self.scale.abs().log().sum().expand(len(z))
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.location) / self.scale, -self.scale.abs().log().sum().expand(len(x))
+
+
+@final
+class EmbeddingDecoder(Decoder):
+    """x = Q z + shift with fixed orthonormal columns Q (d, n): an isometric embedding, injective for d > n."""
+
+    kind = "embedding"
+    basis: Tensor
+    shift: Tensor
+
+    def __init__(self, n: int, d: int, generator: torch.Generator | None = None) -> None:
+        """Random orthonormal columns when a generator is given, else the first n axes.
+
+        Raises:
+            ValueError: d < n.
+        """
+        super().__init__()
+        if d < n:
+            raise ValueError(f"Expected an embedding into at least n = {n} dimensions; got {d}.")
+        self.n, self.d = n, d
+        basis = torch.eye(d) if generator is None else random_rotation(d, generator)
+        self.register_buffer("basis", basis[:, :n].contiguous())
+        self.register_buffer("shift", torch.zeros(d))
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "d": self.d}
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z @ self.basis.T + self.shift, z.new_zeros(len(z))
+
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.shift) @ self.basis, x.new_zeros(len(x))

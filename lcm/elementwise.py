@@ -1,0 +1,83 @@
+"""Strictly monotone maps of each variable on its own, with inverses and log-derivatives.
+
+They reparametrise noise and causal variables (the h_i of an LCM isomorphism, docs/theory.md section 1) and push noise
+distributions forward. Every map takes (..., k) values of the variables listed in `variables` (all n by default).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from lcm.component import Component
+from lcm.spline import monotone_spline, parameter_count
+
+
+def pick(values: Tensor, variables: Tensor | None) -> Tensor:
+    """Rows of `values` (n, ...) that belong to `variables` (all when None)."""
+    return values if variables is None else values[variables]
+
+
+class ElementwiseMap(Component):
+    """Abstract: one strictly monotone diffeomorphism of ℝ per variable."""
+
+    n: int
+
+    @abstractmethod
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map (..., k) values; returns the images and log|derivative|, both (..., k)."""
+
+    @abstractmethod
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inverse map of (..., k) values; returns preimages and log|derivative of the inverse|, both (..., k)."""
+
+
+@final
+class AffineMap(ElementwiseMap):
+    """h_i(v) = shift_i + scale_i v with scale_i ≠ 0; a negative scale reverses the orientation."""
+
+    kind = "affine"
+
+    def __init__(self, n: int, shift: Tensor | None = None, scale: Tensor | None = None) -> None:
+        super().__init__()
+        self.n = n
+        self.shift = nn.Parameter(torch.zeros(n) if shift is None else shift)
+        self.scale = nn.Parameter(torch.ones(n) if scale is None else scale)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scale = pick(self.scale, variables)
+        return pick(self.shift, variables) + scale * values, scale.abs().log().expand_as(values)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scale = pick(self.scale, variables)
+        return (values - pick(self.shift, variables)) / scale, -scale.abs().log().expand_as(values)
+
+
+@final
+class SplineMap(ElementwiseMap):
+    """h_i a monotone rational-quadratic spline on [-bound, bound], linear outside; raw parameters start at zero, the identity."""
+
+    kind = "spline"
+
+    def __init__(self, n: int, bins: int = 8, bound: float = 4.0) -> None:
+        super().__init__()
+        self.n, self.bins, self.bound = n, bins, bound
+        self.raw = nn.Parameter(torch.zeros(n, parameter_count(bins)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "bins": self.bins, "bound": self.bound}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return monotone_spline(values, pick(self.raw, variables), self.bound)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return monotone_spline(values, pick(self.raw, variables), self.bound, inverse=True)
+
+
+ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {cls.kind: cls for cls in (AffineMap, SplineMap)}

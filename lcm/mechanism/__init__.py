@@ -1,0 +1,20 @@
+"""Causal mechanisms, batched over all variables, each a diffeomorphism in its noise."""
+
+from __future__ import annotations
+
+from lcm.mechanism.base import Mechanism
+from lcm.mechanism.conditional_spline import SplineMechanism
+from lcm.mechanism.location_scale import AdditiveMechanism, LinearMechanism, LocationScaleMechanism
+
+MECHANISM_KINDS: dict[str, type[Mechanism]] = {
+    cls.kind: cls for cls in (LinearMechanism, AdditiveMechanism, LocationScaleMechanism, SplineMechanism)
+}
+
+__all__ = [
+    "MECHANISM_KINDS",
+    "AdditiveMechanism",
+    "LinearMechanism",
+    "LocationScaleMechanism",
+    "Mechanism",
+    "SplineMechanism",
+]

@@ -1,0 +1,1 @@
+"""Scores of a learned model against a known truth: matching, graphs, disentanglement, interventions."""

@@ -1,0 +1,136 @@
+"""Structural causal models C = ⟨𝒢, {f_i}, p_ε⟩ (docs/theory.md section 1; Brehmer et al. 2022, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from lcm.component import build, describe
+from lcm.graph import Graph
+from lcm.mechanism import MECHANISM_KINDS, Mechanism
+from lcm.noise import NOISE_KINDS, Noise
+
+InterventionValue = Callable[[Tensor, Tensor], Tensor]
+"""(z (N, n) with all parents solved, variables (k,)) → values (N, k) that an intervention imposes."""
+
+
+@final
+@dataclass(frozen=True)
+class Do:
+    """A perfect intervention do(z_i = value_i, …) on one or several targets.
+
+    `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every row (stochastic).
+    """
+
+    values: Mapping[int, float | Noise]
+
+    def imposed(self, n: int, n_rows: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Target mask (n_rows, n) and imposed values (n_rows, n), 0 where not a target.
+
+        Raises:
+            ValueError: a target out of range, or a stochastic value without a generator.
+        """
+        targets, values = torch.zeros(n_rows, n, dtype=torch.bool), torch.zeros(n_rows, n)
+        for variable, value in self.values.items():
+            if not 0 <= variable < n:
+                raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {variable}.")
+            if isinstance(value, Noise) and generator is None:
+                raise ValueError("Expected a generator for a stochastic intervention; got None.")
+            targets[:, variable] = True
+            drawn = value.sample(n_rows, generator)[:, 0] if isinstance(value, Noise) and generator else value
+            values[:, variable] = drawn  # type: ignore[assignment]
+        return targets, values
+
+
+@final
+class SCM(nn.Module):
+    """An acyclic SCM over real variables: a graph, n mechanisms and independent noise.
+
+    Solving runs over the topological generations; abduction runs over all variables at once.
+    """
+
+    def __init__(self, graph: Graph, mechanism: Mechanism, noise: Noise) -> None:
+        """Raises ValueError when the mechanism's adjacency or the noise's size differs from the graph's."""
+        super().__init__()
+        if mechanism.adjacency.cpu().numpy().tolist() != graph.adjacency.tolist():
+            raise ValueError("Expected mechanisms over the graph's adjacency; got a different adjacency.")
+        if noise.n != graph.n:
+            raise ValueError(f"Expected noise of {graph.n} variables; got {noise.n}.")
+        self.graph, self.mechanism, self.noise, self.n = graph, mechanism, noise, graph.n
+        for index, generation in enumerate(graph.generations()):
+            self.register_buffer(f"_generation_{index}", torch.as_tensor(generation), persistent=False)
+        self._n_generations = len(graph.generations())
+
+    def _generations(self) -> list[Tensor]:
+        return [self.get_buffer(f"_generation_{index}") for index in range(self._n_generations)]
+
+    def description(self) -> dict[str, Any]:
+        """JSON description that `SCM.build` turns back into an SCM."""
+        return {
+            "adjacency": self.graph.adjacency.astype(int).tolist(),
+            "mechanism": describe(self.mechanism),
+            "noise": describe(self.noise),
+        }
+
+    @staticmethod
+    def build(description: Mapping[str, Any]) -> SCM:
+        """Rebuild an SCM, without its tensors, from `description`."""
+        graph = Graph(description["adjacency"])
+        return SCM(
+            graph, build(description["mechanism"], MECHANISM_KINDS), build(description["noise"], NOISE_KINDS)
+        )
+
+    def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""
+        z, log_derivative = torch.zeros_like(noise), torch.zeros_like(noise)
+        for generation in self._generations():
+            value, log_slope = self.mechanism(noise[:, generation], z, generation)
+            z = z.index_copy(1, generation, value)
+            log_derivative = log_derivative.index_copy(1, generation, log_slope)
+        return z, log_derivative.sum(1)
+
+    def solve_intervened(self, noise: Tensor, targets: Tensor, imposed: InterventionValue) -> Tensor:
+        """Solution z̃ (N, n) of the intervened model: targets (N, n) take imposed values, the rest their mechanisms'."""
+        z = torch.zeros_like(noise)
+        for generation in self._generations():
+            natural = self.mechanism(noise[:, generation], z, generation)[0]
+            value = torch.where(targets[:, generation], imposed(z, generation), natural)
+            z = z.index_copy(1, generation, value)
+        return z
+
+    def abduct(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Abduction ε = s⁻¹(z): z (N, n) → noise (N, n) and log|det ∂s⁻¹/∂z| (N,)."""
+        noise, log_derivative = self.mechanism.inverse(z, z)
+        return noise, log_derivative.sum(1)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """Exact observational log p(z) (N,), in nats."""
+        noise, log_det = self.abduct(z)
+        return self.noise.log_density(noise).sum(1) + log_det
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Observational samples z (n_samples, n)."""
+        return self.solve(self.noise.sample(n_samples, generator))[0]
+
+    def sample_interventional(self, n_samples: int, do: Do, generator: torch.Generator) -> Tensor:
+        """Samples z̃ (n_samples, n) of the model after `do`."""
+        return self._act(self.noise.sample(n_samples, generator), do, generator)
+
+    def counterfactual(self, z: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
+        """Counterfactual z̃ (N, n) of each observed z under `do`: abduct the noise, act, predict."""
+        return self._act(self.abduct(z)[0], do, generator)
+
+    def intervened_graph(self, do: Do) -> Graph:
+        """The graph after `do`: edges into the targets are cut."""
+        adjacency = self.graph.adjacency.copy()
+        adjacency[:, list(do.values)] = False
+        return Graph(adjacency)
+
+    def _act(self, noise: Tensor, do: Do, generator: torch.Generator | None) -> Tensor:
+        targets, values = (t.to(noise.device) for t in do.imposed(self.n, len(noise), generator))
+        values = values.to(noise.dtype)
+        return self.solve_intervened(noise, targets, lambda _, variables: values[:, variables])

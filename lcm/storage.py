@@ -1,0 +1,46 @@
+"""Latent causal models on disk: one safetensors file whose header holds the JSON description; nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lcm.files import write_atomically
+from lcm.model import LatentCausalModel
+
+SCHEMA_VERSION = 1
+
+
+def save_model(model: LatentCausalModel, path: str | Path) -> None:
+    """Write a model to one safetensors file, whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(model.description())}
+    write_atomically(Path(path), lambda part: save_file(tensors, part, metadata=header))
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
+    """Read a model written by `save_model`, or a run folder that holds one as model.safetensors.
+
+    Raises:
+        ValueError: the file is missing, truncated, not a model, or of a schema version this package does not know.
+    """
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(f"{path}: Expected a saved model; got no such file.")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: Expected a whole safetensors file; got {error}.") from error
+    if header.get("schema") != str(SCHEMA_VERSION):
+        found = header.get("schema", "none")
+        raise ValueError(f"{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}.")
+    model = LatentCausalModel.build(json.loads(header["model"]))
+    model.load_state_dict(tensors)
+    return model.to(device)
