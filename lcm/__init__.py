@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lcm.graph import Graph
     from lcm.learn.fit import fit
     from lcm.model import LatentCausalModel
-    from lcm.model import load_model as load
+    from lcm.storage import load_model as load
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOMES = {
     "LatentCausalModel": ("lcm.model", "LatentCausalModel"),
     "PairData": ("lcm.data.pairs", "PairData"),
     "fit": ("lcm.learn.fit", "fit"),
-    "load": ("lcm.model", "load_model"),
+    "load": ("lcm.storage", "load_model"),
     "load_pairs": ("lcm.data.pairs", "load_pairs"),
     "save_pairs": ("lcm.data.pairs", "save_pairs"),
 }

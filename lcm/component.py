@@ -1,7 +1,7 @@
 """The common ground of everything a latent causal model is built from: settings that rebuild a module.
 
-A component is saved as its `kind`, its `settings` (plain JSON values that its constructor takes) and its tensors,
-and is rebuilt without unpickling anything.
+A component is saved as its `kind`, its `settings` (plain JSON values that its constructor takes) and its
+tensors, and is rebuilt without unpickling anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 
 
 class Component(nn.Module, ABC):
-    """A part of a latent causal model that can be rebuilt from `kind` and `settings`, then filled with its tensors."""
+    """A part of a latent causal model, rebuilt from `kind` and `settings`, then filled with its tensors."""
 
     kind: ClassVar[str]
 

@@ -40,9 +40,9 @@ def load_config(path: str | Path, cls: type[Config]) -> Config:
 def parse_config(text: str, cls: type[Config], source: str) -> Config:
     """Read YAML text into the frozen dataclass `cls`; an empty document is all defaults.
 
-    Raises ValueError, one line that opens with `source` and the path of the key, for text that is not YAML, a key that
-    is unknown, missing or given twice, a value of another type (no type is coerced, but integers are numbers too), and
-    whatever a dataclass refuses itself.
+    Raises ValueError, one line that opens with `source` and the path of the key, for text that is not YAML, a
+    key that is unknown, missing or given twice, a value of another type (no type is coerced, but integers are
+    numbers too), and whatever a dataclass refuses itself.
     """
     return structure_config(parse_yaml(text, source), cls, source)
 
@@ -50,7 +50,7 @@ def parse_config(text: str, cls: type[Config], source: str) -> Config:
 def structure_config(values: Any, cls: type[Config], source: str) -> Config:
     """Turn nested mappings and lists, as from YAML or JSON, into `cls`; errors as in `parse_config`."""
     try:
-        return cast(Config, _CONVERTER.structure(values, cls))
+        return _CONVERTER.structure(values, cls)
     except (BaseValidationError, ValueError) as error:
         problems = "; ".join(_located(path, message) for path, message in _problems(error, ""))
         raise ValueError(f"{source}: {problems}") from error
@@ -62,7 +62,7 @@ def to_yaml(config: Any) -> str:
 
 
 def config_hash(config: Any) -> str:
-    """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes, whatever the order of keys."""
+    """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes."""
     # Structured once more, 1 in a float field becomes 1.0, as it would from a file.
     canonical = asdict(structure_config(asdict(config), type(config), type(config).__name__))
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,7 +1,8 @@
 """Strictly monotone maps of each variable on its own, with inverses and log-derivatives.
 
-They reparametrise noise and causal variables (the h_i of an LCM isomorphism, docs/theory.md section 1) and push noise
-distributions forward. Every map takes (..., k) values of the variables listed in `variables` (all n by default).
+They reparametrise noise and causal variables (the h_i of an LCM isomorphism, docs/theory.md section 1) and
+push noise distributions forward. Every map takes (..., k) values of the variables listed in `variables` (all
+n by default).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ElementwiseMap(Component):
 
     @abstractmethod
     def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Inverse map of (..., k) values; returns preimages and log|derivative of the inverse|, both (..., k)."""
+        """Inverse map of (..., k) values; returns preimages and log|derivative of the inverse| (..., k)."""
 
 
 @final
@@ -61,7 +62,7 @@ class AffineMap(ElementwiseMap):
 
 @final
 class SplineMap(ElementwiseMap):
-    """h_i a monotone rational-quadratic spline on [-bound, bound], linear outside; raw parameters start at zero, the identity."""
+    """h_i a monotone rational-quadratic spline on [-bound, bound], linear outside; starts at the identity."""
 
     kind = "spline"
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; what is written there becomes `path` when the block ends.
+    """Yield a temporary path in the folder of `path`; what is written there becomes `path` at the end.
 
     Upon any error, KeyboardInterrupt included, the temporary file is removed and `path` is left as it was.
     The temporary name keeps the suffix, so that writers which choose a format by suffix choose the right one.
@@ -46,7 +46,7 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as JSON, atomically; numpy scalars and arrays become numbers and lists.
 
-    Raises ValueError for NaN and infinite numbers, which JSON does not have, and for types that it cannot hold.
+    Raises ValueError for NaN and infinite numbers, which JSON does not have, and for types that it lacks.
     """
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
@@ -70,8 +70,10 @@ def write_tensors(
 ) -> None:
     """Write arrays and string metadata to a safetensors file, atomically.
 
-    Raises ValueError for arrays of strings, objects or other types that the format does not hold.
+    Raises ValueError for no arrays, and for arrays of strings, objects or other types that the format lacks.
     """
+    if not tensors:
+        raise ValueError(f"{path}: Expected at least one tensor to write; got none")
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in "buif":
             raise ValueError(f"{path}: {name}: Expected numbers or booleans; got dtype {tensor.dtype}")

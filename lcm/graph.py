@@ -41,8 +41,8 @@ def validate_adjacency(array: ArrayLike) -> BoolArray:
     """Copy the adjacency of a directed acyclic graph, `array[i, j]`: i -> j, to a bool (n, n) array.
 
     Raises:
-        ValueError: the array is not square, has entries other than 0 and 1, or has a cycle, which the message
-            names.
+        ValueError: the array is not square, an entry is neither 0 nor 1, or there is a cycle (the message
+            names one).
     """
     adjacency = square_bool(array)
     remaining = np.ones(len(adjacency), dtype=np.bool_)
@@ -58,15 +58,14 @@ def transitive_closure(adjacency: ArrayLike) -> BoolArray:
     """Reachability along at least one edge, bool (n, n): [i, j] holds iff a directed path leads from i to j.
 
     Works for any square array of zeros and ones; the diagonal marks the nodes that lie on a cycle. By
-    repeated squaring, in log2(n) matrix products.
+    repeated squaring: about log2(n) matrix products.
 
     Raises:
         ValueError: the array is not square, or an entry is neither 0 nor 1.
     """
     reachable = square_bool(adjacency)
     while True:
-        # numpy multiplies bool matrices without BLAS; float32 counts at most n paths of two legs, far from
-        # overflow.
+        # numpy multiplies bool matrices without BLAS, hence floats; no sum exceeds n.
         legs = reachable.astype(np.float32)
         wider = reachable | (legs @ legs > 0)
         if np.array_equal(wider, reachable):
@@ -115,7 +114,7 @@ class Graph:
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph) -> Graph:
-        """The graph of a directed networkx graph with the integers 0..n-1 as its nodes, inserted in any order.
+        """The graph of a directed networkx graph whose nodes are the integers 0..n-1, in any order.
 
         Raises:
             ValueError: the graph is undirected, has other nodes, or has a cycle.
@@ -196,7 +195,10 @@ class Graph:
         """The graph as GraphML text, also written to `path` (whole or not at all) where one is given."""
         text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
         if path is not None:
-            _write_whole(Path(path), text)
+            # Imported here, since the rest of the module has no use for tensor files.
+            from lcm.files import write_text
+
+            write_text(path, text)
         return text
 
     def to_dot(self) -> str:
@@ -218,8 +220,7 @@ class Graph:
         return f"Graph.from_edges({self.n}, {self.edges()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An unpickled or deep-copied numpy array is writable again; going through the constructor keeps it
-        # read-only.
+        # Copied or unpickled by itself, the array would be writable again.
         return Graph, (self.adjacency,)
 
 
@@ -263,13 +264,3 @@ def _refined_colours(adjacency: BoolArray, other: BoolArray) -> tuple[IntArray, 
         if refined.max() == colours.max():
             return colours[:n], colours[n:]
         colours = refined
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write text to a file that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -25,12 +25,14 @@ class TargetDistribution(nn.Module):
     target_sets: Tensor
     probabilities: Tensor
 
-    def __init__(self, n: int, target_sets: Sequence[Sequence[int]], probabilities: Sequence[float] | None) -> None:
+    def __init__(
+        self, n: int, target_sets: Sequence[Sequence[int]], probabilities: Sequence[float] | None
+    ) -> None:
         """`target_sets` lists 0-based variables, () for the empty set; probabilities are uniform when None.
 
         Raises:
-            ValueError: a target out of range, a set twice, or probabilities that are negative, of the wrong number
-                or do not sum to one.
+            ValueError: a target out of range, a set twice, or probabilities that are negative, of the wrong
+                number or do not sum to one.
         """
         super().__init__()
         self.n = n
@@ -41,14 +43,16 @@ class TargetDistribution(nn.Module):
                     raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {target}.")
                 mask[row, target] = True
         if len(target_sets) == 0 or len(torch.unique(mask, dim=0)) != len(mask):
-            raise ValueError(f"Expected one or more distinct target sets; got {[list(s) for s in target_sets]}.")
+            raise ValueError(
+                f"Expected one or more distinct target sets; got {[list(s) for s in target_sets]}."
+            )
         self.register_buffer("target_sets", mask, persistent=False)
         self.register_buffer("probabilities", _checked_probabilities(probabilities, len(mask)))
 
     @staticmethod
     def family(n: int, name: str, probabilities: Sequence[float] | None = None) -> TargetDistribution:
-        """A named family: "atomic", "atomic-or-empty" (∅ first) or "all" (all 2^n subsets, smallest first)."""
-        single = [(i,) for i in range(n)]
+        """A named family: "atomic", "atomic-or-empty" (∅ first) or "all" (2^n subsets, smallest first)."""
+        single: list[tuple[int, ...]] = [(i,) for i in range(n)]
         families: dict[str, list[tuple[int, ...]]] = {
             "atomic": single,
             "atomic-or-empty": [(), *single],
@@ -78,19 +82,26 @@ def _checked_probabilities(probabilities: Sequence[float] | None, count: int) ->
     if probabilities is None:
         return torch.full((count,), 1.0 / count)
     if len(probabilities) != count:
-        raise ValueError(f"Expected {count} probabilities, one for each target set; got {len(probabilities)}.")
+        raise ValueError(
+            f"Expected {count} probabilities, one for each target set; got {len(probabilities)}."
+        )
     values = torch.as_tensor(probabilities, dtype=torch.float64)
-    if bool((values < 0).any()) or abs(float(values.sum()) - 1.0) > _PROBABILITY_TOLERANCE:
-        raise ValueError(f"Expected non-negative probabilities that sum to 1; got a sum of {float(values.sum()):.6g}.")
+    # in this form NaN is refused too
+    if not (bool((values >= 0).all()) and abs(float(values.sum()) - 1.0) <= _PROBABILITY_TOLERANCE):
+        raise ValueError(
+            f"Expected non-negative probabilities that sum to 1; got a sum of {float(values.sum()):.6g}."
+        )
     return values.to(torch.get_default_dtype())
 
 
 class InterventionalMechanism(Component):
-    """Abstract: the mechanisms f̃_i that replace f_i on the targets, with fresh noise."""
+    """Abstract: the mechanisms f̃_i of n variables that replace f_i on the targets, with fresh noise."""
+
+    n: int
 
     @abstractmethod
     def value(self, normal: Tensor, z: Tensor, variables: Tensor, scm: SCM) -> Tensor:
-        """Imposed values (N, k) of `variables` from standard-normal draws (N, k) and the solved parents in z (N, n)."""
+        """Imposed values (N, k) of `variables` from standard-normal (N, k) and solved parents in z (N, n)."""
 
     @abstractmethod
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
@@ -106,6 +117,7 @@ class PerfectIntervention(InterventionalMechanism):
     def __init__(self, noise: Noise | dict[str, Any]) -> None:
         super().__init__()
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
+        self.n = self.noise.n
 
     def settings(self) -> dict[str, Any]:
         return {"noise": describe(self.noise)}
@@ -125,8 +137,11 @@ class SoftIntervention(InterventionalMechanism):
 
     def __init__(self, mechanism: Mechanism | dict[str, Any], noise: Noise | dict[str, Any]) -> None:
         super().__init__()
-        self.mechanism: Mechanism = build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
+        self.mechanism: Mechanism = (
+            build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
+        )
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
+        self.n = self.mechanism.n
 
     def settings(self) -> dict[str, Any]:
         return {"mechanism": describe(self.mechanism), "noise": describe(self.noise)}

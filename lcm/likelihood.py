@@ -1,7 +1,7 @@
 """The exact likelihood of pairs in noise space, at a Gaussian thickness (docs/theory.md section 2).
 
-Fitted models and the objective of the noise encoder share these two functions; nothing here decodes, and nothing loops
-over interventions.
+Fitted models and the objective of the noise encoder share these two functions; nothing here decodes, and
+nothing loops over interventions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from lcm.noise import standard_normal_log_density
 
 THICKNESS_FLOOR = 1e-3
-"""Smallest thickness at which fitted likelihoods are evaluated and compared (docs/theory.md section 2, caution i)."""
+"""Smallest thickness at which fitted likelihoods are compared (docs/theory.md section 2, caution i)."""
 
 
 class PairTerms(NamedTuple):
@@ -31,7 +31,7 @@ class PairTerms(NamedTuple):
 
 
 def stay_log_density(difference: Tensor, thickness: Tensor) -> Tensor:
-    """log N(ũ_j − u_j; 0, σ_j²): difference (N, n), thickness (n,) > 0 in the standard-normal gauge → (N, n)."""
+    """log N(ũ_j − u_j; 0, σ_j²) (N, n): difference (N, n), thickness (n,) > 0, in standard-normal gauge."""
     return standard_normal_log_density(difference / thickness) - thickness.log()
 
 

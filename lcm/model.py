@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+import lcm.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
 from lcm.component import build, describe
 from lcm.decoder import Decoder, build_decoder
 from lcm.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
@@ -18,7 +19,7 @@ from lcm.scm import SCM, Do
 
 
 class Pairs(NamedTuple):
-    """Sampled pairs with their truth: x, x_tilde (N, d); z, z_tilde, noise, noise_tilde (N, n); targets (N, n) bool."""
+    """Pairs and their truth: x, x_tilde (N, d); z, z_tilde, noise, noise_tilde, bool targets (N, n)."""
 
     x: Tensor
     x_tilde: Tensor
@@ -41,8 +42,8 @@ class Encoding(NamedTuple):
 class LatentCausalModel(nn.Module):
     """An SCM, a decoder, an interventional mechanism, a distribution of target sets, and a thickness.
 
-    `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which coordinates that are
-    not targets still change; 0 for exact counterfactual pairs.
+    `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
+    coordinates that are not targets still change; 0 for exact counterfactual pairs.
     """
 
     thickness: Tensor
@@ -57,13 +58,18 @@ class LatentCausalModel(nn.Module):
     ) -> None:
         """Raises ValueError when the parts differ in n or the thickness is negative."""
         super().__init__()
-        for name, n in (("a decoder", decoder.n), ("target sets", target_distribution.n)):
+        sizes = {
+            "a decoder": decoder.n,
+            "interventions": intervention.n,
+            "target sets": target_distribution.n,
+        }
+        for name, n in sizes.items():
             if n != scm.n:
                 raise ValueError(f"Expected {name} of {scm.n} variables, as in the SCM; got {n}.")
         self.scm, self.decoder = scm, decoder
         self.intervention, self.target_distribution = intervention, target_distribution
         thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()
-        if bool((thickness < 0).any()):
+        if not bool((thickness >= 0).all()):
             raise ValueError(f"Expected a non-negative thickness; got {float(thickness.min())}.")
         self.register_buffer("thickness", thickness)
 
@@ -74,10 +80,11 @@ class LatentCausalModel(nn.Module):
 
     def sample_pairs(self, n_samples: int, generator: torch.Generator) -> Pairs:
         """Draw pairs from the weakly supervised distribution p(x, x̃), with their truth."""
-        noise = self.scm.noise.sample(n_samples, generator)
+        noise = self.scm.sample_noise(n_samples, generator)
         targets = self.target_distribution.sample(n_samples, generator)
         fresh, jitter = (
-            torch.randn(n_samples, self.n, generator=generator, device=generator.device) for _ in range(2)
+            torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype)
+            for _ in range(2)
         )
         kept = noise
         if bool((self.thickness > 0).any()):
@@ -107,14 +114,14 @@ class LatentCausalModel(nn.Module):
         """Terms of the pair likelihood in data space at a thickness (the model's own by default).
 
         Raises:
-            ValueError: the thickness is not positive; without it the pairs have no density (docs/theory.md section 2).
+            ValueError: the thickness is not positive, and pairs have no density (docs/theory.md section 2).
         """
         sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(x).expand(self.n)
         if not bool((sigma > 0).all()):
             raise ValueError(
-                f"Expected a positive thickness, without which pairs have no density; got {float(sigma.min())}."
+                f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}."
             )
-        z, noise, log_det = self.encode(x)
+        _, noise, log_det = self.encode(x)
         z_tilde, noise_tilde, log_det_tilde = self.encode(x_tilde)
         normal, _ = self.scm.noise.to_normal(noise)
         normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
@@ -136,7 +143,9 @@ class LatentCausalModel(nn.Module):
         terms = self.pair_terms(x, x_tilde, thickness)
         return terms.base + torch.where(targets, terms.move, terms.stay).sum(1)
 
-    def joint_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
+    def joint_log_density(
+        self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None
+    ) -> Tensor:
         """log p(x, x̃, I) (N, K) for the K target sets of the target distribution."""
         return joint_log_density(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
 

@@ -44,10 +44,10 @@ class Noise(Component):
         normal, log_derivative = self.to_normal(noise, variables)
         return standard_normal_log_density(normal) + log_derivative
 
-    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw (n_samples, n) independent noise."""
+    def sample(self, n_samples: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+        """Draw (n_samples, n) independent noise, on the generator's device."""
         device = generator.device
-        normal = torch.randn(n_samples, self.n, generator=generator, device=device)
+        normal = torch.randn(n_samples, self.n, generator=generator, device=device, dtype=dtype)
         return self.from_normal(normal)[0]
 
 
@@ -76,7 +76,7 @@ class NormalNoise(_StandardNoise):
 
 
 class _TailNoise(_StandardNoise):
-    """A law symmetric about 0 whose log-density and lower tail are known; both maps work on the tail, where digits survive."""
+    """A law symmetric about 0 by its log-density and lower tail; both maps use the tail, to keep digits."""
 
     @abstractmethod
     def _log_density(self, noise: Tensor) -> Tensor: ...
@@ -136,7 +136,7 @@ class LogisticNoise(_TailNoise):
 
 @final
 class SkewedNoise(_StandardNoise):
-    """Sinh-arcsinh noise (Jones & Pewsey 2009): ε = sinh(arcsinh(u) + skew) − sinh(skew), skewed for skew ≠ 0."""
+    """Sinh-arcsinh noise (Jones & Pewsey 2009): ε = sinh(arcsinh(u) + skew) − sinh(skew)."""
 
     kind = "skewed"
 
@@ -164,10 +164,10 @@ def _log_cosh(values: Tensor) -> Tensor:
 
 @final
 class UniformNoise(_TailNoise):
-    """A uniform variable on (−√3, √3) mapped to ℝ by a diffeomorphism that is nearly the identity inside the interval.
+    """A uniform variable on (−√3, √3) mapped to ℝ by a diffeomorphism that is nearly the identity inside.
 
-    F(ε) = δ/w · [softplus((ε − a)/δ) − softplus((ε − b)/δ)] with w = b − a; the edges are smooth over a width δ and both
-    F and its inverse are in closed form.
+    F(ε) = δ/w · [softplus((ε − a)/δ) − softplus((ε − b)/δ)] with w = b − a; the edges are smooth over a width
+    δ and both F and its inverse are in closed form.
     """
 
     kind = "uniform"
@@ -185,7 +185,12 @@ class UniformNoise(_TailNoise):
         upper = (noise + self._half_width) / self.edge
         lower = (noise - self._half_width) / self.edge
         ramp = math.log(-math.expm1(-2.0 * self._half_width / self.edge))
-        return functional.logsigmoid(upper) + functional.logsigmoid(-lower) + ramp - math.log(2.0 * self._half_width)
+        return (
+            functional.logsigmoid(upper)
+            + functional.logsigmoid(-lower)
+            + ramp
+            - math.log(2.0 * self._half_width)
+        )
 
     def _log_lower_tail(self, noise: Tensor) -> Tensor:
         upper = (noise + self._half_width) / self.edge
@@ -202,7 +207,7 @@ class UniformNoise(_TailNoise):
 
 @final
 class PushforwardNoise(Noise):
-    """The law of h(ε) for ε of another law and an elementwise map h: how an isomorphism carries noise along."""
+    """The law of h(ε), ε of another law and h an elementwise map: how an isomorphism carries noise along."""
 
     kind = "pushforward"
 

@@ -23,18 +23,20 @@ InterventionValue = Callable[[Tensor, Tensor], Tensor]
 class Do:
     """A perfect intervention do(z_i = value_i, …) on one or several targets.
 
-    `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every row (stochastic).
+    `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every
+    row (stochastic).
     """
 
     values: Mapping[int, float | Noise]
 
     def imposed(self, n: int, n_rows: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Target mask (n_rows, n) and imposed values (n_rows, n), 0 where not a target.
+        """Target mask (n_rows, n) and imposed values float64 (n_rows, n), 0 where not a target.
 
         Raises:
             ValueError: a target out of range, or a stochastic value without a generator.
         """
-        targets, values = torch.zeros(n_rows, n, dtype=torch.bool), torch.zeros(n_rows, n)
+        targets = torch.zeros(n_rows, n, dtype=torch.bool)
+        values = torch.zeros(n_rows, n, dtype=torch.float64)
         for variable, value in self.values.items():
             if not 0 <= variable < n:
                 raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {variable}.")
@@ -86,15 +88,20 @@ class SCM(nn.Module):
 
     def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""
+        z, log_derivative = self.solve_each(noise)
+        return z, log_derivative.sum(1)
+
+    def solve_each(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Solution map with its factors: noise (N, n) → z (N, n) and log|∂z_i/∂ε_i| (N, n), whose sum is log|det ∂s/∂ε|."""
         z, log_derivative = torch.zeros_like(noise), torch.zeros_like(noise)
         for generation in self._generations():
             value, log_slope = self.mechanism(noise[:, generation], z, generation)
             z = z.index_copy(1, generation, value)
             log_derivative = log_derivative.index_copy(1, generation, log_slope)
-        return z, log_derivative.sum(1)
+        return z, log_derivative
 
     def solve_intervened(self, noise: Tensor, targets: Tensor, imposed: InterventionValue) -> Tensor:
-        """Solution z̃ (N, n) of the intervened model: targets (N, n) take imposed values, the rest their mechanisms'."""
+        """Solution z̃ (N, n) of the intervened model: targets (N, n) take imposed values."""
         z = torch.zeros_like(noise)
         for generation in self._generations():
             natural = self.mechanism(noise[:, generation], z, generation)[0]
@@ -112,13 +119,18 @@ class SCM(nn.Module):
         noise, log_det = self.abduct(z)
         return self.noise.log_density(noise).sum(1) + log_det
 
+    def sample_noise(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Exogenous noise ε (n_samples, n), in the precision of the mechanisms' parameters."""
+        dtype = next((parameter.dtype for parameter in self.mechanism.parameters()), None)
+        return self.noise.sample(n_samples, generator, dtype)
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Observational samples z (n_samples, n)."""
-        return self.solve(self.noise.sample(n_samples, generator))[0]
+        return self.solve(self.sample_noise(n_samples, generator))[0]
 
     def sample_interventional(self, n_samples: int, do: Do, generator: torch.Generator) -> Tensor:
         """Samples z̃ (n_samples, n) of the model after `do`."""
-        return self._act(self.noise.sample(n_samples, generator), do, generator)
+        return self._act(self.sample_noise(n_samples, generator), do, generator)
 
     def counterfactual(self, z: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
         """Counterfactual z̃ (N, n) of each observed z under `do`: abduct the noise, act, predict."""

@@ -1,4 +1,4 @@
-"""Latent causal models on disk: one safetensors file whose header holds the JSON description; nothing is unpickled."""
+"""Latent causal models on disk: one safetensors file with a JSON header; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lcm.files import write_atomically
+from lcm.files import atomic_write
 from lcm.model import LatentCausalModel
 
 SCHEMA_VERSION = 1
@@ -17,16 +17,19 @@ SCHEMA_VERSION = 1
 
 def save_model(model: LatentCausalModel, path: str | Path) -> None:
     """Write a model to one safetensors file, whole or not at all."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    # a clone each: the format refuses tensors that share memory, as parts that appear twice in a model do
+    tensors = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(model.description())}
-    write_atomically(Path(path), lambda part: save_file(tensors, part, metadata=header))
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
     """Read a model written by `save_model`, or a run folder that holds one as model.safetensors.
 
     Raises:
-        ValueError: the file is missing, truncated, not a model, or of a schema version this package does not know.
+        ValueError: the file is missing, truncated, not a model, or of a schema version this package does not
+            know.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
@@ -42,5 +45,6 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCa
         found = header.get("schema", "none")
         raise ValueError(f"{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}.")
     model = LatentCausalModel.build(json.loads(header["model"]))
-    model.load_state_dict(tensors)
+    # assigned, not copied, so that a float64 model comes back in float64
+    model.load_state_dict(tensors, assign=True)
     return model.to(device)

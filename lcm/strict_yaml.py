@@ -32,29 +32,38 @@ _Dumper.add_representer(
 def parse_yaml(text: str, source: str) -> Any:
     """Read one YAML document into dicts, lists and scalars; an empty document is an empty dict.
 
-    Raises ValueError, one line that opens with `source`, for text that is not YAML (with the line), for several
-    documents, for tags that would construct objects, and for a key given twice (with its path).
+    Raises ValueError, one line that opens with `source`, for text that is not YAML (with the line), for
+    several documents, for tags that would construct objects, and for a key given twice (with its path).
     """
+    loader = None
     try:
         loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return {}
-            _refuse_duplicate_keys(node, "", source, set())
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        _refuse_duplicate_keys(node, "", source, set())
+        return _construct(loader, node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ValueError(f"{source}: {line}Expected YAML; got: {' '.join(problem.split())}") from error
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        raise ValueError(f"{source}: {line}Expected YAML; got: {problem}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
 def dump_yaml(value: Any) -> str:
-    """Write nested dicts, lists and tuples as YAML that `parse_yaml` reads back; tuples become lists on one line."""
+    """Write dicts, lists and tuples as YAML that `parse_yaml` reads back; a tuple is a list on one line."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _construct(loader: _Loader, node: yaml.Node) -> Any:
+    try:
+        return loader.construct_document(node)
+    except ValueError as error:
+        # A scalar that looks like a date or a number and is none, such as 2024-13-01.
+        raise yaml.YAMLError(str(error)) from error
 
 
 def _refuse_duplicate_keys(node: yaml.Node, path: str, source: str, visited: set[int]) -> None:

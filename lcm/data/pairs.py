@@ -24,10 +24,10 @@ PAIRS_PER_TARGET_SET = 50
 class PairData:
     """A data set of N pairs, with the truth about it where it is known.
 
-    Build it by `load_pairs` or `PairData.from_arrays`, which validate; the constructor takes arrays as they are.
+    Build it by `load_pairs` or `PairData.from_arrays`, which validate; the constructor does not.
 
     Attributes:
-        x, x_tilde: observations before and after the intervention, float32 (N, d), or uint8 (N, H, W, C) images.
+        x, x_tilde: observations before and after the intervention, float32 (N, d) or uint8 (N, H, W, C).
         z, z_tilde: causal variables, float32 (N, n). Truth, for scoring only, as everything below.
         noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both by the unintervened model, float32 (N, n).
         targets: bool (N, n), whether a variable was intervened on.
@@ -61,7 +61,7 @@ class PairData:
         adjacency: Any = None,
         metadata: Mapping[str, str] | None = None,
     ) -> PairData:
-        """Validate numpy arrays or torch tensors, shapes and types as in the class; raise ValueError for bad ones.
+        """Validate numpy arrays or torch tensors, of the shapes of the class; ValueError names a bad one.
 
         Arrays that already have the right type are kept, not copied.
         """
@@ -92,8 +92,9 @@ class PairData:
 def load_pairs(path: str | Path) -> PairData:
     """Read pairs from a .safetensors or .npz file; nothing is ever unpickled.
 
-    Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of another
-    type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a graph) cyclic.
+    Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of
+    another type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a
+    graph) cyclic.
     """
     suffix = Path(path).suffix
     if suffix == ".safetensors":
@@ -127,7 +128,7 @@ def require_enough_pairs(data: PairData, n: int) -> None:
 
 
 def require_enough_dimensions(data: PairData, n: int) -> None:
-    """Raise ValueError where the observations have fewer dimensions than the `n` variables to be found in them."""
+    """Raise ValueError where the observations have fewer dimensions than the `n` variables."""
     if data.n_dimensions < n:
         raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
 

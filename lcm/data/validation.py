@@ -20,9 +20,10 @@ _Array = NDArray[Any]
 def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
     """Return the tensors of a data set in the types of the contract, or raise ValueError.
 
-    `arrays` needs "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). Optional are "z",
-    "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as
-    bool; "adjacency": (n, n), acyclic, returned as uint8. Other names are left out. `source` opens each message.
+    `arrays` needs "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). Optional are
+    "z", "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1,
+    returned as bool; "adjacency": (n, n), acyclic, returned as uint8. Other names are left out. `source`
+    opens each message.
     """
     where = {key: f"{source}: {key}" if source else key for key in TENSORS}
     for key in OBSERVATIONS:
@@ -70,13 +71,14 @@ def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
         n_infinite = int(finite.size - finite.sum()) - n_nan
         row = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
-            f"{where}: Expected finite numbers; got {n_nan} NaN and {n_infinite} infinite entries, first in row {row}"
+            f"{where}: Expected finite numbers; "
+            f"got {n_nan} NaN and {n_infinite} infinite entries, first in row {row}"
         )
     return values
 
 
 def _require_varying_columns(x: _Array, where: str) -> None:
-    # A single row, as in encoding one observation, says nothing of constancy; nor does a black corner of images.
+    # A single row, as in encoding one observation, says nothing of constancy; nor do black corners of images.
     if len(x) == 1 or x.ndim == 4:
         return
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))

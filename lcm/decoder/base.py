@@ -24,4 +24,7 @@ class Decoder(Component):
 
     @abstractmethod
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z = g⁻¹(x): x (N, d) → z (N, n) and the log-determinant of g⁻¹ (N,); off the image, x is projected onto it first."""
+        """z = g⁻¹(x): x (N, d) → z (N, n) and the log-determinant of g⁻¹ (N,).
+
+        An x off the image is projected onto it first.
+        """

@@ -1,8 +1,9 @@
-"""Decoders made of others: a chain, and the decoder of a fitted model that goes through its own solution map."""
+"""Decoders made of others in a chain, and the table of decoder kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ from lcm.decoder.mixing import MixingDecoder
 
 @final
 class ChainDecoder(Decoder):
-    """g = g_L ∘ … ∘ g_1; an embedding into more dimensions may only stand last, since log-volumes add up for square maps only."""
+    """g = g_L ∘ … ∘ g_1.
+
+    An embedding into more dimensions may only stand last, since log-volumes add up for square maps only.
+    """
 
     kind = "chain"
 
@@ -24,15 +28,18 @@ class ChainDecoder(Decoder):
         """`parts` in decoding order.
 
         Raises:
-            ValueError: no parts, sizes of neighbours that differ, or an embedding into more dimensions that is not last.
+            ValueError: no parts, sizes of neighbours that differ, or an embedding into more dimensions that
+                is not last.
         """
         super().__init__()
         built = [build(part, DECODER_KINDS) if isinstance(part, dict) else part for part in parts]
         if not built:
             raise ValueError("Expected at least one decoder in the chain; got none.")
-        for before, after in zip(built[:-1], built[1:], strict=True):
+        for before, after in pairwise(built):
             if before.d != before.n:
-                raise ValueError(f"Expected an embedding ({before.n} to {before.d}) last in the chain; got it earlier.")
+                raise ValueError(
+                    f"Expected an embedding ({before.n} to {before.d}) last in the chain; got it earlier."
+                )
             if before.d != after.n:
                 raise ValueError(f"Expected a decoder of {before.d} inputs next in the chain; got {after.n}.")
         self.parts = nn.ModuleList(built)

@@ -1,8 +1,8 @@
 """Normalizing-flow decoders on the coupling layers of nflows; the only module that imports nflows.
 
-What nflows 0.14 gets wrong for this use is replaced here: its rational-quadratic spline reads back to the host and fails
-on large logits (ours does not, see lcm/spline.py), and its affine layer is not the identity at zero parameters.
-Only coupling layers are used, never autoregressive ones, LU layers or its cache.
+What nflows 0.14 gets wrong for this use is replaced here: its rational-quadratic spline reads back to the
+host and fails on large logits (ours does not, see lcm/spline.py), and its affine layer is not the identity at
+zero parameters. Only coupling layers are used, never autoregressive ones, LU layers or its cache.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal, final
 
 import torch
-from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseCouplingTransform
+from nflows.transforms.coupling import AffineCouplingTransform, CouplingTransform
 from torch import Tensor, nn
 
 from lcm.decoder.base import Decoder
@@ -26,9 +26,7 @@ class _Conditioner(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
-        )
+        self.body = nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
         self.head = nn.Linear(hidden, outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -46,8 +44,8 @@ class _AffineCoupling(AffineCouplingTransform):
         return torch.exp(_LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)), shift
 
 
-class _SplineCoupling(PiecewiseCouplingTransform):
-    """nflows' piecewise coupling with a shift and this package's monotone spline in place of its own."""
+class _SplineCoupling(CouplingTransform):
+    """A coupling layer that shifts half of the variables and bends them by this package's monotone spline."""
 
     def __init__(self, mask: Tensor, conditioner: Any, bins: int, bound: float) -> None:
         self.bins, self.bound = bins, bound
@@ -56,22 +54,27 @@ class _SplineCoupling(PiecewiseCouplingTransform):
     def _transform_dim_multiplier(self) -> int:
         return 1 + parameter_count(self.bins)
 
-    def _piecewise_cdf(
-        self, inputs: Tensor, transform_params: Tensor, inverse: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        shift, raw = transform_params[..., 0], transform_params[..., 1:]
-        raw = _RAW_BOUND * torch.tanh(raw / _RAW_BOUND)
-        if inverse:
-            return monotone_spline(inputs - shift, raw, self.bound, inverse=True)
+    def _shift_and_raw(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
+        parameters = transform_params.unflatten(1, (-1, self._transform_dim_multiplier()))
+        return parameters[..., 0], _RAW_BOUND * torch.tanh(parameters[..., 1:] / _RAW_BOUND)
+
+    def _coupling_transform_forward(self, inputs: Tensor, transform_params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self._shift_and_raw(transform_params)
         outputs, log_derivative = monotone_spline(inputs, raw, self.bound)
-        return outputs + shift, log_derivative
+        return outputs + shift, log_derivative.sum(1)
+
+    def _coupling_transform_inverse(self, inputs: Tensor, transform_params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self._shift_and_raw(transform_params)
+        outputs, log_derivative = monotone_spline(inputs - shift, raw, self.bound, inverse=True)
+        return outputs, log_derivative.sum(1)
 
 
 @final
 class FlowDecoder(Decoder):
-    """g = elementwise spline, then coupling layers with alternating halves, from ℝⁿ to ℝⁿ; starts at the identity.
+    """g = elementwise spline, then coupling layers with alternating halves, ℝⁿ to ℝⁿ; starts at the identity.
 
-    `coupling` is "affine" (Dinh et al. 2017) or "spline" (Durkan et al. 2019). With n = 1 only the elementwise spline remains.
+    `coupling` is "affine" (Dinh et al. 2017) or "spline" (Durkan et al. 2019). With n = 1 only the
+    elementwise spline remains.
     """
 
     kind = "flow"
@@ -115,12 +118,17 @@ class FlowDecoder(Decoder):
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator, strength: float) -> None:
-        """Draw every layer at random; `strength` scales the last layers and so how far from the identity g is."""
-        for module in self.layers.modules():
-            if isinstance(module, nn.Linear):
-                gain = strength if module.out_features != self.hidden else 1.0
-                module.weight.copy_(_normal(module.weight.shape, generator) * gain / module.in_features**0.5)
-                module.bias.copy_(_normal(module.bias.shape, generator) * gain * 0.5)
+        """Draw every layer at random; `strength` scales the last layers, so how nonlinear g is."""
+        for conditioner in (module for module in self.layers.modules() if isinstance(module, _Conditioner)):
+            for linear, gain in ((conditioner.body[0], 1.0), (conditioner.body[2], 1.0), (conditioner.head, strength)):
+                assert isinstance(linear, nn.Linear)
+                linear.weight.copy_(_normal(linear.weight.shape, generator) * gain / linear.in_features**0.5)
+                linear.bias.copy_(_normal(linear.bias.shape, generator) * gain * 0.5)
+
+    @torch.no_grad()
+    def draw_conditioners(self, generator: torch.Generator) -> None:
+        """Draw the hidden layers from `generator` and leave the last ones at zero: a seeded start at the identity."""
+        self.draw_weights(generator, strength=0.0)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         values, log_derivative = self.marginal(z)
@@ -133,7 +141,7 @@ class FlowDecoder(Decoder):
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         values, log_det = x, x.new_zeros(len(x))
         for layer in reversed(self.layers):
-            values, log_layer = layer.inverse(values)
+            values, log_layer = layer.inverse(values)  # type: ignore[operator]
             log_det = log_det + log_layer
         values, log_derivative = self.marginal.inverse(values)
         return values, log_det + log_derivative.sum(1)

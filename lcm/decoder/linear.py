@@ -21,7 +21,7 @@ def random_rotation(n: int, generator: torch.Generator) -> Tensor:
 
 @final
 class RotationDecoder(Decoder):
-    """x = R z with R ∈ SO(n), R = R_0 exp(A) for a fixed R_0 and a trainable skew-symmetric A that starts at zero."""
+    """x = R z with R = R_0 exp(A) ∈ SO(n), R_0 fixed and A trainable, skew-symmetric, zero at the start."""
 
     kind = "rotation"
     base: Tensor
@@ -49,7 +49,7 @@ class RotationDecoder(Decoder):
 
 @final
 class LinearDecoder(Decoder):
-    """x = (P L U z) + shift: P a fixed permutation, L unit lower triangular, U upper triangular with a non-zero diagonal."""
+    """x = P L U z + shift: P a fixed permutation, L unit lower and U upper triangular, U invertible."""
 
     kind = "linear"
     order: Tensor
@@ -124,7 +124,7 @@ class AffineDecoder(Decoder):
 
 @final
 class EmbeddingDecoder(Decoder):
-    """x = Q z + shift with fixed orthonormal columns Q (d, n): an isometric embedding, injective for d > n."""
+    """x = Q z + shift with fixed orthonormal columns Q (d, n), d ≥ n: an isometric embedding."""
 
     kind = "embedding"
     basis: Tensor

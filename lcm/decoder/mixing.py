@@ -17,8 +17,9 @@ _NEWTON_STEPS = 40
 class MixingDecoder(Decoder):
     """x = h(M_L … h(M_1 z)), h(v) = (1 − strength) v + strength tanh(v), each M_l well conditioned.
 
-    strength 0 is linear, 1 would not be invertible. The inverse of h is Newton's method with a bisection safeguard,
-    run to the floating-point limit; gradients through it are exact (one differentiable step at the solution).
+    strength 0 is linear, 1 would not be invertible. The inverse of h is Newton's method with a bisection
+    safeguard, run to the floating-point limit; gradients through it are exact (one differentiable step at the
+    solution).
     """
 
     kind = "mixing"
@@ -88,7 +89,7 @@ def _slope(values: Tensor, strength: float) -> Tensor:
 
 
 def _leaky_tanh_inverse(images: Tensor, strength: float) -> Tensor:
-    """Preimages under h: |h(v)| ≥ (1 − s)|v| and |h(v) − (1 − s) v| ≤ s bracket the root for the bisection."""
+    """Preimages under h: |h(v)| ≥ (1 − s)|v| and |h(v) − (1 − s) v| ≤ s bracket the root."""
     with torch.no_grad():
         centre = images / (1.0 - strength)
         reach = strength / (1.0 - strength)

@@ -1,4 +1,4 @@
-"""The decoder of a fitted model: from causal variables back to noise, and through the flow to the observation."""
+"""The decoder of a fitted model: from causal variables back to noise, then by the flow to the observation."""
 
 from __future__ import annotations
 

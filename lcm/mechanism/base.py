@@ -1,4 +1,4 @@
-"""The contract of causal mechanisms z_i = f_i(ε_i; z_pa), batched over all variables (docs/theory.md section 1)."""
+"""The contract of mechanisms z_i = f_i(ε_i; z_pa), batched over all variables (docs/theory.md section 1)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lcm.component import Component
 class Mechanism(Component):
     """Abstract: n mechanisms, each a strictly monotone diffeomorphism of ℝ in its noise given the parents.
 
-    All values are batched: `noise` and `value` are (N, k), for the k `variables` asked for (all n, in order, when
-    None); `z` is always the full (N, n), of which mechanism i reads its parents only.
+    All values are batched: `noise` and `value` are (N, k), for the k `variables` asked for (all n, in order,
+    when None); `z` is always the full (N, n), of which mechanism i reads its parents only.
     """
 
     adjacency: Tensor

@@ -1,4 +1,4 @@
-"""Mechanisms that are a monotone spline of their noise, with every spline parameter a function of the parents."""
+"""Mechanisms that are a monotone spline of their noise, all spline parameters functions of the parents."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from lcm.spline import monotone_spline, parameter_count
 
 @final
 class SplineMechanism(Mechanism):
-    """f_i = m_i(z_pa) + spline(ε_i; θ_i(z_pa)): a monotone rational-quadratic spline on [−bound, bound], linear outside.
+    """f_i = m_i(z_pa) + spline(ε_i; θ_i(z_pa)), rational-quadratic on [−bound, bound], linear outside.
 
-    Richer than location-scale: the shape of the noise, not only its centre and width, may depend on the parents.
+    Richer than location-scale: the shape of the noise, not only its centre and width, may depend on the
+    parents.
     """
 
     kind = "spline"

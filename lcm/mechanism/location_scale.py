@@ -65,7 +65,11 @@ class AdditiveMechanism(ShiftAndScale):
         self.log_scale = nn.Parameter(torch.zeros(self.n))
 
     def settings(self) -> dict[str, Any]:
-        return {"adjacency": self.adjacency_list(), "hidden": self.network.hidden, "layers": self.network.layers}
+        return {
+            "adjacency": self.adjacency_list(),
+            "hidden": self.network.hidden,
+            "layers": self.network.layers,
+        }
 
     def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         location = pick(self.bias, variables) + self.network(z, variables).squeeze(-1)
@@ -88,7 +92,11 @@ class LocationScaleMechanism(ShiftAndScale):
         self.log_scale = nn.Parameter(torch.zeros(self.n))
 
     def settings(self) -> dict[str, Any]:
-        return {"adjacency": self.adjacency_list(), "hidden": self.network.hidden, "layers": self.network.layers}
+        return {
+            "adjacency": self.adjacency_list(),
+            "hidden": self.network.hidden,
+            "layers": self.network.layers,
+        }
 
     def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         location, raw = self.network(z, variables).unbind(-1)

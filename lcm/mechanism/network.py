@@ -1,4 +1,4 @@
-"""A small neural network per variable, all evaluated as one batched matrix product and masked by the parents."""
+"""A small neural network per variable, all evaluated as one batched product and masked by the parents."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 class ParentNetwork(nn.Module):
     """For each variable i, a network of its parents' values with `outputs` results, plus a linear part.
 
-    The mask zeroes the first layer's rows of non-parents, so that result i has no path from any other variable.
-    The network part starts at zero unless `generator` draws it, the linear part always at zero.
+    The mask zeroes the first layer's rows of non-parents, so that result i has no path from any other
+    variable. The network part starts at zero unless `generator` draws it, the linear part always at zero.
     """
 
     parents: Tensor
 
     def __init__(self, parents: Tensor, outputs: int, hidden: int, layers: int = 1) -> None:
-        """`parents` is the bool (n, n) adjacency, [j, i]: j is a parent of i; `layers` is the number of hidden layers."""
+        """`parents` is the bool (n, n) adjacency, [j, i]: j → i; `layers` counts the hidden layers."""
         super().__init__()
         n = parents.shape[0]
         self.outputs, self.hidden, self.layers = outputs, hidden, layers
@@ -32,7 +32,7 @@ class ParentNetwork(nn.Module):
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator, last_scale: float = 0.0) -> None:
-        """Draw the hidden layers at unit gain; the last layer at `last_scale` times unit gain (0: starts linear)."""
+        """Draw the hidden layers at unit gain and the last at `last_scale` times that (0: starts linear)."""
         parents = self.parents.sum(0).clamp_min(1).to(self.first.dtype)
         self.first.copy_(_normal(self.first.shape, generator) / parents.sqrt()[:, None, None])
         self.first_bias.copy_(_normal(self.first_bias.shape, generator))

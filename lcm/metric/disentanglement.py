@@ -7,6 +7,7 @@ ICLR 2018, with gradient boosting as the regressor.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,14 +18,14 @@ from lcm.metric.matching import FloatArray, checked_permutation, paired_columns,
 
 _FIT_SHARE = 0.8
 _MIN_ROWS = 10
-# Rows fitted x true variables x learned variables that DCI pays for in full, and the rows a tree sees at
-# least.
+# The most (rows fitted x n x m) at which a tree sees every row, and the rows it sees at least.
 _BUDGET = 2_400_000
 _MIN_ROWS_PER_TREE = 200
 _RIDGE = 1e-3
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, eq=False)
 class DCI:
     """Scores of m learned variables against n true ones.
 
@@ -50,10 +51,9 @@ def dci(true: ArrayLike, learned: ArrayLike, seed: int = 0, max_rows: int = 10_0
     indifferent, so that the scores do not depend on strictly increasing maps of them.
 
     Budget: the cost grows with rows fitted x n x m. Up to 2.4 million (n = m <= 17 at 10,000 rows) the
-    regressors are scikit-learn's defaults; above, each of the 100 trees is fitted on a random share 2.4
-    million / (rows fitted x n x m) of the rows, at least 200 of them (stochastic gradient boosting, Friedman
-    2002), so that the whole stays at about the cost of the limit, until, near n = 110, the least number of
-    rows binds and it grows with n x m again.
+    regressors are scikit-learn's defaults. Above, each of the 100 trees is fitted on a random share of the
+    rows (stochastic gradient boosting, Friedman 2002), 2.4 million / (rows fitted x n x m) of them, but at
+    least 200: the total cost stays about level, and grows with n x m again from n = m = 110 or so.
 
     Args:
         true: (N, n).
@@ -103,7 +103,7 @@ def completeness_score(importance: FloatArray) -> float:
     return float(_concentration(importance.T).mean())
 
 
-def spline_r2(true: ArrayLike, matched: ArrayLike, n_knots: int = 13) -> float:
+def spline_r2(true: ArrayLike, matched: ArrayLike, n_knots: int = 25) -> float:
     """Held-out R² of a true variable (N,) on a cubic spline of its learned match (N,), at most 1.
 
     Fitted on the first 80 % of the rows and scored on the rest. The knots are quantiles, spaced evenly for a
@@ -126,8 +126,7 @@ def spline_r2(true: ArrayLike, matched: ArrayLike, n_knots: int = 13) -> float:
         return 0.0
     spline = SplineTransformer(degree=3, knots=knots[:, None], include_bias=False)
     features = spline.fit_transform(inputs.clip(knots[0], knots[-1]))
-    # A spline's basis adds up to a constant, and ties leave parts of it empty; the slight penalty settles
-    # both.
+    # A spline's basis adds up to a constant, and ties leave parts of it empty: hence a slight penalty.
     regression = Ridge(alpha=_RIDGE).fit(features[:n_fit], target[:n_fit])
     return _r2(target[n_fit:], regression.predict(features[n_fit:]))
 
@@ -170,18 +169,20 @@ def _fit_boosting(
 
     regressor = GradientBoostingRegressor(subsample=share, random_state=seed)
     regressor.fit(inputs[:n_fit], target[:n_fit])
-    return regressor.feature_importances_, _r2(target[n_fit:], regressor.predict(inputs[n_fit:]))
+    importance: FloatArray = regressor.feature_importances_
+    return importance, _r2(target[n_fit:], regressor.predict(inputs[n_fit:]))
 
 
 def _standardised(table: FloatArray) -> FloatArray:
     """Columns of mean 0 and standard deviation 1: the fits have absolute tolerances, the scores no units."""
-    return unit_columns(table) * np.sqrt(len(table))
+    return unit_columns(table) * float(np.sqrt(len(table)))
 
 
 def _r2(true: FloatArray, predicted: FloatArray) -> float:
     """Coefficient of determination, at most 1; 0 for a constant `true`."""
-    total = np.square(true - true.mean()).sum()
-    return float(1 - np.square(true - predicted).sum() / total) if total > 0 else 0.0
+    if true.max() == true.min():
+        return 0.0
+    return float(1 - np.square(true - predicted).sum() / np.square(true - true.mean()).sum())
 
 
 def _concentration(importance: FloatArray) -> FloatArray:

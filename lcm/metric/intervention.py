@@ -21,7 +21,8 @@ def most_probable_target_sets(target_probability: ArrayLike, target_sets: ArrayL
         ValueError: the shapes do not fit, an entry is NaN, or there is no target set.
     """
     probability, sets = _checked_probability(target_probability, target_sets)
-    return sets[probability.argmax(axis=1)]
+    best: BoolArray = sets[probability.argmax(axis=1)]
+    return best
 
 
 def intervention_accuracy(
@@ -73,8 +74,8 @@ def _checked_probability(
     probability, sets = np.asarray(target_probability, dtype=np.float64), _mask("target sets", target_sets)
     if probability.ndim != 2 or probability.shape[1] != len(sets) or len(sets) == 0:
         raise ValueError(
-            f"Expected target probabilities of shape (N, K), a column for each of the {len(sets)} target sets; "
-            f"got shape {probability.shape}."
+            "Expected target probabilities of shape (N, K), one column for each target set; "
+            f"got shape {probability.shape} and {len(sets)} target sets."
         )
     if np.isnan(probability).any():
         raise ValueError(f"Expected target probabilities without NaN; got {np.isnan(probability).sum()} NaN.")

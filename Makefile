@@ -1,0 +1,47 @@
+# Set-up, demo and tests, each by one command.
+
+PYTHON ?= python3
+# Passed to pip by `make setup`, such as an index to take torch from.
+PIP_FLAGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# One thread a process: pytest runs one process a core.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install the package and its tools into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Expected Python >= 3.11; got $$($(PYTHON) --version 2>&1 | head -n 1)." \
+			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv, about a minute where the packages are near ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## recover two small causal models from pairs, and show what was recovered
+	$(BIN)/lcm reproduce demo
+
+test: lint types ## lint, types, and all tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+lint: $(STAMP) ## check style and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## check types
+	$(BIN)/mypy
+
+bench: $(STAMP) ## time what is timed
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment, caches and builds
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

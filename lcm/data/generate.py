@@ -1,0 +1,131 @@
+"""Data sets of pairs drawn from a ground truth, with the truth beside them: the folder that `lcm generate` writes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+
+from lcm import __version__
+from lcm.config import to_yaml
+from lcm.data.nature import NatureConfig, build_nature, torch_generator
+from lcm.data.pairs import PairData, save_pairs
+from lcm.files import write_text
+from lcm.model import LatentCausalModel
+from lcm.storage import save_model
+
+_CHUNK = 65_536
+
+
+@final
+@dataclass(frozen=True)
+class SplitConfig:
+    """Number of pairs of each split, all at least 1."""
+
+    train: int = 100_000
+    val: int = 10_000
+    test: int = 10_000
+
+    def __post_init__(self) -> None:
+        for split, count in asdict(self).items():
+            if count < 1:
+                raise ValueError(f"Expected {split} >= 1; got {count}.")
+
+
+@final
+@dataclass(frozen=True)
+class GenerateConfig:
+    """A data set to generate.
+
+    Attributes:
+        nature: the ground truth.
+        pairs: how many pairs to draw from it.
+        seed: of the ground truth and of its pairs, at least 0.
+    """
+
+    nature: NatureConfig
+    pairs: SplitConfig = field(default_factory=SplitConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"Expected seed >= 0; got {self.seed}.")
+
+
+@torch.no_grad()
+def sample_data(
+    model: LatentCausalModel,
+    n_pairs: int,
+    generator: torch.Generator,
+    metadata: Mapping[str, str] | None = None,
+    chunk: int = _CHUNK,
+) -> PairData:
+    """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
+
+    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not finite.
+    """
+    parts = []
+    for start in range(0, n_pairs, chunk):
+        pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
+        parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
+    tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    adjacency = model.scm.graph.adjacency.astype(np.uint8)
+    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
+
+
+def generate(config: GenerateConfig, out: str | Path, seed: int | None = None) -> None:
+    """Draw a ground truth and its data set into the folder `out`, which appears whole or not at all.
+
+    It holds train, val and test.safetensors (the pairs, design contract), nature.safetensors (the ground truth, a
+    latent causal model) and config.yaml (all settings, defaults filled in). A seed given here replaces the config's.
+    The same config and seed give the same bytes.
+
+    Raises:
+        ValueError: `out` is a file or a folder that is not empty, or the seed is negative.
+    """
+    config = config if seed is None else replace(config, seed=seed)
+    with _whole_folder(Path(out)) as folder:
+        model = build_nature(config.nature, config.seed)
+        for split, count in asdict(config.pairs).items():
+            data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
+            save_pairs(folder / f"{split}.safetensors", data)
+        save_model(model, folder / "nature.safetensors")
+        write_text(folder / "config.yaml", to_yaml(config))
+
+
+def _metadata(config: GenerateConfig, split: str) -> dict[str, str]:
+    return {
+        "made_by": "lcm generate",
+        "version": __version__,
+        "seed": str(config.seed),
+        "split": split,
+        "nature": json.dumps(asdict(config.nature)),
+    }
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` when the block ends, and vanishes upon any error."""
+    if folder.is_file():
+        raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got one that holds files.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"
+    try:
+        partial.mkdir()
+        yield partial
+        if folder.is_dir():
+            folder.rmdir()
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

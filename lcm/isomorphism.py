@@ -1,0 +1,102 @@
+"""LCM isomorphisms, applied: relabel and reparametrise the variables of a model (docs/theory.md section 1).
+
+New variable π(i) is h_i(z_i), its noise is k_i(ε_i), and g′ = g ∘ h⁻¹ ∘ π⁻¹. Mechanisms, p_ε, p̃, p_𝓘 and the
+thickness are pushed forward, so that log p(x, x̃) stays as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from lcm.decoder import Decoder, SolutionDecoder
+from lcm.elementwise import AffineMap, ElementwiseMap
+from lcm.intervention import InterventionalMechanism, PerfectIntervention, TargetDistribution
+from lcm.model import LatentCausalModel
+from lcm.noise import PushforwardNoise
+from lcm.reparametrised import (
+    RelabelledNoise,
+    ReparametrisedDecoder,
+    ReparametrisedIntervention,
+    ReparametrisedMechanism,
+)
+from lcm.scm import SCM
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Isomorphism:
+    """A relabelling with elementwise diffeomorphisms of noise and causal variables.
+
+    Attributes:
+        permutation: old variable i becomes new variable permutation[i].
+        noise_map: k_i, in the old numbering.
+        variable_map: h_i, in the old numbering; like k_i, it may reverse the orientation.
+    """
+
+    permutation: Sequence[int]
+    noise_map: ElementwiseMap
+    variable_map: ElementwiseMap
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the permutation is none, or the maps are of another number of variables."""
+        n = len(self.permutation)
+        if sorted(self.permutation) != list(range(n)):
+            raise ValueError(f"Expected a permutation of 0..{n - 1}; got {list(self.permutation)}.")
+        for name, elementwise in (("noise", self.noise_map), ("variable", self.variable_map)):
+            if elementwise.n != n:
+                raise ValueError(f"Expected a {name} map of {n} variables; got {elementwise.n}.")
+
+    def apply(self, model: LatentCausalModel) -> LatentCausalModel:
+        """The isomorphic model; it shares no tensors with `model`.
+
+        Raises:
+            ValueError: the model has another number of variables.
+        """
+        if model.n != len(self.permutation):
+            raise ValueError(f"Expected a model of {len(self.permutation)} variables; got {model.n}.")
+        model, k, h = copy.deepcopy((model, self.noise_map, self.variable_map))
+        labels = [int(label) for label in self.permutation]
+        old_label = torch.argsort(torch.as_tensor(labels))
+        scm = SCM(
+            model.scm.graph.permuted(old_label.tolist()),
+            ReparametrisedMechanism(model.scm.mechanism, k, h, labels),
+            RelabelledNoise(PushforwardNoise(model.scm.noise, k), labels),
+        )
+        image = LatentCausalModel(
+            scm,
+            _reparametrised_decoder(model.decoder, scm, h, labels),
+            _reparametrised_intervention(model, h, labels),
+            _relabelled_targets(model.target_distribution, labels),
+        )
+        image.thickness = model.thickness[old_label]
+        return image.to(model.thickness.device)
+
+
+def _reparametrised_decoder(decoder: Decoder, scm: SCM, h: ElementwiseMap, labels: list[int]) -> Decoder:
+    if not isinstance(decoder, SolutionDecoder):
+        return ReparametrisedDecoder(decoder, h, labels)
+    # it decodes from standard-normal noise, which the maps leave alone, by the solution map of the new model
+    identity = AffineMap(scm.n).to(scm.mechanism.adjacency.device)
+    return SolutionDecoder(ReparametrisedDecoder(decoder.noise_decoder, identity, labels), scm)
+
+
+def _reparametrised_intervention(
+    model: LatentCausalModel, h: ElementwiseMap, labels: list[int]
+) -> InterventionalMechanism:
+    intervention = model.intervention
+    if isinstance(intervention, PerfectIntervention):
+        return PerfectIntervention(RelabelledNoise(PushforwardNoise(intervention.noise, h), labels))
+    return ReparametrisedIntervention(intervention, model.scm, h, labels)
+
+
+def _relabelled_targets(targets: TargetDistribution, labels: list[int]) -> TargetDistribution:
+    moved = [[labels[target] for target in target_set] for target_set in targets.as_lists()]
+    image = TargetDistribution(targets.n, moved, None)
+    # past the constructor, which takes Python numbers and would round them to the default precision
+    image.probabilities = targets.probabilities
+    return image

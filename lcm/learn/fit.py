@@ -1,0 +1,214 @@
+"""Fit a latent causal model to pairs by maximum likelihood (docs/theory.md sections 2 and 3, docs/method.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
+from lcm.decoder import ChainDecoder, SolutionDecoder
+from lcm.graph import Graph
+from lcm.intervention import PerfectIntervention, TargetDistribution
+from lcm.learn.config import FitConfig
+from lcm.learn.implicit import ImplicitModel
+from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
+from lcm.learn.noise_encoder import Encoded, encode_all, fit_noise_encoder
+from lcm.learn.optimise import in_chunks
+from lcm.learn.prepare import Prepared, prepare
+from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
+from lcm.learn.tracker import Recorder
+from lcm.model import LatentCausalModel
+
+_REFIT_SHARE = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model and what was found on the way.
+
+    edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3). order: causes first.
+    ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of the
+    implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
+    records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of each.
+    """
+
+    model: LatentCausalModel
+    edge_strength: np.ndarray
+    ancestry: Ancestry
+    implicit_nll: float
+    explicit_nll: float
+    seconds: float = 0.0
+    records: tuple[dict[str, Any], ...] = ()
+    restart: int = 0
+    restart_nll: tuple[float, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The variables, causes first."""
+        return self.model.scm.graph.order()
+
+
+def fit(
+    x: PairData | Any,
+    x_tilde: Any = None,
+    n: int | None = None,
+    config: FitConfig | None = None,
+    *,
+    seed: int | None = None,
+    restarts: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> LatentCausalModel:
+    """Fit a latent causal model to pairs; see `fit_pairs` for all that is found besides.
+
+    Args:
+        x: observations (N, d) before the intervention, array or tensor; or a `PairData` that holds both.
+        x_tilde: observations (N, d) after it.
+        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
+        config: all settings; `n`, `seed` and `restarts` override its entries.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such device.
+    """
+    data = x if isinstance(x, PairData) else PairData.from_arrays(x, x_tilde)
+    given = {"n": n, "seed": seed, "restarts": restarts}
+    config = replace(config or FitConfig(), **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    return fit_pairs(data, config, device=resolve_device(device), recorder=Recorder(progress=progress)).model
+
+
+def fit_pairs(
+    data: PairData, config: FitConfig, device: torch.device | None = None, recorder: Recorder | None = None
+) -> FitResult:
+    """Fit from x and x̃ alone, with restarts ranked by the held-out likelihood of the explicit model.
+
+    Raises:
+        ValueError: too few pairs, dim x < n, images, or a target set out of range.
+    """
+    device, recorder = device or torch.device("cpu"), recorder or Recorder()
+    n = choose_n(data, config)
+    targets = target_distribution(n, config)
+    prepared = prepare(data.x, data.x_tilde, n, config.validation_share, config.seed, device)
+    results = [_fit_once(prepared, targets, config, restart, recorder) for restart in range(config.restarts)]
+    scores = tuple(result.explicit_nll for result in results)
+    best = int(np.argmin(scores))
+    return replace(
+        results[best],
+        seconds=recorder.seconds,
+        records=tuple(recorder.records),
+        restart=best,
+        restart_nll=scores,
+    )
+
+
+def choose_n(data: PairData, config: FitConfig) -> int:
+    """The number of causal variables: as configured, else dim x at full numerical rank, else the estimated dimension."""
+    from lcm.data.dimension import estimate_n
+
+    if data.is_images:
+        raise ValueError("Expected x of shape (N, d); got images, which this version cannot fit.")
+    n = config.n if config.n is not None else estimate_n(data.x, data.x_tilde)
+    assert n is not None
+    require_enough_dimensions(data, n)
+    require_enough_pairs(data, n)
+    return n
+
+
+def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
+    """The configured intervention family over n variables, uniform to start with."""
+    if isinstance(config.targets, str):
+        return TargetDistribution.family(n, config.targets)
+    return TargetDistribution(n, config.targets, None)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: another name, or a device this machine does not have.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"Expected device auto, cpu or cuda; got {name!r}.")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("Expected a CUDA device, as asked for; got a machine without one. Use --device cpu.")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def _fit_once(
+    prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int, recorder: Recorder
+) -> FitResult:
+    device = prepared.train[0].device
+
+    def generator(stage: int) -> torch.Generator:
+        seed = np.random.SeedSequence([config.seed, restart, stage]).generate_state(1)[0]
+        return torch.Generator(device).manual_seed(int(seed))
+
+    implicit = fit_noise_encoder(
+        prepared,
+        TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device),
+        config.noise_encoder,
+        generator(0),
+        recorder.stage(restart, "noise encoder"),
+    ).requires_grad_(False)
+    train, validation = (encode_all(implicit, *pairs) for pairs in (prepared.train, prepared.validation))
+    sets = implicit.target_distribution.target_sets
+    weights = train.posterior @ sets.to(train.posterior.dtype)
+    ancestry = find_ancestry(train.normal, train.normal_tilde, weights, config.readout.ancestor_level)
+
+    def mechanisms(graph: Graph, stage: int, start: ExplicitObjective | None) -> ExplicitObjective:
+        objective = ExplicitObjective(graph, train, validation, sets, config.mechanisms).to(device)
+        name, share = "candidate mechanisms", 1.0
+        if start is not None:
+            objective.adopt(start)
+            name, share = "mechanisms", _REFIT_SHARE
+        fit_mechanisms(objective, generator(stage), recorder.stage(restart, name), share)
+        return objective.requires_grad_(False)
+
+    candidate = mechanisms(Graph(ancestry.candidates), 1, None)
+    z = _solve(candidate, train.normal)
+    graph = find_parents(train.normal_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
+    strength = edge_strengths(candidate.scm, _solve(candidate, validation.normal))
+    final = mechanisms(graph, 2, candidate)
+    model = _assemble(final, implicit, prepared)
+    implicit_nll = -_mean_log_density(implicit, prepared.validation)
+    explicit_nll = -_explicit_log_density(model, prepared)
+    return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)
+
+
+def _solve(objective: ExplicitObjective, normal: Tensor) -> Tensor:
+    scm = objective.scm
+    (z,) = in_chunks(lambda u: (scm.solve(scm.noise.from_normal(u)[0])[0],), normal)
+    return z
+
+
+def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepared) -> LatentCausalModel:
+    """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
+    chain = implicit.noise_decoder
+    assert isinstance(chain, ChainDecoder)
+    decoder = ChainDecoder([*chain.parts, prepared.embedding])  # type: ignore[list-item]
+    return LatentCausalModel(
+        final.scm,
+        SolutionDecoder(decoder, final.scm),
+        PerfectIntervention(final.imposed),
+        implicit.target_distribution,
+        implicit.thickness,
+    ).to(implicit.thickness.device)
+
+
+def _mean_log_density(implicit: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> float:
+    def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
+        encoded = implicit.encode_pairs(x, x_tilde)
+        return (implicit.log_density(implicit.terms(encoded, implicit.thickness)),)
+
+    return float(in_chunks(log_density, *pairs)[0].mean())
+
+
+def _explicit_log_density(model: LatentCausalModel, prepared: Prepared) -> float:
+    x, x_tilde = (prepared.embedding(part)[0] for part in prepared.validation)
+    return float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())

@@ -1,0 +1,106 @@
+"""The implicit model that is fitted first: a noise encoder φ with its solution functions (docs/theory.md section 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from lcm.decoder import Decoder
+from lcm.elementwise import SplineMap
+from lcm.intervention import TargetDistribution
+from lcm.likelihood import (
+    PairTerms,
+    joint_log_density,
+    pair_log_density,
+    stay_log_density,
+    target_posterior,
+)
+from lcm.mechanism import LocationScaleMechanism
+from lcm.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
+
+
+class NoisePairs(NamedTuple):
+    """Standard-normal noise encodings u, ũ (N, n) of a batch of pairs and the summed log-determinants (N,)."""
+
+    normal: Tensor
+    normal_tilde: Tensor
+    log_det: Tensor
+
+
+@final
+class SolutionFunctions(nn.Module):
+    """ζ_i = s_i(ẽ_i; ẽ_anc(i)) for every i at once, each location-scale between two monotone splines.
+
+    `mask` bool (n, n), [j, i], says which noise j function i may depend on; all others while ancestors are unknown.
+    ζ_i follows the learned p̃_i, the push-forward of a standard normal by a spline.
+    """
+
+    def __init__(self, mask: Tensor, hidden: int, bins: int, generator: torch.Generator) -> None:
+        super().__init__()
+        n = mask.shape[0]
+        self.noise = PushforwardNoise(NormalNoise(n), SplineMap(n, bins))
+        self.mechanism = LocationScaleMechanism(mask, hidden)
+        self.mechanism.network.draw_weights(generator)
+        self.imposed = PushforwardNoise(NormalNoise(n), SplineMap(n, bins))
+
+    def move_log_density(self, normal_tilde: Tensor) -> Tensor:
+        """log-density (N, n) of each ũ_i as if i were a target: log p̃_i(ζ_i) + log|∂ζ_i/∂ũ_i|."""
+        noise, log_gauge = self.noise.from_normal(normal_tilde)
+        value, log_slope = self.mechanism(noise, noise)
+        return self.imposed.log_density(value) + log_slope + log_gauge
+
+
+@final
+class ImplicitModel(nn.Module):
+    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ and p_𝓘; the latter two in closed form."""
+
+    thickness: Tensor
+
+    def __init__(
+        self, noise_decoder: Decoder, solution: SolutionFunctions, target_distribution: TargetDistribution
+    ) -> None:
+        super().__init__()
+        self.noise_decoder, self.solution = noise_decoder, solution
+        self.target_distribution = target_distribution
+        self.register_buffer("thickness", torch.ones(noise_decoder.n))
+
+    def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> NoisePairs:
+        """Noise encodings of both observations (N, d) in one pass."""
+        normal, log_det = self.noise_decoder.inverse(torch.cat([x, x_tilde]))
+        first, second = normal.chunk(2)
+        return NoisePairs(first, second, log_det.view(2, -1).sum(0))
+
+    def terms(self, pairs: NoisePairs, thickness: Tensor) -> PairTerms:
+        """Likelihood terms of encoded pairs at a thickness (n,)."""
+        base = standard_normal_log_density(pairs.normal).sum(1) + pairs.log_det
+        stay = stay_log_density(pairs.normal_tilde - pairs.normal, thickness)
+        return PairTerms(base, stay, self.solution.move_log_density(pairs.normal_tilde))
+
+    def log_density(self, terms: PairTerms) -> Tensor:
+        """log p(x, x̃) (N,) in nats."""
+        return pair_log_density(terms, *self.target_sets())
+
+    def posterior(self, terms: PairTerms) -> Tensor:
+        """p(I | x, x̃) (N, K)."""
+        return target_posterior(terms, *self.target_sets())
+
+    def joint(self, terms: PairTerms) -> Tensor:
+        """log p(x, x̃, I) (N, K)."""
+        return joint_log_density(terms, *self.target_sets())
+
+    def target_sets(self) -> tuple[Tensor, Tensor]:
+        """Target sets (K, n) and log p_𝓘 (K,)."""
+        return self.target_distribution.target_sets, self.target_distribution.log_probabilities()
+
+    @torch.no_grad()
+    def staying_variance(self, pairs: NoisePairs, posterior: Tensor, changed: Tensor) -> Tensor:
+        """Closed-form σ² (n,) given the posterior (N, K) (docs/theory.md section 2).
+
+        Pairs with x = x̃ exactly (`changed` False) say nothing of σ and are left out.
+        """
+        stays = 1.0 - posterior @ self.target_distribution.target_sets.to(posterior.dtype)
+        weight = stays * changed.to(stays.dtype).unsqueeze(1)
+        squared = (pairs.normal_tilde - pairs.normal).square()
+        return (weight * squared).sum(0) / weight.sum(0).clamp_min(1e-6)

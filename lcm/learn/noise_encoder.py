@@ -1,0 +1,153 @@
+"""First stage of a fit: the noise encoder φ, by the exact likelihood of docs/theory.md section 2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from lcm.decoder import ChainDecoder, FlowDecoder, LinearDecoder
+from lcm.intervention import TargetDistribution
+from lcm.learn.config import NoiseEncoderConfig
+from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
+from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
+from lcm.learn.prepare import Prepared
+from lcm.likelihood import THICKNESS_FLOOR, PairTerms
+
+_CLOSED_FORM_RATE = 0.02
+_EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
+_START_THICKNESS = 0.5
+_START_UPDATES = 30
+_START_ROWS = 20_000
+
+
+class Encoded(NamedTuple):
+    """Noise encodings u, ũ (N, n) in the standard-normal gauge and the posterior over target sets (N, K)."""
+
+    normal: Tensor
+    normal_tilde: Tensor
+    posterior: Tensor
+
+
+@final
+class NoiseEncoderObjective(Objective):
+    """Negative mean log p(x, x̃) of the implicit model, with σ and p_𝓘 moved towards their closed forms in every step.
+
+    The thickness used is the larger of the closed form and an annealed floor: a homotopy from a smooth problem to the
+    sharp one. `frozen` keeps φ linear up to one monotone map per variable.
+    """
+
+    closed_form: Tensor
+
+    def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig, frozen: bool) -> None:
+        super().__init__()
+        self.model, self.config, self.frozen = model, config, frozen
+        self._train, self._validation = prepared.train, prepared.validation
+        self._changed = (prepared.train[0] != prepared.train[1]).any(1)
+        self.register_buffer("closed_form", model.thickness.clone())
+
+    def groups(self) -> list[Group]:
+        decoder = self.model.noise_decoder
+        assert isinstance(decoder, ChainDecoder)
+        encoder = decoder.parts[0] if self.frozen else decoder
+        return [
+            Group(list(encoder.parameters()), self.config.learning_rate),
+            Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+        ]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._train[0])
+
+    def loss(self, rows: Tensor, progress: float) -> Tensor:
+        model, floor = self.model, self._annealed_floor(progress)
+        pairs = model.encode_pairs(self._train[0][rows], self._train[1][rows])
+        model.thickness.copy_(self.closed_form.clamp_min(floor))
+        terms = model.terms(pairs, model.thickness)
+        loss = -model.log_density(terms).mean()
+        self._update(pairs, terms, self._changed[rows], annealed=progress >= self.config.anneal_share)
+        return loss
+
+    def _annealed_floor(self, progress: float) -> float:
+        share = self.config.anneal_share
+        if self.frozen or share == 0 or progress >= share:
+            return THICKNESS_FLOOR
+        start = self.config.anneal_from
+        return float(start * (THICKNESS_FLOOR / start) ** (progress / share))
+
+    @torch.no_grad()
+    def _update(self, pairs: NoisePairs, terms: PairTerms, changed: Tensor, annealed: bool) -> None:
+        posterior = self.model.posterior(PairTerms(*(term.detach() for term in terms)))
+        variance = self.model.staying_variance(pairs, posterior, changed)
+        updated = self.closed_form.square().lerp(variance, _CLOSED_FORM_RATE)
+        self.closed_form.copy_(updated.clamp_min(THICKNESS_FLOOR**2).sqrt())
+        # a thickness far above the data's own blurs the posterior, and p_𝓘 would drift with it
+        if annealed:
+            self.model.target_distribution.probabilities.lerp_(posterior.mean(0), _CLOSED_FORM_RATE)
+
+    def validate(self) -> dict[str, float | list[float]]:
+        model = self.model
+        model.thickness.copy_(self.closed_form)
+
+        def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
+            return (model.log_density(model.terms(model.encode_pairs(x, x_tilde), model.thickness)),)
+
+        (values,) = in_chunks(log_density, *self._validation)
+        return {
+            "validation_log_likelihood": float(values.mean()),
+            "thickness": model.thickness.tolist(),
+            "target_probabilities": model.target_distribution.probabilities.tolist(),
+        }
+
+
+def fit_noise_encoder(
+    prepared: Prepared,
+    targets: TargetDistribution,
+    config: NoiseEncoderConfig,
+    generator: torch.Generator,
+    tracker: Tracker,
+) -> ImplicitModel:
+    """Fit the implicit model from its linear start.
+
+    When the linear start already leaves one-sparse differences, to twice the thickness floor, φ can only differ from it
+    by one monotone map per variable (docs/theory.md section 2), and the couplings are left out.
+    """
+    n, device = prepared.n, generator.device
+    linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu())
+    mask = ~torch.eye(n, dtype=torch.bool)
+    solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
+    flow = FlowDecoder(n, config.coupling, 0)
+    model = ImplicitModel(ChainDecoder([flow, linear]), solution, targets).to(device)
+    _start_closed_form(model, prepared)
+    exact = bool((model.thickness <= _EXACT_THICKNESS).all())
+    if not exact:
+        flow = FlowDecoder(n, config.coupling, config.layers, config.hidden, config.bins)
+        flow.draw_conditioners(generator)
+        model.noise_decoder = ChainDecoder([flow, linear]).to(device)
+    objective = NoiseEncoderObjective(model, prepared, config, frozen=exact)
+    optimise(objective, Schedule(config.steps, config.batch_size), generator, tracker)
+    return model
+
+
+@torch.no_grad()
+def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
+    """Alternate the posterior and the closed forms of σ at the linear start; p_𝓘 stays as given."""
+    x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
+    changed = (x != x_tilde).any(1)
+    pairs = model.encode_pairs(x, x_tilde)
+    model.thickness.fill_(_START_THICKNESS)
+    for _ in range(_START_UPDATES):
+        posterior = model.posterior(model.terms(pairs, model.thickness))
+        variance = model.staying_variance(pairs, posterior, changed)
+        model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
+
+
+def encode_all(model: ImplicitModel, x: Tensor, x_tilde: Tensor) -> Encoded:
+    """Noise encodings and posterior of all pairs (N, n), without gradients."""
+
+    def encode(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pairs = model.encode_pairs(first, second)
+        return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness))
+
+    return Encoded(*in_chunks(encode, x, x_tilde))

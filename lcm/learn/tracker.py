@@ -1,0 +1,149 @@
+"""Where a fit reports to: a progress bar, metrics.jsonl, TensorBoard, and checkpoints that nothing has to unpickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from torch import Tensor
+from tqdm import tqdm
+
+from lcm.files import atomic_write, write_text
+from lcm.learn.optimise import Tracker
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINT_FOLDER = "checkpoint"
+
+
+@final
+class Recorder:
+    """Collects the records of a whole fit; with a folder, writes them through and keeps checkpoints there.
+
+    A fit that continues in its folder keeps the records up to its last checkpoints and its clock.
+    """
+
+    def __init__(self, folder: Path | None = None, progress: bool = False) -> None:
+        self.folder, self.progress = folder, progress
+        self.records: list[dict[str, Any]] = []
+        self._writer: SummaryWriter | None = None
+        if folder is not None and (folder / METRICS_FILE).exists():
+            self.records = read_metrics(folder / METRICS_FILE)
+        self._before = max((float(record["seconds"]) for record in self.records), default=0.0)
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on this fit, interrupted parts up to their last record included."""
+        return self._before + time.perf_counter() - self._started
+
+    def stage(self, restart: int, name: str) -> StageTracker:
+        """A tracker for one stage of one restart."""
+        return StageTracker(self, restart, name)
+
+    def keep(self, restart: int, stage: str, step: int) -> None:
+        """Drop records of a stage beyond `step`, which a resumed run is about to write again."""
+        kept = [r for r in self.records if (r["restart"], r["stage"]) != (restart, stage) or r["step"] <= step]
+        if len(kept) != len(self.records) and self.folder is not None:
+            write_text(self.folder / METRICS_FILE, "".join(json.dumps(r) + "\n" for r in kept))
+        self.records = kept
+
+    def record(self, restart: int, stage: str, values: Mapping[str, object]) -> None:
+        """Append one record, to the file and to TensorBoard too when there is a folder."""
+        line = {"restart": restart, "stage": stage, "seconds": round(self.seconds, 3), **values}
+        self.records.append(line)
+        if self.folder is None:
+            return
+        with (self.folder / METRICS_FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            if isinstance(value, float):
+                self._tensorboard().add_scalar(f"{stage}/{restart}/{name}", value, values["step"])
+
+    def _tensorboard(self) -> SummaryWriter:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
+        return self._writer
+
+    def close(self) -> None:
+        """Flush TensorBoard and delete the checkpoints of a fit that is finished."""
+        if self._writer is not None:
+            self._writer.close()  # type: ignore[no-untyped-call]
+        if self.folder is not None:
+            shutil.rmtree(self.folder / CHECKPOINT_FOLDER, ignore_errors=True)
+
+
+@final
+class StageTracker(Tracker):
+    """Reports one stage to a recorder and keeps its checkpoint."""
+
+    def __init__(self, recorder: Recorder, restart: int, name: str) -> None:
+        self._recorder, self._restart, self._name = recorder, restart, name
+        self._bar: tqdm[Any] | None = None
+
+    def _checkpoint(self) -> Path | None:
+        if self._recorder.folder is None:
+            return None
+        file = f"{self._restart}-{self._name.replace(' ', '-')}.safetensors"
+        return self._recorder.folder / CHECKPOINT_FOLDER / file
+
+    def record(self, values: Mapping[str, object]) -> None:
+        self._recorder.record(self._restart, self._name, values)
+
+    def advance(self, step: int, steps: int, log_likelihood: float) -> None:
+        if not self._recorder.progress:
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=steps, desc=f"{self._name} ({self._restart + 1})", file=sys.stderr, unit="step")
+        self._bar.update(step - self._bar.n)
+        self._bar.set_postfix_str(f"held-out log-likelihood {log_likelihood:.3f}")
+        if step == steps:
+            self.finish()
+
+    def finish(self) -> None:
+        """Close the progress bar, also of a stage that stopped early."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        path = self._checkpoint()
+        if path is None:
+            return
+        from safetensors.torch import save_file
+
+        path.parent.mkdir(exist_ok=True)
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+        with atomic_write(path) as part:
+            save_file(tensors, part)
+
+    def restore(self) -> dict[str, Tensor] | None:
+        path = self._checkpoint()
+        found = None
+        if path is not None and path.exists():
+            from safetensors.torch import load_file
+
+            found = load_file(path)
+        step = 0 if found is None else int(found["counters"][0])
+        self._recorder.keep(self._restart, self._name, step)
+        return found
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of a metrics.jsonl; a last line that a killed process left half-written is dropped."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,14 @@
+"""Figures: `draw_graph` draws on axes that it is given, the others write a file.
+
+They go through matplotlib's Figure objects and touch neither pyplot nor any global setting.
+"""
+
+from __future__ import annotations
+
+from lcm.plot.graph import draw_graph, draw_two_graphs
+from lcm.plot.pairs import draw_pairs
+from lcm.plot.posterior import draw_posterior
+from lcm.plot.training import draw_training
+from lcm.plot.variables import draw_variables
+
+__all__ = ["draw_graph", "draw_pairs", "draw_posterior", "draw_training", "draw_two_graphs", "draw_variables"]

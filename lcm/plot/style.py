@@ -1,0 +1,48 @@
+"""What all figures share: colours that colour-blind readers tell apart, plain axes, files that appear whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lcm.files import atomic_write
+
+# The palette of Okabe and Ito (2008).
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+INK, GREY, PALE = "#333333", "#8C8C8C", "#E6E6E6"
+
+_DOTS_PER_INCH = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` by `height` inches whose parts make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure, atomically, in the format that the suffix of `path` names."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
+
+
+def clean(ax: Axes) -> Axes:
+    """Take away the frame's upper and right side and darken nothing more than needed."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(colors=INK, labelsize=8)
+    return ax
+
+
+def variable_names(n: int, labels: Sequence[str] | None = None, symbol: str = "z") -> list[str]:
+    """The names of n variables: `labels`, or the symbol with the 0-based index.
+
+    Raises ValueError for another number of labels.
+    """
+    if labels is None:
+        return [f"${symbol}_{{{index}}}$" for index in range(n)]
+    if len(labels) != n:
+        raise ValueError(f"Expected {n} labels; got {len(labels)}.")
+    return list(labels)

@@ -1,0 +1,296 @@
+"""Every object of every kind, as {"name": factory}, and the tools of the laws that the tests run over them.
+
+A new class is one more line here. Factories build with fixed seeds and random parameters, in the default
+dtype; those of mechanisms, interventional mechanisms and SCMs take the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import hypothesis.strategies as st
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lcm.decoder import (
+    AffineDecoder,
+    ChainDecoder,
+    Decoder,
+    EmbeddingDecoder,
+    FlowDecoder,
+    LinearDecoder,
+    MixingDecoder,
+    RotationDecoder,
+    SolutionDecoder,
+)
+from lcm.elementwise import AffineMap, ElementwiseMap, SplineMap
+from lcm.graph import Graph
+from lcm.intervention import (
+    InterventionalMechanism,
+    PerfectIntervention,
+    ShiftedIntervention,
+    SoftIntervention,
+    TargetDistribution,
+)
+from lcm.isomorphism import Isomorphism
+from lcm.mechanism import (
+    AdditiveMechanism,
+    LinearMechanism,
+    LocationScaleMechanism,
+    Mechanism,
+    SplineMechanism,
+)
+from lcm.model import LatentCausalModel
+from lcm.noise import (
+    LaplaceNoise,
+    LogisticNoise,
+    Noise,
+    NormalNoise,
+    PushforwardNoise,
+    SkewedNoise,
+    UniformNoise,
+)
+from lcm.random_graph import erdos_renyi
+from lcm.reparametrised import (
+    RelabelledNoise,
+    ReparametrisedDecoder,
+    ReparametrisedIntervention,
+    ReparametrisedMechanism,
+)
+from lcm.scm import SCM
+
+Module = TypeVar("Module", bound=nn.Module)
+
+N = 4
+GRAPH = Graph.from_edges(N, [(2, 0), (0, 3), (2, 3), (1, 3)])
+"""Causes do not come first in the numbering; 1 is a parent of 3 only, 2 an ancestor along two paths."""
+
+PERMUTATION = (2, 0, 3, 1)
+"""No variable keeps its label, and the permutation is not its own inverse."""
+
+graphs = st.builds(
+    lambda n, p, seed: erdos_renyi(n, np.random.default_rng(seed), edge_probability=p),
+    st.integers(1, 6),
+    st.floats(0.0, 1.0),
+    st.integers(0, 2**32 - 1),
+)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Set torch's default dtype for a block, and restore it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """A seeded generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 1, scale: float = 1.0) -> Tensor:
+    """Seeded normal values of the given shape."""
+    return scale * torch.randn(*shape, generator=generator(seed))
+
+
+@torch.no_grad()
+def randomised(module: Module, scale: float = 0.5, seed: int = 2) -> Module:
+    """Add seeded normal values of standard deviation `scale` to every parameter."""
+    source = generator(seed)
+    for parameter in module.parameters():
+        parameter.add_(scale * torch.randn(parameter.shape, generator=source))
+    return module
+
+
+def batch_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Jacobians (N, outputs, inputs) of a map of rows, by automatic differentiation."""
+    # summed over the batch, since each row of the result depends on its own row alone
+    jacobian = torch.autograd.functional.jacobian(lambda rows: function(rows).sum(0), inputs)
+    return jacobian.permute(1, 0, 2)
+
+
+def finite_gradients(result: Tensor, inputs: Tensor, module: nn.Module) -> bool:
+    """Whether the gradients of the sum of `result` at the inputs and all parameters used are finite."""
+    leaves = [inputs, *(p for p in module.parameters() if p.requires_grad)]
+    gradients = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+    return all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
+
+
+def negative_affine(n: int = N) -> AffineMap:
+    """An affine map that reverses the orientation of variables 0, 2, …"""
+    signs = torch.ones(n)
+    signs[::2] = -1.0
+    return AffineMap(n, normal(n, seed=3), signs * (0.5 + torch.rand(n, generator=generator(4))))
+
+
+def adjacency(graph: Graph) -> list[list[int]]:
+    """The adjacency as mechanisms take it."""
+    return graph.adjacency.astype(int).tolist()
+
+
+ELEMENTWISE_MAPS: dict[str, Callable[[], ElementwiseMap]] = {
+    "affine": lambda: AffineMap(N, normal(N), torch.rand(N, generator=generator(1)) + 0.5),
+    "affine-negative": negative_affine,
+    "spline": lambda: randomised(SplineMap(N)),
+    "spline-two-bins": lambda: randomised(SplineMap(N, bins=2, bound=1.5)),
+}
+
+NOISES: dict[str, Callable[[], Noise]] = {
+    "normal": lambda: NormalNoise(N),
+    "laplace": lambda: LaplaceNoise(N),
+    "logistic": lambda: LogisticNoise(N),
+    "skewed": lambda: SkewedNoise(N),
+    "skewed-left": lambda: SkewedNoise(N, skew=-1.0),
+    "uniform": lambda: UniformNoise(N),
+    "uniform-soft-edge": lambda: UniformNoise(N, edge=0.5),
+    "pushforward-affine": lambda: PushforwardNoise(LogisticNoise(N), negative_affine()),
+    "pushforward-spline": lambda: PushforwardNoise(LaplaceNoise(N), randomised(SplineMap(N))),
+    "relabelled": lambda: RelabelledNoise(PushforwardNoise(SkewedNoise(N), negative_affine()), PERMUTATION),
+}
+
+IDENTITY_MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
+    "linear": lambda graph: LinearMechanism(adjacency(graph)),
+    "additive": lambda graph: AdditiveMechanism(adjacency(graph), hidden=5),
+    "additive-deep": lambda graph: AdditiveMechanism(adjacency(graph), hidden=5, layers=3),
+    "location-scale": lambda graph: LocationScaleMechanism(adjacency(graph), hidden=5),
+    "location-scale-deep": lambda graph: LocationScaleMechanism(adjacency(graph), hidden=5, layers=2),
+    "spline": lambda graph: SplineMechanism(adjacency(graph), hidden=5),
+}
+"""Mechanisms as constructed: z_i = ε_i, whatever the parents."""
+
+
+def _random_mechanism(name: str) -> Callable[[Graph], Mechanism]:
+    return lambda graph: randomised(IDENTITY_MECHANISMS[name](graph))
+
+
+def _reparametrised_mechanism(graph: Graph) -> Mechanism:
+    inner = graph.permuted(_labels(graph.n))
+    maps = negative_affine(graph.n), randomised(SplineMap(graph.n))
+    return ReparametrisedMechanism(MECHANISMS["location-scale"](inner), *maps, _labels(graph.n))
+
+
+def _labels(n: int) -> list[int]:
+    return [(i + 1) % n for i in range(n)]
+
+
+MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
+    **{name: _random_mechanism(name) for name in IDENTITY_MECHANISMS},
+    "reparametrised": _reparametrised_mechanism,
+}
+
+INTERVENTIONS: dict[str, Callable[[Graph], InterventionalMechanism]] = {
+    "perfect": lambda graph: PerfectIntervention(
+        PushforwardNoise(LogisticNoise(graph.n), negative_affine(graph.n))
+    ),
+    "soft": lambda graph: SoftIntervention(
+        randomised(LocationScaleMechanism(adjacency(graph), hidden=5), seed=5), SkewedNoise(graph.n)
+    ),
+    "shifted": lambda graph: ShiftedIntervention(graph.n, normal(graph.n, seed=6)),
+    "reparametrised-shifted": lambda graph: ReparametrisedIntervention(
+        ShiftedIntervention(graph.n, normal(graph.n, seed=6)),
+        SCMS["additive-laplace"](graph.permuted(_labels(graph.n))),
+        negative_affine(graph.n),
+        _labels(graph.n),
+    ),
+}
+
+SCMS: dict[str, Callable[[Graph], SCM]] = {
+    "linear-normal": lambda graph: SCM(graph, MECHANISMS["linear"](graph), NormalNoise(graph.n)),
+    "additive-laplace": lambda graph: SCM(graph, MECHANISMS["additive"](graph), LaplaceNoise(graph.n)),
+    "location-scale-skewed": lambda graph: SCM(
+        graph, MECHANISMS["location-scale"](graph), SkewedNoise(graph.n)
+    ),
+    "spline-uniform": lambda graph: SCM(graph, MECHANISMS["spline"](graph), UniformNoise(graph.n)),
+    "reparametrised-logistic": lambda graph: SCM(
+        graph, MECHANISMS["reparametrised"](graph), LogisticNoise(graph.n)
+    ),
+}
+
+
+def drawn_flow(n: int, coupling: str, seed: int = 7) -> FlowDecoder:
+    """A flow with random weights in every layer."""
+    flow = FlowDecoder(n, coupling, layers=3, hidden=8, bins=4)  # type: ignore[arg-type]
+    flow.draw_weights(generator(seed), strength=0.7)
+    with torch.no_grad():
+        flow.marginal.raw.copy_(normal(*flow.marginal.raw.shape, seed=seed, scale=0.5))
+    return flow
+
+
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "rotation": lambda: randomised(RotationDecoder(N, generator())),
+    "linear": lambda: randomised(LinearDecoder(N)),
+    "linear-given": lambda: LinearDecoder(N, normal(N, N)),
+    "affine": lambda: AffineDecoder(N, normal(N), torch.tensor([0.5, -2.0, 1.0, 3.0])),
+    "embedding": lambda: EmbeddingDecoder(N, N + 3, generator()),
+    "flow-affine": lambda: drawn_flow(N, "affine"),
+    "flow-spline": lambda: drawn_flow(N, "spline"),
+    "flow-one-variable": lambda: drawn_flow(1, "spline"),
+    "mixing": lambda: MixingDecoder(N, generator=generator()),
+    "mixing-linear": lambda: MixingDecoder(N, strength=0.0, generator=generator()),
+    "mixing-strong": lambda: MixingDecoder(N, layers=2, strength=0.9, generator=generator()),
+    "chain": lambda: ChainDecoder([drawn_flow(N, "affine"), randomised(LinearDecoder(N))]),
+    "chain-embedding": lambda: ChainDecoder(
+        [drawn_flow(N, "spline"), EmbeddingDecoder(N, N + 2, generator())]
+    ),
+    "solution": lambda: SolutionDecoder(drawn_flow(N, "spline"), SCMS["location-scale-skewed"](GRAPH)),
+    "reparametrised": lambda: ReparametrisedDecoder(drawn_flow(N, "affine"), negative_affine(), PERMUTATION),
+}
+
+THICKNESS = 0.02
+
+
+def model(
+    scm: str,
+    decoder: Callable[[], Decoder],
+    intervention: str = "perfect",
+    family: str = "atomic-or-empty",
+    thickness: float | Tensor = THICKNESS,
+) -> LatentCausalModel:
+    """A model over GRAPH with probabilities that differ from set to set."""
+    count = len(TargetDistribution.family(N, family).target_sets)
+    weights = torch.arange(1.0, count + 1.0)
+    distribution = TargetDistribution.family(N, family, (weights / weights.sum()).tolist())
+    return LatentCausalModel(
+        SCMS[scm](GRAPH), decoder(), INTERVENTIONS[intervention](GRAPH), distribution, thickness
+    )
+
+
+def fitted_like() -> LatentCausalModel:
+    """A model whose decoder goes through its own SCM, as those that are fitted do."""
+    scm = SCMS["location-scale-skewed"](GRAPH)
+    decoder = SolutionDecoder(drawn_flow(N, "spline"), scm)
+    distribution = TargetDistribution.family(N, "atomic-or-empty")
+    return LatentCausalModel(scm, decoder, INTERVENTIONS["perfect"](GRAPH), distribution, THICKNESS)
+
+
+BASE_MODELS: dict[str, Callable[[], LatentCausalModel]] = {
+    "linear": lambda: model("linear-normal", DECODERS["rotation"]),
+    "additive": lambda: model("additive-laplace", DECODERS["flow-spline"], family="atomic"),
+    "location-scale-all-sets": lambda: model("location-scale-skewed", DECODERS["mixing"], family="all"),
+    "spline-soft": lambda: model(
+        "spline-uniform", DECODERS["linear"], "soft", "all", torch.tensor([0.02, 0.03, 0.01, 0.05])
+    ),
+    "additive-shifted": lambda: model("additive-laplace", DECODERS["flow-affine"], "shifted"),
+    "embedded": lambda: model("additive-laplace", DECODERS["chain-embedding"]),
+    "fitted": fitted_like,
+}
+
+ISOMORPHISMS: dict[str, Callable[[], Isomorphism]] = {
+    "relabelling": lambda: Isomorphism(PERMUTATION, AffineMap(N), AffineMap(N)),
+    "negative-affine": lambda: Isomorphism(PERMUTATION, negative_affine(), negative_affine()),
+    "spline": lambda: Isomorphism((1, 2, 3, 0), randomised(SplineMap(N)), randomised(SplineMap(N), seed=8)),
+    "mixed": lambda: Isomorphism((3, 1, 0, 2), randomised(SplineMap(N), seed=9), negative_affine()),
+}
+
+MODELS: dict[str, Callable[[], LatentCausalModel]] = {
+    **BASE_MODELS,
+    "isomorphic": lambda: ISOMORPHISMS["mixed"]().apply(BASE_MODELS["additive-shifted"]()),
+    "isomorphic-to-fitted": lambda: ISOMORPHISMS["spline"]().apply(fitted_like()),
+}

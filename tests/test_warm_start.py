@@ -1,0 +1,113 @@
+"""Differences of atomic interventions are unmixed exactly, whatever the mixture, in finite samples."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lcm.learn.warm_start import unmix_differences
+
+Array = NDArray[np.float64]
+
+
+def one_sparse(n_rows: int, n: int, generator: np.random.Generator) -> Array:
+    """Rows with one entry that is not 0, of unequal scales, unequal frequencies, and a mean that is not 0."""
+    scales, means = generator.uniform(0.3, 3, n), generator.normal(size=n)
+    which = generator.choice(n, n_rows, p=generator.dirichlet(np.full(n, 5.0)))
+    rows = np.zeros((n_rows, n))
+    rows[np.arange(n_rows), which] = (means + scales * generator.normal(size=(n_rows, n)))[
+        np.arange(n_rows), which
+    ]
+    return rows
+
+
+def distance_from_signed_permutation(matrix: Array) -> float:
+    """The largest relative entry beside the largest of its row; infinite if two rows share a column."""
+    relative = np.abs(matrix) / np.abs(matrix).max(axis=1, keepdims=True)
+    columns = relative.argmax(axis=1)
+    if len(set(columns)) < len(matrix):
+        return np.inf
+    relative[np.arange(len(matrix)), columns] = 0
+    return float(relative.max())
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 10])
+@pytest.mark.parametrize("seed", range(5))
+def test_linear_mixtures_of_one_sparse_vectors_are_unmixed_exactly(n: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    mixing = generator.normal(size=(n, n))
+    unmixing = unmix_differences(one_sparse(300 * n, n, generator) @ mixing.T, generator)
+    assert distance_from_signed_permutation(unmixing @ mixing) < 1e-6
+
+
+def test_more_rows_than_the_search_sees_are_polished_exactly() -> None:
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(4, 4))
+    differences = one_sparse(5000, 4, generator) @ mixing.T
+    unmixing = unmix_differences(differences, generator, max_search_rows=500)
+    assert distance_from_signed_permutation(unmixing @ mixing) < 1e-6
+    components = differences @ unmixing.T
+    np.testing.assert_allclose(components.T @ components / len(components), np.eye(4), atol=1e-9)
+
+
+def test_measurement_noise_moves_the_solution_a_little() -> None:
+    generator = np.random.default_rng(0)
+    mixing = np.linalg.qr(generator.normal(size=(4, 4)))[0]
+    noise = 0.01 * generator.normal(size=(4000, 4))
+    unmixing = unmix_differences(one_sparse(4000, 4, generator) @ mixing.T + noise, generator)
+    assert 1e-6 < distance_from_signed_permutation(unmixing @ mixing) < 0.02
+
+
+def test_a_variable_that_never_changes_leaves_the_others_unmixed() -> None:
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(4, 4))
+    rows = one_sparse(2000, 4, generator)
+    rows[:, 2] = 0
+    unmixing = unmix_differences(rows @ mixing.T, generator)
+    product = unmixing @ mixing[:, [0, 1, 3]]
+    found = np.abs(product).max(axis=1) > 1e-6
+    assert found.sum() == 3
+    assert distance_from_signed_permutation(product[found]) < 1e-6
+    assert np.linalg.cond(unmixing) < 1e4
+
+
+def test_the_same_generator_gives_the_same_matrix() -> None:
+    differences = one_sparse(1000, 5, np.random.default_rng(0))
+    first, second = (unmix_differences(differences, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_float32_differences_are_taken() -> None:
+    generator = np.random.default_rng(0)
+    mixing = np.linalg.qr(generator.normal(size=(3, 3)))[0]
+    differences = (one_sparse(1000, 3, generator) @ mixing.T).astype(np.float32)
+    unmixing = unmix_differences(differences, generator)
+    assert unmixing.dtype == np.float64
+    assert distance_from_signed_permutation(unmixing @ mixing) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (0, 0), (4, 0)])
+def test_too_few_rows_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"Expected differences \(N, n\) with N >= n >= 1; got shape"):
+        unmix_differences(np.ones(shape), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_differences_without_content_are_refused(value: float) -> None:
+    differences = np.zeros((10, 2))
+    differences[0, 0] = value
+    with pytest.raises(ValueError, match="Expected finite differences that are not all zero"):
+        unmix_differences(differences, np.random.default_rng(0))
+
+
+def test_twenty_variables_and_a_hundred_thousand_pairs_take_a_moment() -> None:
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(20, 20))
+    differences = one_sparse(100_000, 20, generator) @ mixing.T
+    started = time.process_time()
+    unmixing = unmix_differences(differences, generator)
+    assert time.process_time() - started < 5  # 0.1 s on an idle core
+    assert distance_from_signed_permutation(unmixing @ mixing) < 1e-6
