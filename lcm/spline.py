@@ -91,10 +91,11 @@ def _bin_inverse(
     c = -slope * rise
     # rounding can push the discriminant of a monotone spline below zero by an ulp
     root = (b.square() - 4.0 * a * c).clamp_min(1e-30).sqrt()
-    # of the two forms of the root, the one that adds numbers of equal sign; a exceeds height · slope where b < 0
+    # of the two forms of the root, the one that adds numbers of equal sign; a > 0 wherever b < 0
     numerator = torch.where(b >= 0, -2.0 * c, root - b)
     denominator = torch.where(b >= 0, b + root, 2.0 * a)
-    position = (numerator / denominator).clamp(0.0, 1.0)
+    # exactly 1 at the upper end, where the root has lost its digits and the tail takes its slope from
+    position = torch.where(rise >= height, 1.0, (numerator / denominator).clamp(0.0, 1.0))
     product = position * (1.0 - position)
     denominator = slope + curvature * product
     return x0 + position * width, -_log_derivative(position, product, slope, denominator, d0, d1)

@@ -46,7 +46,7 @@ def test_gauge_and_quantile_map_are_inverse(name: str) -> None:
 @every_noise
 def test_log_derivatives_are_those_of_autograd(name: str) -> None:
     noise, gauge = NOISES[name](), normal(100, N, scale=2.0)
-    values, log_derivative = noise.from_normal(gauge)
+    values = noise.from_normal(gauge)[0]
     for apply, inputs in ((noise.from_normal, gauge), (noise.to_normal, values.detach())):
         jacobian = batch_jacobian(lambda rows, apply=apply: apply(rows)[0], inputs)  # type: ignore[misc]
         diagonal = torch.diagonal(jacobian, dim1=1, dim2=2)
@@ -95,10 +95,9 @@ def test_variables_select_columns(name: str) -> None:
     noise, values, variables = NOISES[name](), normal(50, N), torch.tensor([3, 1])
     for apply in (noise.from_normal, noise.to_normal):
         for part, full in zip(apply(values[:, variables], variables), apply(values), strict=True):
-            assert torch.equal(part, full[:, variables])
-    assert torch.equal(
-        noise.log_density(values[:, variables], variables), noise.log_density(values)[:, variables]
-    )
+            assert torch.allclose(part, full[:, variables], rtol=1e-12)
+    density = noise.log_density(values)
+    assert torch.allclose(noise.log_density(values[:, variables], variables), density[:, variables])
 
 
 @every_noise

@@ -16,6 +16,7 @@ def _require(condition: bool, expected: str, got: object) -> None:
 class NoiseEncoderConfig:
     """The flow φ: couplings, their size, and its optimiser.
 
+    `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
 
@@ -24,6 +25,7 @@ class NoiseEncoderConfig:
     hidden: int = 48
     bins: int = 8
     steps: int = 1500
+    marginal_steps: int = 500
     batch_size: int = 1024
     learning_rate: float = 3e-3
     solution_learning_rate: float = 1e-2

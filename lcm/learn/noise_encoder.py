@@ -14,6 +14,7 @@ from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
 from lcm.learn.prepare import Prepared
 from lcm.likelihood import THICKNESS_FLOOR, PairTerms
+from lcm.noise import standard_normal_log_density
 
 _CLOSED_FORM_RATE = 0.02
 _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
@@ -35,24 +36,21 @@ class NoiseEncoderObjective(Objective):
     """Negative mean log p(x, x̃) of the implicit model, with σ and p_𝓘 moved towards their closed forms in every step.
 
     The thickness used is the larger of the closed form and an annealed floor: a homotopy from a smooth problem to the
-    sharp one. `frozen` keeps φ linear up to one monotone map per variable.
+    sharp one.
     """
 
     closed_form: Tensor
 
-    def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig, frozen: bool) -> None:
+    def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig) -> None:
         super().__init__()
-        self.model, self.config, self.frozen = model, config, frozen
+        self.model, self.config = model, config
         self._train, self._validation = prepared.train, prepared.validation
         self._changed = (prepared.train[0] != prepared.train[1]).any(1)
         self.register_buffer("closed_form", model.thickness.clone())
 
     def groups(self) -> list[Group]:
-        decoder = self.model.noise_decoder
-        assert isinstance(decoder, ChainDecoder)
-        encoder = decoder.parts[0] if self.frozen else decoder
         return [
-            Group(list(encoder.parameters()), self.config.learning_rate),
+            Group(list(self.model.noise_decoder.parameters()), self.config.learning_rate),
             Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
@@ -71,7 +69,7 @@ class NoiseEncoderObjective(Objective):
 
     def _annealed_floor(self, progress: float) -> float:
         share = self.config.anneal_share
-        if self.frozen or share == 0 or progress >= share:
+        if share == 0 or progress >= share:
             return THICKNESS_FLOOR
         start = self.config.anneal_from
         return float(start * (THICKNESS_FLOOR / start) ** (progress / share))
@@ -101,6 +99,48 @@ class NoiseEncoderObjective(Objective):
         }
 
 
+@final
+class MarginalObjective(Objective):
+    """The likelihood of exact pairs whose noise encoding is known up to a monotone map h_i of each coordinate.
+
+    With e = W x already one-sparse in its differences, pairs lie on the submanifolds ẽ_j = e_j (j ∉ I), and their density
+    there is p(e) Π_{i ∈ I} p(ẽ_i | e). A thickness at its floor would reward stretching the gauge instead
+    (docs/theory.md section 2, caution i).
+    """
+
+    def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig) -> None:
+        super().__init__()
+        flow = model.noise_decoder.parts[0]  # type: ignore[union-attr, index]
+        assert isinstance(flow, FlowDecoder)
+        self.marginal, self.solution, self.config = flow.marginal, model.solution, config
+        sets = model.target_distribution.target_sets
+        self._train, self._validation = (
+            (pairs.normal, pairs.normal_tilde, pairs.posterior @ sets.to(pairs.posterior.dtype))
+            for pairs in (encode_all(model, *part) for part in (prepared.train, prepared.validation))
+        )
+
+    def groups(self) -> list[Group]:
+        rate = self.config.solution_learning_rate
+        return [Group(list(part.parameters()), rate) for part in (self.marginal, self.solution)]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._train[0])
+
+    def _log_density(self, start: Tensor, start_tilde: Tensor, weights: Tensor) -> tuple[Tensor]:
+        normal, log_slope = self.marginal.inverse(start)
+        normal_tilde, log_slope_tilde = self.marginal.inverse(start_tilde)
+        stay = (standard_normal_log_density(normal) + log_slope).sum(1)
+        return (stay + (weights * (self.solution.move_log_density(normal_tilde) + log_slope_tilde)).sum(1),)
+
+    def loss(self, rows: Tensor, progress: float) -> Tensor:
+        return -self._log_density(*(part[rows] for part in self._train))[0].mean()
+
+    def validate(self) -> dict[str, float | list[float]]:
+        (values,) = in_chunks(self._log_density, *self._validation)
+        return {"validation_log_likelihood": float(values.mean())}
+
+
 def fit_noise_encoder(
     prepared: Prepared,
     targets: TargetDistribution,
@@ -117,22 +157,31 @@ def fit_noise_encoder(
     linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu())
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
-    flow = FlowDecoder(n, config.coupling, 0)
+    flow = FlowDecoder(n, config.coupling, 0, bins=config.bins)
     model = ImplicitModel(ChainDecoder([flow, linear]), solution, targets).to(device)
     _start_closed_form(model, prepared)
-    exact = bool((model.thickness <= _EXACT_THICKNESS).all())
-    if not exact:
-        flow = FlowDecoder(n, config.coupling, config.layers, config.hidden, config.bins)
-        flow.draw_conditioners(generator)
-        model.noise_decoder = ChainDecoder([flow, linear]).to(device)
-    objective = NoiseEncoderObjective(model, prepared, config, frozen=exact)
+    if bool((model.thickness <= _EXACT_THICKNESS).all()):
+        optimise(
+            MarginalObjective(model, prepared, config),
+            Schedule(config.marginal_steps, config.batch_size),
+            generator,
+            tracker,
+        )
+        _start_closed_form(model, prepared)
+        share = encode_all(model, *prepared.train).posterior.mean(0)
+        model.target_distribution.probabilities.copy_(share)
+        return model
+    flow = FlowDecoder(n, config.coupling, config.layers, config.hidden, config.bins).to(device)
+    flow.draw_conditioners(generator)
+    model.noise_decoder = ChainDecoder([flow, model.noise_decoder.parts[1]])  # type: ignore[union-attr, index, list-item]
+    objective = NoiseEncoderObjective(model, prepared, config)
     optimise(objective, Schedule(config.steps, config.batch_size), generator, tracker)
     return model
 
 
 @torch.no_grad()
 def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
-    """Alternate the posterior and the closed forms of σ at the linear start; p_𝓘 stays as given."""
+    """Alternate the posterior and the closed form of σ on some of the pairs; p_𝓘 stays as it is."""
     x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
     changed = (x != x_tilde).any(1)
     pairs = model.encode_pairs(x, x_tilde)

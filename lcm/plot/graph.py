@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.path import Path as BezierPath
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.graph import Graph, square_bool
@@ -46,28 +47,21 @@ def draw_graph(
     edges = square_bool(adjacency)
     truth = edges if true_adjacency is None else square_bool(true_adjacency)
     points, radius = _circle(truth, order)
+    drawn = np.argwhere(edges | truth)
+    curves = _curves(points, drawn)
     widths = None if strength is None else np.asarray(strength, dtype=np.float64)
-    for source, target in np.argwhere(edges | truth):
+    top = 1.0 if widths is None else max(widths[edges].max(initial=0.0), 1e-12)
+    for (source, target), curve in zip(drawn, curves, strict=True):
         present, right = edges[source, target], truth[source, target]
-        share = 0.5 if widths is None else widths[source, target] / max(widths[edges].max(initial=0.0), 1e-12)
-        _draw_arrow(
-            ax,
-            points[source],
-            points[target],
-            radius,
-            color=(BLUE if right else RED) if present else GREY,
-            width=0.8 + 2.2 * float(np.clip(share, 0.0, 1.0)) if present else 1.2,
-            dashed=not present,
-        )
+        share = 0.5 if widths is None else float(np.clip(widths[source, target] / top, 0.0, 1.0))
+        color, width = ((BLUE if right else RED), 0.8 + 2.2 * share) if present else (GREY, 1.2)
+        _draw_arrow(ax, curve, radius, color=color, width=width, dashed=not present)
     if widths is not None and edges.sum() <= _MAX_LABELLED_EDGES:
-        _label_edges(ax, points, np.argwhere(edges), widths[edges])
+        named = edges[drawn[:, 0], drawn[:, 1]]
+        _label_edges(ax, curves, np.flatnonzero(named), widths[drawn[:, 0], drawn[:, 1]])
     _draw_nodes(ax, points, radius, variable_names(len(edges), labels))
-    ax.set(
-        aspect="equal",
-        xlim=(-1.3, 1.3),
-        ylim=(-1.3, 1.3) if len(edges) > 2 else (-0.6, 0.6),
-        title=title or "",
-    )
+    ax.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
+    ax.set_title(title or "", fontsize=11)
     ax.set_axis_off()
     return ax
 
@@ -88,7 +82,7 @@ def draw_two_graphs(
         raise ValueError(
             f"Expected a learned graph of {len(truth)} variables, as the true one; got {len(learned)}."
         )
-    size = 3.4 + 0.16 * max(0, len(truth) - 4)
+    size = min(7.0, 3.4 + 0.16 * max(0, len(truth) - 4))
     panels = 2 if strength is None else 3
     figure = new_figure(size * panels, size + 0.5)
     axes = figure.subplots(1, panels)
@@ -115,7 +109,7 @@ def _circle(truth: NDArray[np.bool_], order: Sequence[int] | None) -> tuple[Poin
     angle = np.pi - 2.0 * np.pi * np.arange(n) / n
     points = np.empty((n, 2))
     points[list(order)] = np.column_stack([np.cos(angle), np.sin(angle)])
-    return points, float(min(0.2, 0.62 * np.sin(np.pi / n)))
+    return points, float(min(0.2, 0.5 * np.sin(np.pi / n)))
 
 
 def _causes_first(adjacency: NDArray[np.bool_]) -> Sequence[int]:
@@ -126,24 +120,54 @@ def _causes_first(adjacency: NDArray[np.bool_]) -> Sequence[int]:
         return range(len(adjacency))
 
 
-def _draw_arrow(
-    ax: Axes, start: Points, end: Points, radius: float, *, color: str, width: float, dashed: bool
-) -> None:
-    direction = (end - start) / np.linalg.norm(end - start)
-    ax.add_patch(
-        FancyArrowPatch(
-            tuple(start + radius * direction),
-            tuple(end - 1.08 * radius * direction),
-            arrowstyle="-|>",
-            mutation_scale=(6.0 + 2.0 * width) * (radius / 0.2) ** 0.5,
-            shrinkA=0.0,
-            shrinkB=0.0,
-            linewidth=width,
-            linestyle=(0, (4, 3)) if dashed else "solid",
-            color=color,
-            zorder=1,
-        )
+def _curves(points: Points, edges: NDArray[np.int64]) -> Points:
+    """Quadratic Bézier curves (m, 3, 2) of the edges (m, 2).
+
+    From five variables on they bend towards the centre, so that they keep clear of the nodes between their ends;
+    the two arrows of a pair of variables that are joined both ways bend apart.
+    """
+    start, end = points[edges[:, 0]], points[edges[:, 1]]
+    control = 0.5 * (start + end) * (0.6 if len(points) > 4 else 1.0)
+    left = np.column_stack([start[:, 1] - end[:, 1], end[:, 0] - start[:, 0]])
+    listed = set(map(tuple, edges.tolist()))
+    both_ways = np.array([(target, source) in listed for source, target in edges.tolist()], dtype=np.bool_)
+    return np.stack([start, control + 0.15 * both_ways[:, None] * left, end], axis=1)
+
+
+def _along(curve: Points, times: NDArray[np.float64]) -> Points:
+    """Points (k, 2) of one Bézier curve (3, 2) at times in [0, 1]."""
+    weights = np.column_stack([np.square(1.0 - times), 2.0 * times * (1.0 - times), np.square(times)])
+    positions: Points = weights @ curve
+    return positions
+
+
+def _between(curve: Points, first: float, last: float) -> Points:
+    """The piece (3, 2) of a Bézier curve between two times."""
+    blossom = [(1 - first) * (1 - last), first * (1 - last) + last * (1 - first), first * last]
+    start, end = _along(curve, np.array([first, last]))
+    return np.stack([start, np.array(blossom) @ curve, end])
+
+
+def _draw_arrow(ax: Axes, curve: Points, radius: float, *, color: str, width: float, dashed: bool) -> None:
+    times = np.linspace(0.0, 1.0, 401)
+    positions = _along(curve, times)
+    # From border to border of the two nodes; the head's tip is mitred and reaches a little further.
+    first = times[np.argmax(np.linalg.norm(positions - curve[0], axis=1) > radius)]
+    last = times[::-1][np.argmax(np.linalg.norm(positions[::-1] - curve[2], axis=1) > 1.08 * radius)]
+    path = BezierPath(
+        _between(curve, float(first), float(last)), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2]
     )
+    arrow = FancyArrowPatch(
+        path=path,
+        arrowstyle="-|>",
+        mutation_scale=(6.0 + 2.0 * width) * (radius / 0.2) ** 0.5,
+        linewidth=width * (radius / 0.2) ** 0.3,
+        linestyle=(0, (4, 3)) if dashed else "solid",
+        facecolor=color,
+        edgecolor=color,
+        zorder=1,
+    )
+    ax.add_patch(arrow)
 
 
 def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> None:
@@ -153,30 +177,28 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
         ax.text(point[0], point[1], name, ha="center", va="center", fontsize=size, color=INK, zorder=4)
 
 
-def _label_edges(ax: Axes, points: Points, edges: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """Write each value on its arrow, there where it is farthest from the other arrows and labels."""
-    shares = np.linspace(0.28, 0.72, 23)
+def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """Write values (m,) on the `named` ones of the curves (m, 3, 2), each where it is farthest from the others."""
+    times = np.linspace(0.0, 1.0, 51)
+    middle = slice(14, 37)
+    tracks = np.stack([_along(curve, times) for curve in curves]) if len(curves) else np.empty((0, 51, 2))
     placed = np.empty((0, 2))
-    for index, (source, target) in enumerate(edges):
-        spots = points[source] + shares[:, None] * (points[target] - points[source])
-        room = np.minimum(0.4, _distance_to_edges(spots, points, np.delete(edges, index, axis=0)))
-        if len(placed):
-            room = np.minimum(room, np.linalg.norm(spots[:, None] - placed, axis=2).min(1) - 0.15)
+    for index in named:
+        spots = tracks[index, middle]
+        room = np.minimum(0.4, _distance(spots, np.delete(tracks, index, axis=0)))
+        room = np.minimum(room, _distance(spots, placed) - 0.15)
         # Among equally free spots, the one nearest to the middle.
-        spot = spots[np.argmax(room - 0.1 * np.abs(shares - 0.5))]
+        spot = spots[np.argmax(room - 0.1 * np.abs(times[middle] - 0.5))]
         placed = np.vstack([placed, spot])
         box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
         text = f"{values[index]:.2f}"
         ax.text(spot[0], spot[1], text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box, zorder=2)
 
 
-def _distance_to_edges(spots: Points, points: Points, edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Distance of each spot (k, 2) to the nearest of the arrows `edges` (m, 2); infinite where there is none."""
-    start, span = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
-    offset = spots[:, None] - start
-    along = np.clip((offset * span).sum(2) / np.square(span).sum(1), 0.0, 1.0)
-    nearest = np.linalg.norm(offset - along[..., None] * span, axis=2)
-    least: NDArray[np.float64] = nearest.min(axis=1, initial=np.inf)
+def _distance(spots: Points, others: Points) -> NDArray[np.float64]:
+    """Distance of each spot (k, 2) to the nearest of the others (…, 2), infinite where there are none."""
+    apart = np.linalg.norm(spots[:, None] - others.reshape(-1, 2), axis=2)
+    least: NDArray[np.float64] = apart.min(axis=1, initial=np.inf)
     return least
 
 
@@ -187,7 +209,7 @@ def _draw_strengths(
     n = len(strength)
     shown = np.where(np.eye(n, dtype=np.bool_), np.nan, strength)
     top = max(float(np.nanmax(shown, initial=0.0)), 1e-12)
-    ax.imshow(shown, cmap="Greys", vmin=0.0, vmax=1.6 * top)
+    ax.imshow(shown, cmap="Greys", vmin=0.0, vmax=2.5 * top)
     for row, column in np.argwhere(truth):
         ax.add_patch(
             Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, fill=False, edgecolor=BLUE, linewidth=1.6)
@@ -214,5 +236,5 @@ def _draw_strengths(
     ax.set_yticks(range(n), names, fontsize=size)
     ax.tick_params(length=0)
     ax.spines[:].set_color(PALE)
-    ax.set(xlabel="effect", ylabel="cause", title="edge strength (framed: true edge, dot: learned)")
-    ax.title.set_fontsize(9)
+    ax.set(xlabel="effect", ylabel="cause")
+    ax.set_title("edge strength (frame: true, dot: learned)", fontsize=11)

@@ -14,7 +14,7 @@ from lcm.plot.style import INK, new_figure, save_figure
 def draw_posterior(
     path: str | Path, probability: ArrayLike, true_sets: ArrayLike, labels: Sequence[str] | None = None
 ) -> None:
-    """Write a figure of the mean posterior p(I | x, x̃) over the pairs of each true target set, ideally diagonal.
+    """Write a figure of the mean posterior p(I | x, x̃) of the pairs of each true target set.
 
     Args:
         path: file to write.

@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers tell apart, plain axes, files that appear whole."""
+"""What all figures share: colours that colour-blind readers tell apart, plain axes, whole files."""
 
 from __future__ import annotations
 

@@ -1,86 +1,121 @@
-"""How a fit went: likelihood and thickness against time."""
+"""How a fit went: likelihood and thickness against time, stage by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from lcm.plot.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, clean, new_figure, save_figure
+from lcm.plot.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
 
-_STAGE_COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE)
+_RESTART_COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 
 Record = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
 
 def draw_training(path: str | Path, records: Sequence[Record]) -> None:
-    """Write a figure of the log-likelihood and of the thickness σ of a fit against time.
+    """Write a figure of the log-likelihood and of the thickness σ of a fit against time, one column a stage.
+
+    Likelihoods of different stages are of different things, so that each stage has an axis of its own.
 
     Args:
         path: file to write.
         records: lines of metrics.jsonl in the order written. Keys that are read, any of which may be missing:
-            stage, restart, seconds (else step), log_likelihood and validation_log_likelihood in nats a pair,
-            thickness (one number, or a list with one for each variable). Values that are null or not finite are
-            left out.
+            stage, restart, seconds since the start of the fit (else step), log_likelihood and
+            validation_log_likelihood in nats a pair, thickness (one number, or one for each variable). Values
+            that are null or not finite are left out.
     """
-    figure = new_figure(7.0, 5.2)
-    likelihood, thickness = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    clock = "seconds" if any("seconds" in record for record in records) else "step"
-    stages = list(dict.fromkeys(str(record.get("stage", "fit")) for record in records))
-    for (stage, _), run in _runs(records).items():
-        color = _STAGE_COLORS[stages.index(stage) % len(_STAGE_COLORS)]
-        _draw_run(likelihood, thickness, run, clock, color)
-    _limit_to_bulk(likelihood)
-    likelihood.set_ylabel("log-likelihood (nats a pair)")
-    thickness.set(yscale="log", ylabel="thickness σ", xlabel="time (s)" if clock == "seconds" else "step")
-    for ax in (likelihood, thickness):
-        clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
-    figure.legend(handles=_handles(stages), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    runs = _runs(records)
+    stages = list(dict.fromkeys(run.stage for run in runs))
+    columns = max(1, len(stages))
+    figure = new_figure(max(5.0, 3.2 * columns), 5.2)
+    axes = figure.subplots(2, columns, squeeze=False, sharex="col", height_ratios=(3, 2))
+    restarts = list(dict.fromkeys(run.restart for run in runs))
+    for run in runs:
+        color = _RESTART_COLORS[restarts.index(run.restart) % len(_RESTART_COLORS)]
+        likelihood, thickness = axes[:, stages.index(run.stage)]
+        _draw_run(likelihood, thickness, run, color)
+    for (likelihood, thickness), stage in zip(axes.T, stages or [""], strict=True):
+        _finish(likelihood, thickness, stage)
+        thickness.set_xlabel("seconds in the stage" if any("seconds" in r for r in records) else "step")
+    axes[0, 0].set_ylabel("log-likelihood (nats a pair)")
+    axes[1, 0].set_ylabel("thickness σ")
+    figure.legend(handles=_handles(restarts), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     save_figure(figure, path)
 
 
-def _runs(records: Sequence[Record]) -> dict[tuple[str, Any], list[Record]]:
-    """The records of each stage of each restart."""
-    runs: dict[tuple[str, Any], list[Record]] = {}
-    for record in records:
-        runs.setdefault((str(record.get("stage", "fit")), record.get("restart")), []).append(record)
+@final
+@dataclass(frozen=True)
+class _Run:
+    """One stage of one restart: its records, and the time (R,) of each since the stage began."""
+
+    stage: str
+    restart: int
+    time: Floats
+    records: list[Record]
+
+    def series(self, key: str) -> Floats:
+        """The values of one key (R,), NaN where it is missing or null."""
+        values = [record.get(key) for record in self.records]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    def thickness(self) -> Floats:
+        """The thickness of every variable (R, n), NaN in records without one."""
+        values = [
+            np.atleast_1d(np.asarray(r.get("thickness", np.nan), dtype=np.float64)) for r in self.records
+        ]
+        n = max(map(len, values))
+        return np.array([value if len(value) == n else np.full(n, np.nan) for value in values])
+
+
+def _runs(records: Sequence[Record]) -> list[_Run]:
+    grouped: dict[tuple[str, int], list[int]] = {}
+    for index, record in enumerate(records):
+        key = str(record.get("stage", "fit")), int(record.get("restart", 0))
+        grouped.setdefault(key, []).append(index)
+    runs = []
+    for (stage, restart), rows in grouped.items():
+        own = [records[row] for row in rows]
+        # A stage begins where the record before its first one was written.
+        before = float(records[rows[0] - 1].get("seconds", 0.0)) if rows[0] else 0.0
+        time = [r["seconds"] - before if "seconds" in r else r.get("step", i) for i, r in enumerate(own)]
+        runs.append(_Run(stage, restart, np.array(time, dtype=np.float64), own))
     return runs
 
 
-def _draw_run(likelihood: Axes, thickness: Axes, run: Sequence[Record], clock: str, color: str) -> None:
-    time = _series(run, clock)
-    time = np.where(np.isnan(time), np.arange(len(run)), time)
-    _draw_line(likelihood, time, _series(run, "log_likelihood"), color=color, linewidth=0.8, alpha=0.5)
-    validation = _series(run, "validation_log_likelihood")
-    _draw_line(likelihood, time, validation, color=color, linewidth=1.6, marker="o", markersize=2.5)
-    for variable in _thickness(run).T:
-        _draw_line(thickness, time, variable, color=color, linewidth=1.0, alpha=0.8)
-
-
-def _thickness(run: Sequence[Record]) -> Floats:
-    """The thickness of every variable (R, n), NaN in records without one."""
-    values = [np.atleast_1d(np.array(record.get("thickness", np.nan), dtype=np.float64)) for record in run]
-    n = max(map(len, values))
-    return np.array([value if len(value) == n else np.full(n, np.nan) for value in values])
-
-
-def _series(run: Sequence[Record], key: str) -> Floats:
-    """The values of one key (R,), NaN where it is missing or null."""
-    values = [record.get(key) for record in run]
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+def _draw_run(likelihood: Axes, thickness: Axes, run: _Run, color: str) -> None:
+    _draw_line(likelihood, run.time, run.series("log_likelihood"), color=color, linewidth=0.8, alpha=0.6)
+    validation = run.series("validation_log_likelihood")
+    _draw_line(likelihood, run.time, validation, color=color, linewidth=1.6, marker="o", markersize=2.5)
+    for variable in run.thickness().T:
+        _draw_line(thickness, run.time, variable, color=color, linewidth=1.0, alpha=0.8)
 
 
 def _draw_line(ax: Axes, time: Floats, values: Floats, **style: Any) -> None:
-    # Rows without the value are left out: validation is rarer than training, and its points are to be joined.
+    # Records without the value are left out: validation is rarer than training, and its points are joined.
     present = np.isfinite(values)
     if present.any():
         ax.plot(time[present], values[present], **style)
+
+
+def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
+    likelihood.set_title(stage, fontsize=10)
+    _limit_to_bulk(likelihood)
+    for ax in (likelihood, thickness):
+        clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
+    if thickness.lines:
+        thickness.set_yscale("log")
+    else:
+        thickness.set_yticks([])
+        thickness.spines["left"].set_visible(False)
+        thickness.text(0.5, 0.5, "none", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
 
 
 def _limit_to_bulk(ax: Axes) -> None:
@@ -94,13 +129,14 @@ def _limit_to_bulk(ax: Axes) -> None:
     ax.set_ylim(max(values.min(), low - span) - 0.05 * span, high + 0.1 * span)
 
 
-def _handles(stages: Sequence[str]) -> list[Line2D]:
-    colors = [_STAGE_COLORS[index % len(_STAGE_COLORS)] for index in range(len(stages))]
+def _handles(restarts: Sequence[int]) -> list[Line2D]:
+    several = restarts if len(restarts) > 1 else []
+    colors = [_RESTART_COLORS[index % len(_RESTART_COLORS)] for index in range(len(several))]
     return [
-        *(
-            Line2D([], [], color=color, linewidth=2, label=stage)
-            for color, stage in zip(colors, stages, strict=True)
-        ),
         Line2D([], [], color=GREY, linewidth=0.8, label="training"),
         Line2D([], [], color=GREY, linewidth=1.6, marker="o", markersize=2.5, label="validation"),
+        *(
+            Line2D([], [], color=color, linewidth=2, label=f"restart {restart}")
+            for color, restart in zip(colors, several, strict=True)
+        ),
     ]

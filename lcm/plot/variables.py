@@ -20,8 +20,8 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
     """Write a figure of every learned variable against every true one.
 
     A model that recovered the variables shows curves on the diagonal, and off it what the dependence between
-    the true variables themselves gives. Up to 10 variables are scatter plots with their |Spearman|, more are the
-    table of |Spearman| alone.
+    the true variables themselves gives. Up to 10 variables are scatter plots with their |Spearman|, more are
+    the table of |Spearman| alone.
 
     Args:
         path: file to write.
