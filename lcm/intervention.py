@@ -73,6 +73,8 @@ class TargetDistribution(nn.Module):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Target masks (n_samples, n), bool."""
+        if n_samples == 0:
+            return self.target_sets[:0]
         weights = self.probabilities.to(generator.device)
         drawn = torch.multinomial(weights, n_samples, replacement=True, generator=generator)
         return self.target_sets.to(generator.device)[drawn]

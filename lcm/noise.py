@@ -95,7 +95,9 @@ class _TailNoise(_StandardNoise):
         return noise, standard_normal_log_density(normal) - self._log_density(noise)
 
     def to_normal(self, noise: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        normal = -torch.sign(noise) * ndtri(self._log_lower_tail(-noise.abs()).exp())
+        # clamped where the tail underflows (|u| of 37 in float64, 12 in float32), or u would be infinite
+        tail = self._log_lower_tail(-noise.abs()).exp().clamp_min(torch.finfo(noise.dtype).tiny)
+        normal = -torch.sign(noise) * ndtri(tail)
         return normal, self._log_density(noise) - standard_normal_log_density(normal)
 
 
@@ -196,7 +198,9 @@ class UniformNoise(_TailNoise):
         upper = (noise + self._half_width) / self.edge
         lower = (noise - self._half_width) / self.edge
         area = functional.softplus(upper) - functional.softplus(lower)
-        return area.log() + math.log(self.edge / (2.0 * self._half_width))
+        return area.clamp_min(torch.finfo(noise.dtype).tiny).log() + math.log(
+            self.edge / (2.0 * self._half_width)
+        )
 
     def _lower_quantile(self, log_probability: Tensor) -> Tensor:
         reach = 2.0 * self._half_width / self.edge

@@ -92,7 +92,7 @@ class SCM(nn.Module):
         return z, log_derivative.sum(1)
 
     def solve_each(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Solution map with its factors: noise (N, n) → z (N, n) and log|∂z_i/∂ε_i| (N, n), whose sum is log|det ∂s/∂ε|."""
+        """z = s(ε) and log|∂z_i/∂ε_i|, both (N, n), from noise (N, n); they sum to log|det ∂s/∂ε|."""
         z, log_derivative = torch.zeros_like(noise), torch.zeros_like(noise)
         for generation in self._generations():
             value, log_slope = self.mechanism(noise[:, generation], z, generation)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from lcm.files import atomic_write
+from lcm.files import write_tensors
 from lcm.model import LatentCausalModel
 
 SCHEMA_VERSION = 1
@@ -17,11 +16,9 @@ SCHEMA_VERSION = 1
 
 def save_model(model: LatentCausalModel, path: str | Path) -> None:
     """Write a model to one safetensors file, whole or not at all."""
-    # a clone each: the format refuses tensors that share memory, as parts that appear twice in a model do
-    tensors = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(model.description())}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, tensors, header)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:

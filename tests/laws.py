@@ -214,10 +214,10 @@ SCMS: dict[str, Callable[[Graph], SCM]] = {
 }
 
 
-def drawn_flow(n: int, coupling: str, seed: int = 7) -> FlowDecoder:
+def drawn_flow(n: int, coupling: str, strength: float = 0.3, seed: int = 7) -> FlowDecoder:
     """A flow with random weights in every layer."""
     flow = FlowDecoder(n, coupling, layers=3, hidden=8, bins=4)  # type: ignore[arg-type]
-    flow.draw_weights(generator(seed), strength=0.7)
+    flow.draw_weights(generator(seed), strength)
     with torch.no_grad():
         flow.marginal.raw.copy_(normal(*flow.marginal.raw.shape, seed=seed, scale=0.5))
     return flow
@@ -231,6 +231,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "embedding": lambda: EmbeddingDecoder(N, N + 3, generator()),
     "flow-affine": lambda: drawn_flow(N, "affine"),
     "flow-spline": lambda: drawn_flow(N, "spline"),
+    "flow-strong": lambda: drawn_flow(N, "spline", strength=0.6),
     "flow-one-variable": lambda: drawn_flow(1, "spline"),
     "mixing": lambda: MixingDecoder(N, generator=generator()),
     "mixing-linear": lambda: MixingDecoder(N, strength=0.0, generator=generator()),

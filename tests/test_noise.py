@@ -115,6 +115,19 @@ def test_tails_are_finite_in_float32(name: str) -> None:
 
 
 @every_noise
+def test_density_and_its_gradient_are_finite_far_beyond_the_tails(name: str) -> None:
+    for dtype in (torch.float32, torch.float64):
+        with default_dtype(dtype):
+            noise = NOISES[name]()
+            values = (
+                torch.tensor([-1e4, -100.0, 100.0, 1e4]).unsqueeze(1).expand(4, N).clone().requires_grad_()
+            )
+            density = noise.log_density(values)
+            assert bool((density < -10.0).all() & density.isfinite().all())
+            assert finite_gradients(density, values, noise)
+
+
+@every_noise
 def test_nan_and_empty_batches(name: str) -> None:
     noise, values = NOISES[name](), normal(5, N)
     values[2, 1] = torch.nan

@@ -1,4 +1,4 @@
-"""Data sets of pairs drawn from a ground truth, with the truth beside them: the folder that `lcm generate` writes."""
+"""Data sets of pairs drawn from a ground truth, with the truth beside them: what `lcm generate` writes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def sample_data(
 ) -> PairData:
     """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
 
-    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not finite.
+    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not
+    finite.
     """
     parts = []
     for start in range(0, n_pairs, chunk):
@@ -84,9 +85,9 @@ def sample_data(
 def generate(config: GenerateConfig, out: str | Path, seed: int | None = None) -> None:
     """Draw a ground truth and its data set into the folder `out`, which appears whole or not at all.
 
-    It holds train, val and test.safetensors (the pairs, design contract), nature.safetensors (the ground truth, a
-    latent causal model) and config.yaml (all settings, defaults filled in). A seed given here replaces the config's.
-    The same config and seed give the same bytes.
+    It holds train, val and test.safetensors (the pairs and their truth), nature.safetensors (the model) and
+    config.yaml (all settings, defaults filled in). A seed given here replaces the config's. The same
+    config and seed give the same bytes.
 
     Raises:
         ValueError: `out` is a file or a folder that is not empty, or the seed is negative.

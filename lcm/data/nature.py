@@ -1,7 +1,7 @@
 """Ground truths ("natures"): a latent causal model drawn from a config and one seed.
 
-Every part has a generator of its own, derived from the seed and the part's name, so that a change of one part (say the
-decoder's kind) leaves the draw of every other part as it was.
+Every part has a generator of its own, derived from the seed and the part's name, so that a change of one part
+(say the decoder's kind) leaves the draw of every other part as it was.
 """
 
 from __future__ import annotations
@@ -161,11 +161,11 @@ def _draw_weights(config: WeightConfig, n: int, generator: torch.Generator) -> T
 def _calibrate(
     mechanism: NetworkMechanism, strength: float, noise_strength: float, graph: Graph, noise: Tensor
 ) -> None:
-    """Centre and rescale the outputs of each network: the location's standard deviation is `strength`, the largest
-    deviation of every parameter of the noise is `noise_strength`.
+    """Centre and rescale the networks: the location gets the standard deviation `strength`, every parameter
+    of the noise the largest deviation `noise_strength`.
 
-    It is done generation by generation, on the values that the calibrated parents take for `noise` (N, n), and so
-    holds at any depth. A variable without parents keeps no network.
+    It is done generation by generation, on the values that the calibrated parents take for `noise` (N, n),
+    and so holds at any depth. A variable without parents keeps no network.
     """
     z = torch.zeros_like(noise)
     for index in graph.generations():

@@ -1,7 +1,7 @@
-"""What a ground truth is drawn from: one frozen dataclass a section, checked when it is made, without importing torch.
+"""What a ground truth is drawn from: one frozen dataclass a section, checked when it is made, without torch.
 
-A key that belongs to one kind only is None until the kind fills in its default, so that a saved config says everything
-that was used; given to another kind, it is an error rather than silently ignored.
+A key that belongs to one kind only is None until the kind fills in its default, so that a saved config says
+everything that was used; given to another kind, it is an error rather than silently ignored.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class WeightConfig:
     """The weight of each edge of a linear mechanism, with a random sign.
 
     Attributes:
-        kind: bimodal, ±1 plus a normal spread (Brehmer et al. 2022, scaling experiment); or uniform on ±[low, high].
+        kind: bimodal, ±1 plus a normal spread (the scaling experiment of Brehmer et al. 2022), or uniform
+            on ±[low, high].
         spread: bimodal; standard deviation of the normal, at least 0, by default 0.3.
         low: uniform; least magnitude, at least 0, by default 0.5.
         high: uniform; greatest magnitude, at least low, by default 1.5.
@@ -92,13 +93,15 @@ class MechanismConfig:
     Attributes:
         kind: linear, additive (nonlinear, additive noise), location-scale, or spline.
         weights: linear; the distribution of the edge weights.
-        normalise: linear; whether weights are divided by the square root of the number of parents, by default not.
+        normalise: linear; whether to divide the weights by the square root of the number of parents; by
+            default not.
         hidden: nonlinear kinds; units of a hidden layer, at least 1, by default 16.
         layers: nonlinear kinds; hidden layers, at least 1, by default 1.
-        strength: nonlinear kinds; standard deviation of the parents' part of a variable, where the noise counts
-            1; positive, by default 1. It holds at every depth, so that no value explodes.
-        noise_strength: location-scale and spline; how much the parents change the noise: the largest deviation of its
-            log-scale (or of each spline parameter) from the mean; at least 0, by default 0.8.
+        strength: nonlinear kinds; standard deviation of the parents' part of a variable, where the noise has
+            scale 1; positive, by default 1. It holds at every depth, so that no value explodes.
+        noise_strength: location-scale and spline; how much the parents change the noise: the largest
+            deviation of its log-scale (or of each spline parameter) from the mean; at least 0, by default
+            0.8.
     """
 
     kind: Literal["linear", "additive", "location-scale", "spline"] = "linear"
@@ -149,10 +152,10 @@ class InterventionConfig:
 
     Attributes:
         targets: atomic, atomic-or-empty, all (every subset), or a list of target sets, [] for the empty one.
-        probabilities: one for each target set, in order (atomic-or-empty: the empty set first; all: smallest sets
-            first); uniform when null.
-        kind: perfect (parents ignored), soft (another mechanism of the same kind, parents kept), or shifted (the
-            variable's own mechanism with fresh noise, moved, parents kept).
+        probabilities: one for each target set, in order (atomic-or-empty: the empty set first; all: smallest
+            sets first); uniform when null.
+        kind: perfect (parents ignored), soft (another mechanism of the same kind, parents kept), or shifted
+            (the variable's own mechanism with fresh noise, moved, parents kept).
         noise: perfect: the law of the imposed value; soft: the law of the fresh noise. By default normal.
         shift: shifted; by how much the value is moved, by default 1.
     """
@@ -190,16 +193,17 @@ class DecoderConfig:
     """The map from causal variables to observations.
 
     Attributes:
-        kind: rotation (SO(n)), linear (a random well-conditioned matrix), flow (a rotation, which mixes every pair of variables, then random coupling layers), mixing (random
-            matrices and leaky tanh in turn), or embedding (nothing but the embedding below).
-        dim_x: dimension of the observations, at least n; by default n. Where it is larger (or the kind is embedding,
-            which needs it), a random orthonormal embedding comes last.
+        kind: rotation (SO(n)), linear (a random well-conditioned matrix), flow (a random rotation, which
+            mixes all variables, then random coupling layers), mixing (random matrices and leaky tanh in
+            turn), or embedding (nothing but the embedding below).
+        dim_x: dimension of the observations, at least n; by default n. Where it is larger (or the kind is
+            embedding, which needs it), a random orthonormal embedding comes last.
         condition: linear, mixing; the largest condition number of a matrix, at least 1, by default 3.
         coupling: flow; affine or spline, by default affine.
         layers: flow, mixing; at least 1, by default 6 coupling layers, or 3 matrices.
         hidden: flow; units of a hidden layer, at least 1, by default 32.
-        strength: how nonlinear: flow; at least 0 (linear), by default 0.2, clearly curved. Mixing; in [0, 1), 0 is linear, by
-            default 0.5.
+        strength: how nonlinear, 0 is linear. Flow: at least 0, by default 0.2, which is clearly curved.
+            Mixing: in [0, 1), by default 0.5.
     """
 
     kind: Literal["rotation", "linear", "flow", "mixing", "embedding"] = "rotation"
@@ -232,13 +236,14 @@ class DecoderConfig:
 @final
 @dataclass(frozen=True)
 class NatureConfig:
-    """A ground truth to draw. With `n` alone it is the family of the scaling experiment of Brehmer et al. 2022.
+    """A ground truth to draw; with `n` alone, the family of the scaling experiment of Brehmer et al. 2022.
 
     Attributes:
         n: number of causal variables, at least 1.
         graph, mechanism, noise, intervention, decoder: the parts.
-        thickness: standard deviation, in the standard-normal gauge, by which the noise of variables that are not targets
-            still changes (docs/theory.md section 2); at least 0, by default 0: exact counterfactual pairs.
+        thickness: standard deviation, in the standard-normal gauge, by which the noise of variables that are
+            no targets still changes (docs/theory.md section 2); at least 0, by default 0: exact
+            counterfactual pairs.
     """
 
     n: int
@@ -262,7 +267,8 @@ class NatureConfig:
         targets = self.intervention.targets
         if targets == "all" and self.n > _MAX_VARIABLES_FOR_ALL_SUBSETS:
             raise ValueError(
-                f"intervention.targets: Expected n <= {_MAX_VARIABLES_FOR_ALL_SUBSETS} for all subsets; got n = {self.n}."
+                f"intervention.targets: Expected n <= {_MAX_VARIABLES_FOR_ALL_SUBSETS} for all subsets; "
+                f"got n = {self.n}."
             )
         outside = (
             [] if isinstance(targets, str) else [i for row in targets for i in row if not 0 <= i < self.n]

@@ -120,14 +120,15 @@ class FlowDecoder(Decoder):
     def draw_weights(self, generator: torch.Generator, strength: float) -> None:
         """Draw every layer at random; `strength` scales the last layers, so how nonlinear g is."""
         for conditioner in (module for module in self.layers.modules() if isinstance(module, _Conditioner)):
-            for linear, gain in ((conditioner.body[0], 1.0), (conditioner.body[2], 1.0), (conditioner.head, strength)):
+            gains = ((conditioner.body[0], 1.0), (conditioner.body[2], 1.0), (conditioner.head, strength))
+            for linear, gain in gains:
                 assert isinstance(linear, nn.Linear)
                 linear.weight.copy_(_normal(linear.weight.shape, generator) * gain / linear.in_features**0.5)
                 linear.bias.copy_(_normal(linear.bias.shape, generator) * gain * 0.5)
 
     @torch.no_grad()
     def draw_conditioners(self, generator: torch.Generator) -> None:
-        """Draw the hidden layers from `generator` and leave the last ones at zero: a seeded start at the identity."""
+        """Draw the hidden layers and leave the last ones at zero: a seeded start at the identity."""
         self.draw_weights(generator, strength=0.0)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

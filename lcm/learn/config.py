@@ -53,7 +53,7 @@ class MechanismsConfig:
     bins: int = 8
     steps: int = 600
     batch_size: int = 2048
-    learning_rate: float = 2e-2
+    learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
         _require(self.hidden >= 1, "at least 1 hidden unit", self.hidden)

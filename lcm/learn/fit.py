@@ -23,8 +23,6 @@ from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_pare
 from lcm.learn.tracker import Recorder
 from lcm.model import LatentCausalModel
 
-_REFIT_SHARE = 0.5
-
 
 @final
 @dataclass(frozen=True)
@@ -159,22 +157,20 @@ def _fit_once(
     train, validation = (encode_all(implicit, *pairs) for pairs in (prepared.train, prepared.validation))
     sets = implicit.target_distribution.target_sets
     weights = train.posterior @ sets.to(train.posterior.dtype)
-    ancestry = find_ancestry(train.normal, train.normal_tilde, weights, config.readout.ancestor_level)
+    noise, noise_tilde = (implicit.solution.noise.from_normal(u)[0] for u in train[:2])
+    ancestry = find_ancestry(noise, noise_tilde, weights, config.readout.ancestor_level)
 
-    def mechanisms(graph: Graph, stage: int, start: ExplicitObjective | None) -> ExplicitObjective:
-        objective = ExplicitObjective(graph, train, validation, sets, config.mechanisms).to(device)
-        name, share = "candidate mechanisms", 1.0
-        if start is not None:
-            objective.adopt(start)
-            name, share = "mechanisms", _REFIT_SHARE
-        fit_mechanisms(objective, generator(stage), recorder.stage(restart, name), share)
+    def mechanisms(graph: Graph, stage: int, name: str) -> ExplicitObjective:
+        objective = ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(device)
+        fit_mechanisms(objective, generator(stage), recorder.stage(restart, name))
         return objective.requires_grad_(False)
 
-    candidate = mechanisms(Graph(ancestry.candidates), 1, None)
+    candidate = mechanisms(Graph(ancestry.candidates), 1, "candidate mechanisms")
     z = _solve(candidate, train.normal)
-    graph = find_parents(train.normal_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
+    noise_tilde = candidate.scm.noise.from_normal(train.normal_tilde)[0]
+    graph = find_parents(noise_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
     strength = edge_strengths(candidate.scm, _solve(candidate, validation.normal))
-    final = mechanisms(graph, 2, candidate)
+    final = mechanisms(graph, 2, "mechanisms")
     model = _assemble(final, implicit, prepared)
     implicit_nll = -_mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)

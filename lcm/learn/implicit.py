@@ -65,6 +65,15 @@ class ImplicitModel(nn.Module):
         self.noise_decoder, self.solution = noise_decoder, solution
         self.target_distribution = target_distribution
         self.register_buffer("thickness", torch.ones(noise_decoder.n))
+        self.linear = False
+
+    def share_marginal(self, marginal: SplineMap) -> None:
+        """Make the noise of the solution functions the linear coordinates of x, of which `marginal` is the gauge.
+
+        Where φ is linear up to one map per variable, these coordinates are the ones in which mechanisms are simplest.
+        """
+        self.solution.noise = PushforwardNoise(self.solution.noise.noise, marginal)
+        self.linear = True
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> NoisePairs:
         """Noise encodings of both observations (N, d) in one pass."""

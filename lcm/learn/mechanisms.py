@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import final
 
 import torch
@@ -10,11 +11,15 @@ from torch import Tensor
 from lcm.elementwise import SplineMap
 from lcm.graph import Graph
 from lcm.learn.config import MechanismsConfig
+from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded
 from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
 from lcm.mechanism import LocationScaleMechanism
 from lcm.noise import NormalNoise, PushforwardNoise
 from lcm.scm import SCM
+
+
+_ROWS_PER_REGRESSOR = 10
 
 
 @final
@@ -25,21 +30,32 @@ class ExplicitObjective(Objective):
     are monotone splines (docs/method.md).
     """
 
-    def __init__(self, graph: Graph, train: Encoded, validation: Encoded, sets: Tensor, config: MechanismsConfig) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        implicit: ImplicitModel,
+        train: Encoded,
+        validation: Encoded,
+        config: MechanismsConfig,
+    ) -> None:
+        """The noise p_ε starts as the implicit model's, and stays it where φ is linear."""
         super().__init__()
         n = graph.n
         mechanism = LocationScaleMechanism(torch.from_numpy(graph.adjacency.copy()), config.hidden)
         mechanism.network.draw_weights(torch.Generator().manual_seed(0))
-        self.scm = SCM(graph, mechanism, PushforwardNoise(NormalNoise(n), SplineMap(n, config.bins)))
+        self.scm = SCM(graph, mechanism, deepcopy(implicit.solution.noise).requires_grad_(not implicit.linear))
         self.imposed = PushforwardNoise(NormalNoise(n), SplineMap(n, config.bins))
         self.config = config
+        sets = implicit.target_distribution.target_sets.cpu()
         weights = [encoded.posterior @ sets.to(encoded.posterior.dtype) for encoded in (train, validation)]
+        self.start_linear(train, weights[0])
         informative = weights[0].sum(1) > 0.5
         self._train = (train.normal_tilde[informative], weights[0][informative])
         self._validation = (validation.normal_tilde, weights[1])
 
     def groups(self) -> list[Group]:
-        return [Group(list(self.parameters()), self.config.learning_rate)]
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [Group(trained, self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:
@@ -62,15 +78,36 @@ class ExplicitObjective(Objective):
         (values,) = in_chunks(weighted, *self._validation)
         return {"validation_log_likelihood": float(values.mean())}
 
-    def adopt(self, other: ExplicitObjective) -> None:
-        """Start from another graph's parameters; edges that are absent here are masked out."""
-        self.load_state_dict(other.state_dict(), strict=False)
+    @torch.no_grad()
+    def start_linear(self, encoded: Encoded, weights: Tensor) -> None:
+        """Set the mechanisms to the least-squares fit of ε̃_i on its parents' z among the pairs with target i.
+
+        Closed form, one generation after the other, and already the maximum of the likelihood where all is linear and
+        normal; gradient steps on correlated parents would take long to come as far.
+        """
+        mechanism = self.scm.mechanism
+        assert isinstance(mechanism, LocationScaleMechanism)
+        noise = self.scm.noise.from_normal(encoded.normal_tilde)[0].double()
+        z = torch.zeros_like(noise)
+        for i in self.scm.graph.order():
+            parents = torch.nonzero(mechanism.adjacency[:, i]).flatten()
+            design = torch.cat([z[:, parents], torch.ones_like(z[:, :1])], 1)
+            chosen = weights[:, i] > 0.5
+            if int(chosen.sum()) > _ROWS_PER_REGRESSOR * design.shape[1]:
+                solution = torch.linalg.lstsq(design[chosen], noise[chosen, i : i + 1]).solution[:, 0]
+                spread = (noise[chosen, i] - design[chosen] @ solution).std().clamp_min(1e-3)
+                mechanism.network.linear[i, parents, 0] = (-solution[:-1] / spread).to(mechanism.bias)
+                mechanism.bias[i] = -solution[-1] / spread
+                mechanism.log_scale[i] = -spread.log()
+            z[:, i] = (noise[:, i] * mechanism.log_scale[i].exp() + mechanism.bias[i]) + z[
+                :, parents
+            ] @ mechanism.network.linear[i, parents, 0].double()
 
 
-def fit_mechanisms(
-    objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker, share: float = 1.0
-) -> None:
-    """Fit the mechanisms in place; `share` shortens the schedule for a start that is nearly right."""
+def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker) -> None:
+    """Fit the mechanisms in place from their linear start, which is kept unless training improves on it."""
     config = objective.config
-    steps = max(1, round(config.steps * share))
-    optimise(objective, Schedule(steps, config.batch_size, validate_every=max(1, steps // 10)), generator, tracker)
+    schedule = Schedule(
+        config.steps, config.batch_size, max(1, config.steps // 20), patience=3, patient_from=0.0
+    )
+    optimise(objective, schedule, generator, tracker)

@@ -110,9 +110,7 @@ class MarginalObjective(Objective):
 
     def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig) -> None:
         super().__init__()
-        flow = model.noise_decoder.parts[0]  # type: ignore[union-attr, index]
-        assert isinstance(flow, FlowDecoder)
-        self.marginal, self.solution, self.config = flow.marginal, model.solution, config
+        self.solution, self.config = model.solution, config
         sets = model.target_distribution.target_sets
         self._train, self._validation = (
             (pairs.normal, pairs.normal_tilde, pairs.posterior @ sets.to(pairs.posterior.dtype))
@@ -120,16 +118,15 @@ class MarginalObjective(Objective):
         )
 
     def groups(self) -> list[Group]:
-        rate = self.config.solution_learning_rate
-        return [Group(list(part.parameters()), rate) for part in (self.marginal, self.solution)]
+        return [Group(list(self.solution.parameters()), self.config.solution_learning_rate)]
 
     @property
     def n_rows(self) -> int:
         return len(self._train[0])
 
     def _log_density(self, start: Tensor, start_tilde: Tensor, weights: Tensor) -> tuple[Tensor]:
-        normal, log_slope = self.marginal.inverse(start)
-        normal_tilde, log_slope_tilde = self.marginal.inverse(start_tilde)
+        normal, log_slope = self.solution.noise.to_normal(start)
+        normal_tilde, log_slope_tilde = self.solution.noise.to_normal(start_tilde)
         stay = (standard_normal_log_density(normal) + log_slope).sum(1)
         return (stay + (weights * (self.solution.move_log_density(normal_tilde) + log_slope_tilde)).sum(1),)
 
@@ -161,6 +158,7 @@ def fit_noise_encoder(
     model = ImplicitModel(ChainDecoder([flow, linear]), solution, targets).to(device)
     _start_closed_form(model, prepared)
     if bool((model.thickness <= _EXACT_THICKNESS).all()):
+        model.share_marginal(flow.marginal)
         optimise(
             MarginalObjective(model, prepared, config),
             Schedule(config.marginal_steps, config.batch_size),

@@ -96,7 +96,9 @@ class _Loop:
 
     def run(self) -> None:
         saved = self.tracker.restore()
-        if saved is not None:
+        if saved is None:
+            self._validate()
+        else:
             self._unpack(saved)
         schedule = self.schedule
         losses: list[Tensor] = []
@@ -137,7 +139,8 @@ class _Loop:
             measures = self.objective.validate()
         value = measures["validation_log_likelihood"]
         assert isinstance(value, float)
-        self.tracker.record({"step": self.step, "log_likelihood": -self.mean_loss, **measures})
+        trained = {"log_likelihood": -self.mean_loss} if self.step else {}
+        self.tracker.record({"step": self.step, **trained, **measures})
         self.tracker.advance(self.step, self.schedule.steps, value)
         if not math.isfinite(value):
             raise FloatingPointError(f"the held-out log-likelihood became {value} at step {self.step}")

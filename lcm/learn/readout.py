@@ -40,17 +40,17 @@ def critical_value(level: float, hypotheses: int) -> float:
     return float(norm.isf(level / max(1, 2 * hypotheses)))
 
 
-def find_ancestry(normal: Tensor, normal_tilde: Tensor, weights: Tensor, level: float) -> Ancestry:
+def find_ancestry(noise: Tensor, noise_tilde: Tensor, weights: Tensor, level: float) -> Ancestry:
     """Test every ancestor relation and order the variables.
 
     Args:
-        normal, normal_tilde: (N, n) noise encodings u, ũ.
+        noise, noise_tilde: (N, n) noise encodings ε, ε̃.
         weights: (N, n) posterior probability that each variable is a target.
         level: family-wise error rate over all n (n − 1) relations.
     """
-    n = normal.shape[1]
+    n = noise.shape[1]
     everyone = ~torch.eye(n, dtype=torch.bool)
-    evidence = dependence(normal_tilde, normal, weights, everyone).strongest().cpu().numpy()
+    evidence = dependence(noise_tilde, noise, weights, everyone).strongest().cpu().numpy()
     accepted = evidence > critical_value(level, n * (n - 1))
     order = _order(np.where(accepted, evidence, 0.0))
     position = np.argsort(order)
@@ -68,10 +68,10 @@ def _order(evidence: np.ndarray) -> tuple[int, ...]:
     return tuple(order)
 
 
-def find_parents(normal_tilde: Tensor, z: Tensor, weights: Tensor, candidates: np.ndarray, level: float) -> Graph:
-    """Keep the candidate edges j → i on which ũ_i depends given the other candidates' causal variables z (N, n)."""
+def find_parents(noise_tilde: Tensor, z: Tensor, weights: Tensor, candidates: np.ndarray, level: float) -> Graph:
+    """Keep the candidate edges j → i on which ε̃_i depends given the other candidates' causal variables z (N, n)."""
     allowed = torch.from_numpy(candidates).to(z.device)
-    evidence: Dependence = dependence(normal_tilde, z, weights, allowed)
+    evidence: Dependence = dependence(noise_tilde, z, weights, allowed)
     kept = evidence.strongest().cpu().numpy() > critical_value(level, int(candidates.sum()))
     return Graph(kept & candidates)
 

@@ -123,8 +123,8 @@ def _causes_first(adjacency: NDArray[np.bool_]) -> Sequence[int]:
 def _curves(points: Points, edges: NDArray[np.int64]) -> Points:
     """Quadratic Bézier curves (m, 3, 2) of the edges (m, 2).
 
-    From five variables on they bend towards the centre, so that they keep clear of the nodes between their ends;
-    the two arrows of a pair of variables that are joined both ways bend apart.
+    From five variables on they bend towards the centre and so keep clear of the nodes between their ends; the
+    two arrows of variables that are joined both ways bend apart.
     """
     start, end = points[edges[:, 0]], points[edges[:, 1]]
     control = 0.5 * (start + end) * (0.6 if len(points) > 4 else 1.0)
@@ -165,7 +165,8 @@ def _draw_arrow(ax: Axes, curve: Points, radius: float, *, color: str, width: fl
         linestyle=(0, (4, 3)) if dashed else "solid",
         facecolor=color,
         edgecolor=color,
-        zorder=1,
+        # What is wrong lies on top of what is right.
+        zorder=1.0 if color == BLUE else 1.5,
     )
     ax.add_patch(arrow)
 
@@ -178,7 +179,7 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
 
 
 def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """Write values (m,) on the `named` ones of the curves (m, 3, 2), each where it is farthest from the others."""
+    """Write values (m,) on the `named` ones of curves (m, 3, 2), each where it is far from the others."""
     times = np.linspace(0.0, 1.0, 51)
     middle = slice(14, 37)
     tracks = np.stack([_along(curve, times) for curve in curves]) if len(curves) else np.empty((0, 51, 2))
@@ -188,7 +189,7 @@ def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDA
         room = np.minimum(0.4, _distance(spots, np.delete(tracks, index, axis=0)))
         room = np.minimum(room, _distance(spots, placed) - 0.15)
         # Among equally free spots, the one nearest to the middle.
-        spot = spots[np.argmax(room - 0.1 * np.abs(times[middle] - 0.5))]
+        spot = spots[np.argmax(room - 0.25 * np.abs(times[middle] - 0.5))]
         placed = np.vstack([placed, spot])
         box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
         text = f"{values[index]:.2f}"

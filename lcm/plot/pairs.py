@@ -32,7 +32,7 @@ def draw_pairs(path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int
     ax = clean(figure.subplots())
     before_x, before_y = start[changed].T
     after_x, after_y = end[changed].T
-    ax.scatter(start[:, 0], start[:, 1], s=5, color=GREY, alpha=0.25, linewidths=0, label="$x$, all pairs")
+    ax.scatter(start[:, 0], start[:, 1], s=5, color=GREY, alpha=0.35, linewidths=0, label="$x$, all pairs")
     ax.scatter(before_x, before_y, s=10, color=INK, zorder=3, label="$x$, before")
     ax.scatter(
         after_x, after_y, s=14, color=BLUE, marker="D", linewidths=0, zorder=3, label=r"$\tilde{x}$, after"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lcm.files import atomic_write
 
@@ -19,17 +20,20 @@ _DOTS_PER_INCH = 150
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of `width` by `height` inches whose parts make room for each other."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure, atomically, in the format that the suffix of `path` names."""
+    # The layout of axes of fixed aspect settles in the second pass only.
+    figure.draw_without_rendering()
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH)
 
 
 def clean(ax: Axes) -> Axes:
-    """Take away the frame's upper and right side and darken nothing more than needed."""
+    """Leave only the left and lower side of the frame, in quiet colours; returns the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(colors=INK, labelsize=8)

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from lcm.plot.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
@@ -78,7 +79,7 @@ class _Run:
 def _runs(records: Sequence[Record]) -> list[_Run]:
     grouped: dict[tuple[str, int], list[int]] = {}
     for index, record in enumerate(records):
-        key = str(record.get("stage", "fit")), int(record.get("restart", 0))
+        key = str(record.get("stage", "fit")), int(record.get("restart") or 0)
         grouped.setdefault(key, []).append(index)
     runs = []
     for (stage, restart), rows in grouped.items():
@@ -112,10 +113,15 @@ def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
         clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
     if thickness.lines:
         thickness.set_yscale("log")
+        thickness.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        thickness.yaxis.set_major_formatter("{x:g}")
+        thickness.yaxis.set_minor_locator(NullLocator())
     else:
         thickness.set_yticks([])
         thickness.spines["left"].set_visible(False)
-        thickness.text(0.5, 0.5, "none", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
+        thickness.text(
+            0.5, 0.5, "not recorded", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9
+        )
 
 
 def _limit_to_bulk(ax: Axes) -> None:

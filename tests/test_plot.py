@@ -1,0 +1,177 @@
+"""Figures are written whole, without a warning, and show what they should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.patches import FancyArrowPatch
+
+from lcm.plot import (
+    draw_graph,
+    draw_pairs,
+    draw_posterior,
+    draw_training,
+    draw_two_graphs,
+    draw_variables,
+)
+
+RANDOM = np.random.default_rng(0)
+SIZES = (1, 2, 4, 11)
+
+
+def dag(n: int) -> np.ndarray:
+    return np.triu(np.random.default_rng(n).random((n, n)) < 0.4, k=1)
+
+
+def table(n: int, rows: int = 200) -> np.ndarray:
+    return np.random.default_rng(n).standard_normal((rows, n))
+
+
+def records(restarts: int = 2) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = []
+    for restart in range(restarts):
+        for stage in ("noise encoder", "mechanisms"):
+            for step in range(5):
+                line = {"restart": restart, "stage": stage, "step": step, "seconds": 0.1 * len(lines) + 0.1}
+                line |= {"log_likelihood": -1.0 / (step + 1), "validation_log_likelihood": -1.1 / (step + 1)}
+                lines.append(
+                    line | ({"thickness": [0.5**step, 0.4**step]} if stage == "noise encoder" else {})
+                )
+    return lines
+
+
+FIGURES: dict[str, Callable[[Path], None]] = {
+    **{f"graphs {n}": lambda path, n=n: draw_two_graphs(path, dag(n), dag(n), dag(n) * 0.7) for n in SIZES},  # type: ignore[misc]
+    "graphs without strengths": lambda path: draw_two_graphs(path, dag(5), dag(5)),
+    "reversed edge": lambda path: draw_two_graphs(path, [[0, 1], [0, 0]], [[0, 0], [1, 0]], np.eye(2)[::-1]),
+    "cyclic learned graph": lambda path: draw_two_graphs(path, dag(3), 1 - np.eye(3), np.ones((3, 3))),
+    "empty graphs": lambda path: draw_two_graphs(path, np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))),
+    **{f"variables {n}": lambda path, n=n: draw_variables(path, table(n), -table(n)) for n in SIZES},  # type: ignore[misc]
+    **{f"pairs {n}": lambda path, n=n: draw_pairs(path, table(n), table(n) + 0.5) for n in SIZES},  # type: ignore[misc]
+    "pairs of images": lambda path: draw_pairs(
+        path, *RANDOM.integers(0, 255, (2, 20, 4, 4, 3), dtype=np.uint8)
+    ),
+    "unchanged pairs": lambda path: draw_pairs(path, table(3), table(3)),
+    **{
+        f"posterior {n}": lambda path, n=n: draw_posterior(path, np.eye(n + 1), np.arange(n + 1))  # type: ignore[misc]
+        for n in SIZES
+    },
+    "posterior of a set never drawn": lambda path: draw_posterior(
+        path, np.full((5, 3), 1 / 3), np.zeros(5, int), "abc"
+    ),
+    "training": lambda path: draw_training(path, records()),
+    "training, one restart": lambda path: draw_training(path, records(1)),
+    "training, nothing recorded": lambda path: draw_training(path, []),
+    "training, bare records": lambda path: draw_training(path, [{"log_likelihood": -1.0}, {"step": 4}, {}]),
+    "training, gaps": lambda path: draw_training(
+        path,
+        [
+            {"step": 0, "log_likelihood": None, "restart": None, "thickness": 0.5},
+            {"step": 1, "log_likelihood": float("nan"), "validation_log_likelihood": float("-inf")},
+            {"step": 2, "seconds": 3.0, "log_likelihood": -1e9, "thickness": None},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_written(name: str, tmp_path: Path) -> None:
+    FIGURES[name](tmp_path / "figure.png")
+    image = imread(tmp_path / "figure.png")
+    assert min(image.shape[:2]) > 300
+    assert image[..., :3].std() > 0.01
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"figure.{suffix}"
+    draw_two_graphs(path, dag(4), dag(4))
+    start = {"svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "training"]
+)
+def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
+    FIGURES[name](tmp_path / "figure.png")
+    image = imread(tmp_path / "figure.png")[..., :3]
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    assert bool((border == 1.0).all())
+
+
+def test_a_graph_has_an_arrow_for_each_edge_and_label() -> None:
+    ax = Figure().subplots()
+    adjacency = dag(5)
+    returned = draw_graph(ax, adjacency, adjacency * 0.25, labels=list("abcde"), title="a title")
+    assert returned is ax and ax.get_title() == "a title"
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == adjacency.sum()
+    texts = [text.get_text() for text in ax.texts]
+    assert sorted(texts) == sorted([*"abcde", *["0.25"] * int(adjacency.sum())])
+
+
+def test_a_missing_edge_is_dashed_and_a_stronger_one_is_wider() -> None:
+    ax = Figure().subplots()
+    learned, truth = [[0, 1, 1], [0, 0, 0], [0, 0, 0]], [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    draw_graph(ax, learned, [[0, 2.0, 0.5], [0, 0, 0], [0, 0, 0]], true_adjacency=truth)
+    right, wrong, missing = (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch))
+    assert right.get_linewidth() > wrong.get_linewidth() and right.get_edgecolor() != wrong.get_edgecolor()
+    assert missing.get_linestyle() != "solid" and right.get_linestyle() == "solid"
+
+
+def test_arrows_point_from_cause_to_effect() -> None:
+    ax = Figure().subplots()
+    draw_graph(ax, [[0, 0], [1, 0]])
+    (arrow,) = (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch))
+    positions = {text.get_text(): text.get_position() for text in ax.texts}
+    path = arrow.get_path().vertices
+    assert np.linalg.norm(path[0] - positions["$z_{1}$"]) < np.linalg.norm(path[0] - positions["$z_{0}$"])
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (
+            lambda path: draw_two_graphs(path, dag(3), dag(2)),
+            "Expected a learned graph of 3 variables.*got 2",
+        ),
+        (
+            lambda path: draw_two_graphs(path, np.ones((2, 3)), dag(2)),
+            r"Expected a square \(n, n\) adjacency",
+        ),
+        (lambda path: draw_graph(Figure().subplots(), dag(3), labels=["a"]), "Expected 3 labels; got 1"),
+        (
+            lambda path: draw_variables(path, table(3), table(2)),
+            r"Expected learned variables of shape \(200, 3\)",
+        ),
+        (lambda path: draw_pairs(path, table(3), table(2)), "Expected two or more pairs of one shape"),
+        (
+            lambda path: draw_posterior(path, np.eye(3), np.zeros(2)),
+            r"Expected probability \(N, K\) and true_sets",
+        ),
+        (
+            lambda path: draw_posterior(path, np.eye(2), np.array([0, 2])),
+            r"Expected true sets in 0\.\.1; got 0 to 2",
+        ),
+        (lambda path: draw_posterior(path, np.eye(2), np.array([0, 1]), ["a"]), "Expected 2 labels; got 1"),
+    ],
+)
+def test_errors_say_what_was_expected(draw: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(tmp_path / "figure.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plotting_needs_neither_pyplot_nor_torch() -> None:
+    code = "import sys, lcm.plot; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.split() == ["False", "False"]
