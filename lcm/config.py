@@ -172,9 +172,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(str, _structure_str)
     converter.register_structure_hook(NoneType, _structure_none)
     converter.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _structure_literal)
-    converter.register_structure_hook_func(
-        lambda cls: get_origin(cls) in (Union, UnionType), _structure_union
-    )
+    converter.register_structure_hook_func(lambda cls: get_origin(cls) in (Union, UnionType), _structure_union)
     converter.register_structure_hook_func(lambda cls: get_origin(cls) is tuple, _structure_tuple)
     converter.register_structure_hook_factory(is_dataclass, _dataclass_hook)
     return converter
@@ -188,11 +186,7 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted, plain = error.group_exceptions()
         for inner, note in noted:
-            inner_path = (
-                f"{path}[{note.index}]"
-                if isinstance(note, IterableValidationNote)
-                else _join(path, note.name)
-            )
+            inner_path = f"{path}[{note.index}]" if isinstance(note, IterableValidationNote) else _join(path, note.name)
             if isinstance(inner, KeyError):
                 yield inner_path, "Expected a value for this required key; got none"
             else:

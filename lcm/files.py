@@ -103,9 +103,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises ValueError naming the file if it is missing, truncated, not an archive, or holds pickled objects.
     """
     if not zipfile.is_zipfile(existing_file(path)):
-        raise ValueError(
-            f"{path}: Expected a whole .npz archive; got a truncated or unreadable one (not a zip file)"
-        )
+        raise ValueError(f"{path}: Expected a whole .npz archive; got a truncated or unreadable one (not a zip file)")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -31,9 +31,7 @@ def square_bool(array: ArrayLike) -> BoolArray:
     wrong = np.argwhere((entries != 0) & (entries != 1))
     if wrong.size:
         row, column = wrong[0]
-        raise ValueError(
-            f"Expected adjacency entries 0 or 1; got {entries[row, column]} at [{row}, {column}]."
-        )
+        raise ValueError(f"Expected adjacency entries 0 or 1; got {entries[row, column]} at [{row}, {column}].")
     return entries.astype(np.bool_)
 
 
@@ -102,9 +100,7 @@ class Graph:
         if pairs.size == 0:
             return cls(adjacency)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-            raise ValueError(
-                f"Expected edges as pairs of integers; got {pairs.dtype} of shape {pairs.shape}."
-            )
+            raise ValueError(f"Expected edges as pairs of integers; got {pairs.dtype} of shape {pairs.shape}.")
         outside = np.flatnonzero(((pairs < 0) | (pairs >= n)).any(axis=1))
         if outside.size:
             source, target = pairs[outside[0]]

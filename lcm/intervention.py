@@ -25,9 +25,7 @@ class TargetDistribution(nn.Module):
     target_sets: Tensor
     probabilities: Tensor
 
-    def __init__(
-        self, n: int, target_sets: Sequence[Sequence[int]], probabilities: Sequence[float] | None
-    ) -> None:
+    def __init__(self, n: int, target_sets: Sequence[Sequence[int]], probabilities: Sequence[float] | None) -> None:
         """`target_sets` lists 0-based variables, () for the empty set; probabilities are uniform when None.
 
         Raises:
@@ -43,9 +41,7 @@ class TargetDistribution(nn.Module):
                     raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {target}.")
                 mask[row, target] = True
         if len(target_sets) == 0 or len(torch.unique(mask, dim=0)) != len(mask):
-            raise ValueError(
-                f"Expected one or more distinct target sets; got {[list(s) for s in target_sets]}."
-            )
+            raise ValueError(f"Expected one or more distinct target sets; got {[list(s) for s in target_sets]}.")
         self.register_buffer("target_sets", mask, persistent=False)
         self.register_buffer("probabilities", _checked_probabilities(probabilities, len(mask)))
 
@@ -84,15 +80,11 @@ def _checked_probabilities(probabilities: Sequence[float] | None, count: int) ->
     if probabilities is None:
         return torch.full((count,), 1.0 / count)
     if len(probabilities) != count:
-        raise ValueError(
-            f"Expected {count} probabilities, one for each target set; got {len(probabilities)}."
-        )
+        raise ValueError(f"Expected {count} probabilities, one for each target set; got {len(probabilities)}.")
     values = torch.as_tensor(probabilities, dtype=torch.float64)
     # in this form NaN is refused too
     if not (bool((values >= 0).all()) and abs(float(values.sum()) - 1.0) <= _PROBABILITY_TOLERANCE):
-        raise ValueError(
-            f"Expected non-negative probabilities that sum to 1; got a sum of {float(values.sum()):.6g}."
-        )
+        raise ValueError(f"Expected non-negative probabilities that sum to 1; got a sum of {float(values.sum()):.6g}.")
     return values.to(torch.get_default_dtype())
 
 
@@ -139,9 +131,7 @@ class SoftIntervention(InterventionalMechanism):
 
     def __init__(self, mechanism: Mechanism | dict[str, Any], noise: Noise | dict[str, Any]) -> None:
         super().__init__()
-        self.mechanism: Mechanism = (
-            build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
-        )
+        self.mechanism: Mechanism = build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
         self.n = self.mechanism.n
 

@@ -83,8 +83,7 @@ class LatentCausalModel(nn.Module):
         noise = self.scm.sample_noise(n_samples, generator)
         targets = self.target_distribution.sample(n_samples, generator)
         fresh, jitter = (
-            torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype)
-            for _ in range(2)
+            torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype) for _ in range(2)
         )
         kept = noise
         if bool((self.thickness > 0).any()):
@@ -118,9 +117,7 @@ class LatentCausalModel(nn.Module):
         """
         sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(x).expand(self.n)
         if not bool((sigma > 0).all()):
-            raise ValueError(
-                f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}."
-            )
+            raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
         _, noise, log_det = self.encode(x)
         z_tilde, noise_tilde, log_det_tilde = self.encode(x_tilde)
         normal, _ = self.scm.noise.to_normal(noise)
@@ -143,9 +140,7 @@ class LatentCausalModel(nn.Module):
         terms = self.pair_terms(x, x_tilde, thickness)
         return terms.base + torch.where(targets, terms.move, terms.stay).sum(1)
 
-    def joint_log_density(
-        self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None
-    ) -> Tensor:
+    def joint_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
         """log p(x, x̃, I) (N, K) for the K target sets of the target distribution."""
         return joint_log_density(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
 

@@ -187,20 +187,13 @@ class UniformNoise(_TailNoise):
         upper = (noise + self._half_width) / self.edge
         lower = (noise - self._half_width) / self.edge
         ramp = math.log(-math.expm1(-2.0 * self._half_width / self.edge))
-        return (
-            functional.logsigmoid(upper)
-            + functional.logsigmoid(-lower)
-            + ramp
-            - math.log(2.0 * self._half_width)
-        )
+        return functional.logsigmoid(upper) + functional.logsigmoid(-lower) + ramp - math.log(2.0 * self._half_width)
 
     def _log_lower_tail(self, noise: Tensor) -> Tensor:
         upper = (noise + self._half_width) / self.edge
         lower = (noise - self._half_width) / self.edge
         area = functional.softplus(upper) - functional.softplus(lower)
-        return area.clamp_min(torch.finfo(noise.dtype).tiny).log() + math.log(
-            self.edge / (2.0 * self._half_width)
-        )
+        return area.clamp_min(torch.finfo(noise.dtype).tiny).log() + math.log(self.edge / (2.0 * self._half_width))
 
     def _lower_quantile(self, log_probability: Tensor) -> Tensor:
         reach = 2.0 * self._half_width / self.edge
@@ -238,6 +231,5 @@ class PushforwardNoise(Noise):
 
 
 NOISE_KINDS: dict[str, type[Noise]] = {
-    cls.kind: cls
-    for cls in (NormalNoise, LaplaceNoise, LogisticNoise, SkewedNoise, UniformNoise, PushforwardNoise)
+    cls.kind: cls for cls in (NormalNoise, LaplaceNoise, LogisticNoise, SkewedNoise, UniformNoise, PushforwardNoise)
 }

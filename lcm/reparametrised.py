@@ -183,9 +183,7 @@ class ReparametrisedIntervention(InterventionalMechanism):
 
 
 def _built_map(elementwise: ElementwiseMap | dict[str, Any]) -> ElementwiseMap:
-    built: ElementwiseMap = (
-        build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
-    )
+    built: ElementwiseMap = build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
     return built
 
 

@@ -82,9 +82,7 @@ class SCM(nn.Module):
     def build(description: Mapping[str, Any]) -> SCM:
         """Rebuild an SCM, without its tensors, from `description`."""
         graph = Graph(description["adjacency"])
-        return SCM(
-            graph, build(description["mechanism"], MECHANISM_KINDS), build(description["noise"], NOISE_KINDS)
-        )
+        return SCM(graph, build(description["mechanism"], MECHANISM_KINDS), build(description["noise"], NOISE_KINDS))
 
     def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""

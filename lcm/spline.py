@@ -23,9 +23,7 @@ def parameter_count(bins: int) -> int:
     return 3 * bins + 1
 
 
-def monotone_spline(
-    inputs: Tensor, raw: Tensor, bound: float, inverse: bool = False
-) -> tuple[Tensor, Tensor]:
+def monotone_spline(inputs: Tensor, raw: Tensor, bound: float, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a monotone spline (or its inverse) to every element; raw parameters of zero are the identity.
 
     Args:
@@ -53,9 +51,7 @@ def monotone_spline(
 
 def _tables(raw: Tensor, bins: int, bound: float) -> Tensor:
     """Knots on both axes and the slopes there, (..., 3, bins + 1)."""
-    sizes = MIN_BIN + (1.0 - MIN_BIN * bins) * torch.softmax(
-        raw[..., : 2 * bins].unflatten(-1, (2, bins)), -1
-    )
+    sizes = MIN_BIN + (1.0 - MIN_BIN * bins) * torch.softmax(raw[..., : 2 * bins].unflatten(-1, (2, bins)), -1)
     inner = 2.0 * bound * torch.cumsum(sizes[..., :-1], -1) - bound
     knots = functional.pad(functional.pad(inner, (1, 0), value=-bound), (0, 1), value=bound)
     slopes = MIN_SLOPE + functional.softplus(raw[..., 2 * bins :] + _UNIT_SLOPE)

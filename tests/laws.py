@@ -186,9 +186,7 @@ MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
 }
 
 INTERVENTIONS: dict[str, Callable[[Graph], InterventionalMechanism]] = {
-    "perfect": lambda graph: PerfectIntervention(
-        PushforwardNoise(LogisticNoise(graph.n), negative_affine(graph.n))
-    ),
+    "perfect": lambda graph: PerfectIntervention(PushforwardNoise(LogisticNoise(graph.n), negative_affine(graph.n))),
     "soft": lambda graph: SoftIntervention(
         randomised(LocationScaleMechanism(adjacency(graph), hidden=5), seed=5), SkewedNoise(graph.n)
     ),
@@ -204,13 +202,9 @@ INTERVENTIONS: dict[str, Callable[[Graph], InterventionalMechanism]] = {
 SCMS: dict[str, Callable[[Graph], SCM]] = {
     "linear-normal": lambda graph: SCM(graph, MECHANISMS["linear"](graph), NormalNoise(graph.n)),
     "additive-laplace": lambda graph: SCM(graph, MECHANISMS["additive"](graph), LaplaceNoise(graph.n)),
-    "location-scale-skewed": lambda graph: SCM(
-        graph, MECHANISMS["location-scale"](graph), SkewedNoise(graph.n)
-    ),
+    "location-scale-skewed": lambda graph: SCM(graph, MECHANISMS["location-scale"](graph), SkewedNoise(graph.n)),
     "spline-uniform": lambda graph: SCM(graph, MECHANISMS["spline"](graph), UniformNoise(graph.n)),
-    "reparametrised-logistic": lambda graph: SCM(
-        graph, MECHANISMS["reparametrised"](graph), LogisticNoise(graph.n)
-    ),
+    "reparametrised-logistic": lambda graph: SCM(graph, MECHANISMS["reparametrised"](graph), LogisticNoise(graph.n)),
 }
 
 
@@ -237,9 +231,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "mixing-linear": lambda: MixingDecoder(N, strength=0.0, generator=generator()),
     "mixing-strong": lambda: MixingDecoder(N, layers=2, strength=0.9, generator=generator()),
     "chain": lambda: ChainDecoder([drawn_flow(N, "affine"), randomised(LinearDecoder(N))]),
-    "chain-embedding": lambda: ChainDecoder(
-        [drawn_flow(N, "spline"), EmbeddingDecoder(N, N + 2, generator())]
-    ),
+    "chain-embedding": lambda: ChainDecoder([drawn_flow(N, "spline"), EmbeddingDecoder(N, N + 2, generator())]),
     "solution": lambda: SolutionDecoder(drawn_flow(N, "spline"), SCMS["location-scale-skewed"](GRAPH)),
     "reparametrised": lambda: ReparametrisedDecoder(drawn_flow(N, "affine"), negative_affine(), PERMUTATION),
 }
@@ -258,9 +250,7 @@ def model(
     count = len(TargetDistribution.family(N, family).target_sets)
     weights = torch.arange(1.0, count + 1.0)
     distribution = TargetDistribution.family(N, family, (weights / weights.sum()).tolist())
-    return LatentCausalModel(
-        SCMS[scm](GRAPH), decoder(), INTERVENTIONS[intervention](GRAPH), distribution, thickness
-    )
+    return LatentCausalModel(SCMS[scm](GRAPH), decoder(), INTERVENTIONS[intervention](GRAPH), distribution, thickness)
 
 
 def fitted_like() -> LatentCausalModel:

@@ -16,9 +16,7 @@ from lcm.data.pairs import PairData
 Array = NDArray[np.float64]
 
 
-def chain(
-    n_pairs: int, n: int, seed: int, scales: Array | None = None, empty: bool = True
-) -> tuple[Array, Array]:
+def chain(n_pairs: int, n: int, seed: int, scales: Array | None = None, empty: bool = True) -> tuple[Array, Array]:
     """Causal variables z, z_tilde (N, n) of a linear chain under atomic perfect interventions, or none."""
     generator = np.random.default_rng(seed)
     scales = np.ones(n) if scales is None else scales
@@ -42,15 +40,11 @@ def linear_pairs(n: int, d: int, noise: float = 0.0, offset: float = 0.0, seed: 
     generator = np.random.default_rng(seed)
     x, x_tilde = (value @ embedding(n, d, seed).T + offset for value in (z, z_tilde))
     scale = noise * x.std(axis=0).mean()
-    return PairData.from_arrays(
-        *(value + scale * generator.normal(size=value.shape) for value in (x, x_tilde))
-    )
+    return PairData.from_arrays(*(value + scale * generator.normal(size=value.shape) for value in (x, x_tilde)))
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-@pytest.mark.parametrize(
-    ("n", "d"), [(1, 1), (2, 2), (4, 4), (12, 12), (1, 2), (2, 3), (4, 5), (4, 8), (12, 40)]
-)
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (2, 2), (4, 4), (12, 12), (1, 2), (2, 3), (4, 5), (4, 8), (12, 40)])
 def test_n_is_the_rank_of_x(n: int, d: int, offset: float) -> None:
     data = linear_pairs(n, d, offset=offset)
     assert estimate_n(data.x, data.x_tilde) == n
@@ -68,9 +62,7 @@ def test_noise_in_proportion_to_unequal_columns_is_a_floor_too() -> None:
     generator = np.random.default_rng(1)
     columns = np.geomspace(0.1, 10, 9)
     noise = 0.01 * data.x.std(axis=0)
-    x, x_tilde = (
-        columns * (value + noise * generator.normal(size=value.shape)) for value in (data.x, data.x_tilde)
-    )
+    x, x_tilde = (columns * (value + noise * generator.normal(size=value.shape)) for value in (data.x, data.x_tilde))
     assert estimate_n(x, x_tilde) == 3
 
 

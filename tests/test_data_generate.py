@@ -39,9 +39,7 @@ CONFIGS: dict[str, GenerateConfig] = {
             3,
             mechanism=MechanismConfig("location-scale"),
             noise=NoiseConfig("skewed"),
-            intervention=InterventionConfig(
-                ((), (0, 2), (1,)), (0.2, 0.3, 0.5), noise=NoiseConfig("laplace")
-            ),
+            intervention=InterventionConfig(((), (0, 2), (1,)), (0.2, 0.3, 0.5), noise=NoiseConfig("laplace")),
             decoder=DecoderConfig("mixing", dim_x=6),
         ),
         SMALL,
@@ -127,9 +125,7 @@ def test_pairs_are_drawn_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sample_data(model, 25, torch.Generator().manual_seed(0), {"made_by": "a test"}, chunk=10)
     assert sizes == [10, 10, 5] and len(data) == 25
     assert len(np.unique(data.x, axis=0)) == 25
-    assert (
-        data.metadata == {"made_by": "a test"} and data.targets is not None and data.targets.dtype == np.bool_
-    )
+    assert data.metadata == {"made_by": "a test"} and data.targets is not None and data.targets.dtype == np.bool_
 
 
 def test_sampling_from_a_trainable_model_keeps_no_gradient() -> None:
@@ -145,9 +141,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(
-        ValueError, match="Expected a new or empty folder to write to; got one that holds files"
-    ):
+    with pytest.raises(ValueError, match="Expected a new or empty folder to write to; got one that holds files"):
         generate(CONFIGS["scaling"], tmp_path)
     assert content(tmp_path) == {"notes.txt": b"mine"}
 

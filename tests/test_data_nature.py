@@ -41,15 +41,11 @@ NATURES: dict[str, NatureConfig] = {
     "full": NatureConfig(10, GraphConfig("full"), MechanismConfig("spline")),
     "empty": NatureConfig(3, GraphConfig("empty"), MechanismConfig("location-scale")),
     "edges": NatureConfig(4, GraphConfig("edges", edges=EDGES), MechanismConfig("location-scale", layers=2)),
-    "uniform weights": NatureConfig(
-        20, mechanism=MechanismConfig(weights=WeightConfig("uniform"), normalise=True)
-    ),
+    "uniform weights": NatureConfig(20, mechanism=MechanismConfig(weights=WeightConfig("uniform"), normalise=True)),
     "laplace": NatureConfig(3, noise=NoiseConfig("laplace"), decoder=DecoderConfig("linear")),
     "logistic": NatureConfig(3, noise=NoiseConfig("logistic"), decoder=DecoderConfig("mixing")),
     "skewed": NatureConfig(3, noise=NoiseConfig("skewed", skew=-0.4), decoder=DecoderConfig("flow")),
-    "uniform": NatureConfig(
-        3, noise=NoiseConfig("uniform"), decoder=DecoderConfig("flow", coupling="spline")
-    ),
+    "uniform": NatureConfig(3, noise=NoiseConfig("uniform"), decoder=DecoderConfig("flow", coupling="spline")),
     "atomic": NatureConfig(3, intervention=InterventionConfig("atomic", (0.5, 0.3, 0.2))),
     "all subsets": NatureConfig(3, intervention=InterventionConfig("all")),
     "soft": NatureConfig(
@@ -130,17 +126,9 @@ def test_embedding_into_more_dimensions_keeps_the_decoder_before_it() -> None:
 
 
 def test_generators_for_different_purposes_and_seeds_differ() -> None:
-    draws = {
-        float(torch.rand(1, generator=torch_generator(seed, purpose)))
-        for seed in range(3)
-        for purpose in "ab"
-    }
+    draws = {float(torch.rand(1, generator=torch_generator(seed, purpose))) for seed in range(3) for purpose in "ab"}
     assert len(draws) == 6
-    assert (
-        numpy_generator(0, "a").random()
-        == numpy_generator(0, "a").random()
-        != numpy_generator(0, "b").random()
-    )
+    assert numpy_generator(0, "a").random() == numpy_generator(0, "a").random() != numpy_generator(0, "b").random()
 
 
 @settings(max_examples=20, deadline=None)
@@ -170,9 +158,7 @@ def test_listed_edges_are_taken_as_given() -> None:
 
 
 def test_orders_are_random() -> None:
-    orders = {
-        build_nature(NatureConfig(4, GraphConfig("chain")), seed).scm.graph.order() for seed in range(12)
-    }
+    orders = {build_nature(NatureConfig(4, GraphConfig("chain")), seed).scm.graph.order() for seed in range(12)}
     assert len(orders) > 6
 
 

@@ -40,9 +40,7 @@ def vectors() -> dict[str, Any]:
 def images() -> dict[str, Any]:
     """Pairs of images with a corner that is always black."""
     generator = np.random.default_rng(0)
-    arrays = {
-        key: generator.integers(256, size=(N_PAIRS, 5, 4, 3), dtype=np.uint8) for key in ("x", "x_tilde")
-    }
+    arrays = {key: generator.integers(256, size=(N_PAIRS, 5, 4, 3), dtype=np.uint8) for key in ("x", "x_tilde")}
     arrays["x"][:, 0, 0] = 0
     return arrays
 
@@ -264,9 +262,7 @@ def test_a_bad_argument_is_named(change: Callable[..., dict[str, Any]], message:
 
 
 @cases(MISTAKES | FILE_MISTAKES)
-def test_a_bad_tensor_of_a_file_is_named(
-    change: Callable[..., dict[str, Any]], message: str, tmp_path: Path
-) -> None:
+def test_a_bad_tensor_of_a_file_is_named(change: Callable[..., dict[str, Any]], message: str, tmp_path: Path) -> None:
     path = tmp_path / "pairs.safetensors"
     write_tensors(path, change(vectors()))
     with pytest.raises(ValueError, match=rf"^{path}: {message}"):
@@ -285,9 +281,7 @@ def test_a_bad_array_of_an_archive_is_named(
 
 def test_long_lists_of_columns_are_cut() -> None:
     x = np.zeros((5, 40), np.float32)
-    with pytest.raises(
-        ValueError, match=r"got 40 constant \(0-based index\): 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …$"
-    ):
+    with pytest.raises(ValueError, match=r"got 40 constant \(0-based index\): 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …$"):
         PairData.from_arrays(x, x)
 
 
@@ -310,13 +304,9 @@ def test_missing_and_truncated_files_are_named(suffix: str, tmp_path: Path) -> N
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"pairs\.csv: Expected a \.safetensors or \.npz file; got the suffix '\.csv'"
-    ):
+    with pytest.raises(ValueError, match=r"pairs\.csv: Expected a \.safetensors or \.npz file; got the suffix '\.csv'"):
         load_pairs(tmp_path / "pairs.csv")
-    with pytest.raises(
-        ValueError, match=r"pairs\.npz: Expected a \.safetensors file to write to; got .* '\.npz'"
-    ):
+    with pytest.raises(ValueError, match=r"pairs\.npz: Expected a \.safetensors file to write to; got .* '\.npz'"):
         save_pairs(tmp_path / "pairs.npz", PairData.from_arrays(**vectors()))
 
 
@@ -329,9 +319,7 @@ def test_too_few_pairs_to_fit_are_refused() -> None:
     x = np.random.default_rng(0).normal(size=(249, 4))
     data = PairData.from_arrays(x, x)
     require_enough_pairs(data, 3)
-    with pytest.raises(
-        ValueError, match=r"^x: Expected at least 250 pairs, 50 \(n \+ 1\) for n = 4; got 249"
-    ):
+    with pytest.raises(ValueError, match=r"^x: Expected at least 250 pairs, 50 \(n \+ 1\) for n = 4; got 249"):
         require_enough_pairs(data, 4)
     with pytest.raises(ValueError, match=r"^a\.npz: x: Expected at least 250 pairs"):
         require_enough_pairs(replace(data, source="a.npz"), 4)

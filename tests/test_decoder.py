@@ -269,9 +269,7 @@ def test_an_unknown_coupling_is_an_error() -> None:
 
 
 def test_a_singular_matrix_is_an_error() -> None:
-    with pytest.raises(
-        ValueError, match="Expected an invertible matrix for a linear decoder; got a singular"
-    ):
+    with pytest.raises(ValueError, match="Expected an invertible matrix for a linear decoder; got a singular"):
         LinearDecoder(2, torch.ones(2, 2))
 
 

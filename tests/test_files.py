@@ -37,9 +37,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
-def test_a_writer_replaces_the_file_and_leaves_nothing_beside_it(
-    write: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_a_writer_replaces_the_file_and_leaves_nothing_beside_it(write: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text("old")
     write(path)
@@ -48,9 +46,7 @@ def test_a_writer_replaces_the_file_and_leaves_nothing_beside_it(
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
-    error: type[BaseException], tmp_path: Path
-) -> None:
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(error: type[BaseException], tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(error), atomic_write(path) as temporary:
@@ -139,9 +135,7 @@ def test_tensors_of_objects_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_tensors_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"file\.safetensors: Expected at least one tensor to write; got none"
-    ):
+    with pytest.raises(ValueError, match=r"file\.safetensors: Expected at least one tensor to write; got none"):
         write_tensors(tmp_path / "file.safetensors", {}, {"seed": "0"})
 
 
@@ -150,9 +144,7 @@ def test_a_truncated_safetensors_file_is_refused(keep: int, tmp_path: Path) -> N
     path = tmp_path / "file.safetensors"
     write_tensors(path, TENSORS)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        ValueError, match=r"file\.safetensors: Expected a whole safetensors file; got a truncated"
-    ):
+    with pytest.raises(ValueError, match=r"file\.safetensors: Expected a whole safetensors file; got a truncated"):
         read_tensors(path)
 
 

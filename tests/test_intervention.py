@@ -78,9 +78,7 @@ def test_sets_that_are_missing_or_twice_are_an_error(sets: list[tuple[int, ...]]
 
 
 def test_an_unknown_family_is_an_error() -> None:
-    with pytest.raises(
-        ValueError, match="Expected target sets atomic, atomic-or-empty, all or a list; got 'a"
-    ):
+    with pytest.raises(ValueError, match="Expected target sets atomic, atomic-or-empty, all or a list; got 'a"):
         TargetDistribution.family(3, "atomical")
 
 

@@ -45,9 +45,7 @@ def test_isomorphic_models_have_equal_pair_densities(name: str, isomorphism: str
     assert float(difference.detach().abs().max()) < 1e-8
     # and on pairs that the model did not make
     x, x_tilde = pairs.x.roll(1, 0), pairs.x_tilde
-    assert torch.allclose(
-        image.pair_log_density(x, x_tilde), original.pair_log_density(x, x_tilde), rtol=1e-8
-    )
+    assert torch.allclose(image.pair_log_density(x, x_tilde), original.pair_log_density(x, x_tilde), rtol=1e-8)
 
 
 @every_isomorphism
@@ -58,9 +56,7 @@ def test_isomorphic_models_agree_on_the_targets(name: str, isomorphism: str) -> 
     pairs = original.sample_pairs(100, generator())
     posterior = original.target_posterior(pairs.x, pairs.x_tilde)
     assert torch.allclose(image.target_posterior(pairs.x, pairs.x_tilde), posterior, atol=1e-8)
-    for old, new in zip(
-        original.target_distribution.as_lists(), image.target_distribution.as_lists(), strict=True
-    ):
+    for old, new in zip(original.target_distribution.as_lists(), image.target_distribution.as_lists(), strict=True):
         assert sorted(morphism.permutation[i] for i in old) == new
 
 
@@ -100,9 +96,7 @@ def test_pairs_of_the_image_have_the_density_of_the_original(name: str, isomorph
     # the sampler of the image, the interventional mechanisms included, against the likelihood of the original
     density = original.pair_log_density(pairs.x, pairs.x_tilde)
     assert torch.allclose(image.pair_log_density(pairs.x, pairs.x_tilde), density, atol=1e-6)
-    new_z_tilde = moved(
-        morphism.variable_map(original.encode(pairs.x_tilde).z)[0], tuple(morphism.permutation)
-    )
+    new_z_tilde = moved(morphism.variable_map(original.encode(pairs.x_tilde).z)[0], tuple(morphism.permutation))
     assert torch.allclose(new_z_tilde, pairs.z_tilde, atol=1e-4)
 
 

@@ -71,9 +71,7 @@ def test_dci_of_pure_chance_is_uninformative() -> None:
 
 def test_importance_is_learned_by_true_and_columns_sum_to_one() -> None:
     true = causal_variables(n_rows=300, n=2)
-    learned = np.column_stack(
-        [true[:, 1], np.ones(300), true[:, 0], np.random.default_rng(0).normal(size=300)]
-    )
+    learned = np.column_stack([true[:, 1], np.ones(300), true[:, 0], np.random.default_rng(0).normal(size=300)])
     scores = dci(true, learned, n_jobs=1)
     assert scores.importance.shape == (4, 2)
     np.testing.assert_allclose(scores.importance.sum(axis=0), 1.0)
@@ -206,9 +204,7 @@ def test_scores_do_not_depend_on_the_order_of_variables(importance: np.ndarray, 
         ),
     ],
 )
-def test_scores_by_hand(
-    importance: np.ndarray, expected_disentanglement: float, expected_completeness: float
-) -> None:
+def test_scores_by_hand(importance: np.ndarray, expected_disentanglement: float, expected_completeness: float) -> None:
     assert disentanglement_score(importance) == pytest.approx(expected_disentanglement)
     assert completeness_score(importance) == pytest.approx(expected_completeness)
 
@@ -285,9 +281,7 @@ def test_few_rows_and_bad_tables_are_refused() -> None:
         dci(np.ones((20, 2)), np.ones((20, 2)), max_rows=5)
     with pytest.raises(ValueError, match="Expected at least 10 rows; got 9"):
         spline_r2(np.ones(9), np.ones(9))
-    with pytest.raises(
-        ValueError, match="Expected as many rows of learned as of true variables; got 11 and 12"
-    ):
+    with pytest.raises(ValueError, match="Expected as many rows of learned as of true variables; got 11 and 12"):
         dci(np.ones((12, 2)), np.ones((11, 2)))
     with pytest.raises(ValueError, match="Expected finite true variables; got 1 rows"):
         spline_r2(np.append(np.ones(19), np.nan), np.ones(20))

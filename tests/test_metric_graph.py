@@ -45,9 +45,7 @@ def test_shd_is_the_least_number_of_edges_added_removed_or_reversed(
 ) -> None:
     true, learned = graphs
     n = len(true)
-    expected = sum(
-        (true[i, j], true[j, i]) != (learned[i, j], learned[j, i]) for i in range(n) for j in range(i, n)
-    )
+    expected = sum((true[i, j], true[j, i]) != (learned[i, j], learned[j, i]) for i in range(n) for j in range(i, n))
     assert structural_hamming_distance(true, learned) == expected
 
 
@@ -155,9 +153,7 @@ def test_scores_do_not_depend_on_the_true_numbering(n: int, seed: int) -> None:
     true, learned = erdos_renyi(n, generator, 0.5), erdos_renyi(n, generator, 0.5)
     strength = generator.random((n, n))
     relabelling = generator.permutation(n)
-    relabelled = [
-        aligned_adjacency(array, relabelling) for array in (true.adjacency, learned.adjacency, strength)
-    ]
+    relabelled = [aligned_adjacency(array, relabelling) for array in (true.adjacency, learned.adjacency, strength)]
     assert structural_hamming_distance(true.adjacency, learned.adjacency) == structural_hamming_distance(
         relabelled[0], relabelled[1]
     )

@@ -177,9 +177,7 @@ def test_pair_density_is_the_mixture_over_target_sets(name: str, seed: int) -> N
     assert torch.allclose(density, torch.logsumexp(joint, 1), atol=1e-6)
     posterior = latent.target_posterior(pairs.x, pairs.x_tilde)
     assert torch.allclose(posterior.sum(1), torch.ones(5))
-    assert torch.allclose(posterior.log(), joint - density.unsqueeze(1), atol=1e-6) or bool(
-        (posterior == 0).any()
-    )
+    assert torch.allclose(posterior.log(), joint - density.unsqueeze(1), atol=1e-6) or bool((posterior == 0).any())
 
 
 @every_model
@@ -311,9 +309,7 @@ def test_thickness_given_replaces_the_models_own() -> None:
 def test_a_density_without_thickness_is_an_error(thickness: float | Tensor) -> None:
     latent = model("linear-normal", DECODERS["rotation"], thickness=thickness)
     pairs = latent.sample_pairs(3, generator())
-    with pytest.raises(
-        ValueError, match=r"Expected a positive thickness, or pairs have no density; got 0\.0"
-    ):
+    with pytest.raises(ValueError, match=r"Expected a positive thickness, or pairs have no density; got 0\.0"):
         latent.pair_log_density(pairs.x, pairs.x_tilde)
     assert bool(latent.pair_log_density(pairs.x, pairs.x_tilde, 0.1).isfinite().all())
 

@@ -119,9 +119,7 @@ def test_density_and_its_gradient_are_finite_far_beyond_the_tails(name: str) -> 
     for dtype in (torch.float32, torch.float64):
         with default_dtype(dtype):
             noise = NOISES[name]()
-            values = (
-                torch.tensor([-1e4, -100.0, 100.0, 1e4]).unsqueeze(1).expand(4, N).clone().requires_grad_()
-            )
+            values = torch.tensor([-1e4, -100.0, 100.0, 1e4]).unsqueeze(1).expand(4, N).clone().requires_grad_()
             density = noise.log_density(values)
             assert bool((density < -10.0).all() & density.isfinite().all())
             assert finite_gradients(density, values, noise)

@@ -41,9 +41,7 @@ def records(restarts: int = 2) -> list[dict[str, object]]:
             for step in range(5):
                 line = {"restart": restart, "stage": stage, "step": step, "seconds": 0.1 * len(lines) + 0.1}
                 line |= {"log_likelihood": -1.0 / (step + 1), "validation_log_likelihood": -1.1 / (step + 1)}
-                lines.append(
-                    line | ({"thickness": [0.5**step, 0.4**step]} if stage == "noise encoder" else {})
-                )
+                lines.append(line | ({"thickness": [0.5**step, 0.4**step]} if stage == "noise encoder" else {}))
     return lines
 
 
@@ -55,9 +53,7 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "empty graphs": lambda path: draw_two_graphs(path, np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))),
     **{f"variables {n}": lambda path, n=n: draw_variables(path, table(n), -table(n)) for n in SIZES},  # type: ignore[misc]
     **{f"pairs {n}": lambda path, n=n: draw_pairs(path, table(n), table(n) + 0.5) for n in SIZES},  # type: ignore[misc]
-    "pairs of images": lambda path: draw_pairs(
-        path, *RANDOM.integers(0, 255, (2, 20, 4, 4, 3), dtype=np.uint8)
-    ),
+    "pairs of images": lambda path: draw_pairs(path, *RANDOM.integers(0, 255, (2, 20, 4, 4, 3), dtype=np.uint8)),
     "unchanged pairs": lambda path: draw_pairs(path, table(3), table(3)),
     **{
         f"posterior {n}": lambda path, n=n: draw_posterior(path, np.eye(n + 1), np.arange(n + 1))  # type: ignore[misc]
@@ -98,9 +94,7 @@ def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize(
-    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "training"]
-)
+@pytest.mark.parametrize("name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "training"])
 def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
     FIGURES[name](tmp_path / "figure.png")
     image = imread(tmp_path / "figure.png")[..., :3]

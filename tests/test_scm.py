@@ -97,8 +97,7 @@ def test_density_integrates_to_one_and_agrees_with_samples(name: str) -> None:
     samples = scm.sample(20_000, generator()).detach()
     low, high = samples.amin(0), samples.amax(0)
     axes = [
-        torch.linspace(float(1.3 * a - 0.3 * b), float(1.3 * b - 0.3 * a), 401)
-        for a, b in zip(low, high, strict=True)
+        torch.linspace(float(1.3 * a - 0.3 * b), float(1.3 * b - 0.3 * a), 401) for a, b in zip(low, high, strict=True)
     ]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
     with torch.no_grad():
@@ -110,9 +109,7 @@ def test_density_integrates_to_one_and_agrees_with_samples(name: str) -> None:
     assert integral(torch.ones(())) == pytest.approx(1.0, abs=2e-3)
     statistic = torch.cos(grid[..., 0] - grid[..., 1])
     sampled = torch.cos(samples[:, 0] - samples[:, 1])
-    assert integral(statistic) == pytest.approx(
-        float(sampled.mean()), abs=5.0 * float(sampled.std()) / 20_000**0.5
-    )
+    assert integral(statistic) == pytest.approx(float(sampled.mean()), abs=5.0 * float(sampled.std()) / 20_000**0.5)
 
 
 def test_linear_gaussian_density_is_the_closed_form() -> None:
@@ -214,9 +211,7 @@ def test_rows_may_have_different_targets(name: str) -> None:
     z = scm.solve_intervened(noise, targets, lambda _, k: values[:, k])
     for row in range(2 * N):
         target = row % N
-        alone = scm.counterfactual(
-            scm.solve(noise[row : row + 1])[0], Do({target: float(values[row, target])})
-        )
+        alone = scm.counterfactual(scm.solve(noise[row : row + 1])[0], Do({target: float(values[row, target])}))
         assert torch.allclose(z[row : row + 1], alone, atol=1e-7)
 
 
@@ -246,9 +241,7 @@ def test_interventional_samples_have_the_closed_form_mean() -> None:
     w, b = scm.mechanism.weight.detach(), scm.mechanism.bias.detach()
     z = scm.sample_interventional(20_000, Do({0: 2.0}), generator()).detach()
     expected = b[3] + w[0, 3] * 2.0 + w[2, 3] * b[2] + w[1, 3] * b[1]
-    assert float(z[:, 3].mean()) == pytest.approx(
-        float(expected), abs=5.0 * float(z[:, 3].std()) / 20_000**0.5
-    )
+    assert float(z[:, 3].mean()) == pytest.approx(float(expected), abs=5.0 * float(z[:, 3].std()) / 20_000**0.5)
 
 
 def test_intervened_graph() -> None:

@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest
         filename.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("lcm.storage.save_file", fail)
+    monkeypatch.setattr("lcm.files.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         save_model(MODELS["additive"](), tmp_path / "model.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
@@ -120,9 +120,7 @@ def test_a_truncated_file_is_an_error(kept: int, tmp_path: Path) -> None:
         (None, "none"),
     ],
 )
-def test_an_unknown_schema_version_is_an_error(
-    header: dict[str, str] | None, found: str, tmp_path: Path
-) -> None:
+def test_an_unknown_schema_version_is_an_error(header: dict[str, str] | None, found: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"x": torch.zeros(2)}, path, metadata=header)
     expected = f"^{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}"

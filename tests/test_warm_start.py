@@ -18,9 +18,7 @@ def one_sparse(n_rows: int, n: int, generator: np.random.Generator) -> Array:
     scales, means = generator.uniform(0.3, 3, n), generator.normal(size=n)
     which = generator.choice(n, n_rows, p=generator.dirichlet(np.full(n, 5.0)))
     rows = np.zeros((n_rows, n))
-    rows[np.arange(n_rows), which] = (means + scales * generator.normal(size=(n_rows, n)))[
-        np.arange(n_rows), which
-    ]
+    rows[np.arange(n_rows), which] = (means + scales * generator.normal(size=(n_rows, n)))[np.arange(n_rows), which]
     return rows
 
 

@@ -70,9 +70,7 @@ def format_check(report: dict[str, Any]) -> str:
         lines.append(("variables", f"n = {report['n_guess']} by the rank of x (a curved x has fewer)"))
         lines.append(("one-sparse", verdict(report)))
     if report["target_shares"] is not None:
-        lines.append(
-            ("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs")
-        )
+        lines.append(("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs"))
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
@@ -83,9 +81,7 @@ def verdict(report: dict[str, Any]) -> str:
         return "not known: too few pairs differ"
     if report["n_guess"] == 1:
         return "trivially so: there is one variable"
-    numbers = (
-        f"the largest component carries {share:.1%} of a difference, {random:.1%} under a random rotation"
-    )
+    numbers = f"the largest component carries {share:.1%} of a difference, {random:.1%} under a random rotation"
     if share >= 0.95:
         return f"yes: {numbers}"
     if share >= (1 + random) / 2:

@@ -122,9 +122,7 @@ def _build_noise(config: NoiseConfig, n: int) -> Noise:
     return noise
 
 
-def _build_mechanism(
-    config: MechanismConfig, graph: Graph, noise: Noise, generator: torch.Generator
-) -> Mechanism:
+def _build_mechanism(config: MechanismConfig, graph: Graph, noise: Noise, generator: torch.Generator) -> Mechanism:
     adjacency = torch.tensor(graph.adjacency)
     settings: dict[str, Any] = kind_settings(config)
     if config.kind == "linear":
@@ -197,9 +195,7 @@ def _build_targets(config: InterventionConfig, n: int) -> TargetDistribution:
     return TargetDistribution(n, config.targets, config.probabilities)
 
 
-def _build_intervention(
-    config: NatureConfig, graph: Graph, generator: torch.Generator
-) -> InterventionalMechanism:
+def _build_intervention(config: NatureConfig, graph: Graph, generator: torch.Generator) -> InterventionalMechanism:
     settings = kind_settings(config.intervention)
     if config.intervention.kind == "shifted":
         return ShiftedIntervention(config.n, torch.full((config.n,), settings["shift"]))

@@ -36,11 +36,7 @@ class GraphConfig:
     edges: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.kind == "erdos-renyi"
-            and self.edge_probability is not None
-            and self.expected_degree is not None
-        ):
+        if self.kind == "erdos-renyi" and self.edge_probability is not None and self.expected_degree is not None:
             raise ValueError("Expected one of edge_probability and expected_degree; got both.")
         probability = 0.5 if self.expected_degree is None else None
         _settle(
@@ -270,9 +266,7 @@ class NatureConfig:
                 f"intervention.targets: Expected n <= {_MAX_VARIABLES_FOR_ALL_SUBSETS} for all subsets; "
                 f"got n = {self.n}."
             )
-        outside = (
-            [] if isinstance(targets, str) else [i for row in targets for i in row if not 0 <= i < self.n]
-        )
+        outside = [] if isinstance(targets, str) else [i for row in targets for i in row if not 0 <= i < self.n]
         if outside:
             raise ValueError(f"intervention.targets: Expected targets in 0..{self.n - 1}; got {outside[0]}.")
         given, count = self.intervention.probabilities, self.intervention.target_set_count(self.n)

@@ -65,9 +65,7 @@ class PairData:
 
         Arrays that already have the right type are kept, not copied.
         """
-        given = dict(
-            zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True)
-        )
+        given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
         return cls(**validate_pairs(arrays, source=""), metadata=dict(metadata or {}), source="")
 
@@ -112,9 +110,7 @@ def save_pairs(path: str | Path, data: PairData) -> None:
     Raises ValueError if `path` has another suffix.
     """
     if Path(path).suffix != ".safetensors":
-        raise ValueError(
-            f"{path}: Expected a .safetensors file to write to; got the suffix {Path(path).suffix!r}"
-        )
+        raise ValueError(f"{path}: Expected a .safetensors file to write to; got the suffix {Path(path).suffix!r}")
     write_tensors(path, data.tensors(), data.metadata)
 
 
@@ -122,9 +118,7 @@ def require_enough_pairs(data: PairData, n: int) -> None:
     """Raise ValueError where there are fewer than 50 (n + 1) pairs to fit `n` variables on."""
     needed = PAIRS_PER_TARGET_SET * (n + 1)
     if len(data) < needed:
-        raise ValueError(
-            f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}"
-        )
+        raise ValueError(f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}")
 
 
 def require_enough_dimensions(data: PairData, n: int) -> None:
@@ -151,6 +145,4 @@ def _as_numpy(value: Any, key: str) -> Array:
     try:
         return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{key}: Expected an array of numbers; got {type(value).__name__} ({error})"
-        ) from error
+        raise ValueError(f"{key}: Expected an array of numbers; got {type(value).__name__} ({error})") from error

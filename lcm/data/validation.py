@@ -71,8 +71,7 @@ def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
         n_infinite = int(finite.size - finite.sum()) - n_nan
         row = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
-            f"{where}: Expected finite numbers; "
-            f"got {n_nan} NaN and {n_infinite} infinite entries, first in row {row}"
+            f"{where}: Expected finite numbers; got {n_nan} NaN and {n_infinite} infinite entries, first in row {row}"
         )
     return values
 
@@ -84,9 +83,7 @@ def _require_varying_columns(x: _Array, where: str) -> None:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         listed = ", ".join(map(str, constant[:10])) + (", …" if constant.size > 10 else "")
-        raise ValueError(
-            f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}"
-        )
+        raise ValueError(f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}")
 
 
 def _targets(array: _Array, where: str) -> NDArray[np.bool_]:
@@ -94,9 +91,7 @@ def _targets(array: _Array, where: str) -> NDArray[np.bool_]:
     if array.ndim != 2:
         raise ValueError(f"{where}: Expected shape (N, n); got {array.shape}")
     if array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            f"{where}: Expected entries 0 and 1; got entries from {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"{where}: Expected entries 0 and 1; got entries from {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.bool_)
 
 

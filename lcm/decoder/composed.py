@@ -37,9 +37,7 @@ class ChainDecoder(Decoder):
             raise ValueError("Expected at least one decoder in the chain; got none.")
         for before, after in pairwise(built):
             if before.d != before.n:
-                raise ValueError(
-                    f"Expected an embedding ({before.n} to {before.d}) last in the chain; got it earlier."
-                )
+                raise ValueError(f"Expected an embedding ({before.n} to {before.d}) last in the chain; got it earlier.")
             if before.d != after.n:
                 raise ValueError(f"Expected a decoder of {before.d} inputs next in the chain; got {after.n}.")
         self.parts = nn.ModuleList(built)

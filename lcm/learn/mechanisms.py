@@ -107,7 +107,5 @@ class ExplicitObjective(Objective):
 def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker) -> None:
     """Fit the mechanisms in place from their linear start, which is kept unless training improves on it."""
     config = objective.config
-    schedule = Schedule(
-        config.steps, config.batch_size, max(1, config.steps // 20), patience=3, patient_from=0.0
-    )
+    schedule = Schedule(config.steps, config.batch_size, max(1, config.steps // 20), patience=3, patient_from=0.0)
     optimise(objective, schedule, generator, tracker)

@@ -81,9 +81,7 @@ def optimise(objective: Objective, schedule: Schedule, generator: torch.Generato
 
 
 class _Loop:
-    def __init__(
-        self, objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker
-    ) -> None:
+    def __init__(self, objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
         self.objective, self.schedule, self.generator, self.tracker = objective, schedule, generator, tracker
         self.groups = objective.groups()
         self.optimiser = torch.optim.Adam(
@@ -128,7 +126,7 @@ class _Loop:
         )
         loss = self.objective.loss(rows, progress)
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for group in self.groups:
             nn.utils.clip_grad_norm_(group.parameters, _GRADIENT_CLIP)
         self.optimiser.step()

@@ -71,13 +71,13 @@ class Recorder:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self.folder))
         return self._writer
 
     def close(self) -> None:
         """Flush TensorBoard and delete the checkpoints of a fit that is finished."""
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
         if self.folder is not None:
             shutil.rmtree(self.folder / CHECKPOINT_FOLDER, ignore_errors=True)
 

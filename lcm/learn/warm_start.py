@@ -46,11 +46,7 @@ def unmix_differences(
     """
     whitening, white = _whiten(differences)
     n_rows, n = white.shape
-    rows = (
-        white
-        if n_rows <= max_search_rows
-        else white[generator.choice(n_rows, max_search_rows, replace=False)]
-    )
+    rows = white if n_rows <= max_search_rows else white[generator.choice(n_rows, max_search_rows, replace=False)]
     starts = np.linalg.qr(generator.standard_normal((restarts, n, n)))[0]
     found = _rotate(rows, starts, search_iterations, tolerance=1e-4)
     best = found[np.argmax(_fourth_moment(rows, found))]

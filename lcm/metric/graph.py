@@ -122,9 +122,7 @@ def edge_auroc(true: ArrayLike, strength: ArrayLike) -> float | None:
 def _same_size(true: ArrayLike, learned: ArrayLike) -> tuple[BoolArray, BoolArray]:
     true_edges, learned_edges = square_bool(true), square_bool(learned)
     if true_edges.shape != learned_edges.shape:
-        raise ValueError(
-            f"Expected graphs of the same size; got {len(true_edges)} and {len(learned_edges)} variables."
-        )
+        raise ValueError(f"Expected graphs of the same size; got {len(true_edges)} and {len(learned_edges)} variables.")
     return true_edges, learned_edges
 
 

@@ -85,7 +85,5 @@ def _checked_probability(
 def _mask(name: str, array: ArrayLike) -> BoolArray:
     mask = np.asarray(array)
     if mask.ndim != 2 or not ((mask == 0) | (mask == 1)).all():
-        raise ValueError(
-            f"Expected {name} as a two-dimensional mask of zeros and ones; got shape {mask.shape}."
-        )
+        raise ValueError(f"Expected {name} as a two-dimensional mask of zeros and ones; got shape {mask.shape}.")
     return mask.astype(np.bool_)

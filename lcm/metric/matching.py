@@ -28,9 +28,7 @@ def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, Flo
     tables = {"true": np.asarray(true, dtype=np.float64), "learned": np.asarray(learned, dtype=np.float64)}
     for name, table in tables.items():
         if table.ndim != 2 or table.size == 0:
-            raise ValueError(
-                f"Expected {name} variables of shape (N, n), N and n >= 1; got shape {table.shape}."
-            )
+            raise ValueError(f"Expected {name} variables of shape (N, n), N and n >= 1; got shape {table.shape}.")
         finite = np.isfinite(table).all(axis=1)
         if not finite.all():
             raise ValueError(
@@ -122,11 +120,7 @@ def checked_permutation(permutation: ArrayLike, n: int, m: int) -> IntArray:
     matching = np.asarray(permutation)
     integers = matching.shape == (n,) and matching.dtype.kind in "iu"
     matched = matching[matching >= 0]
-    if (
-        not integers
-        or not np.isin(matching, np.arange(-1, m)).all()
-        or len(np.unique(matched)) < len(matched)
-    ):
+    if not integers or not np.isin(matching, np.arange(-1, m)).all() or len(np.unique(matched)) < len(matched):
         raise ValueError(
             f"Expected a permutation of {n} different entries in 0..{m - 1}, or -1; got {matching.tolist()}."
         )

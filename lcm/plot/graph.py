@@ -79,9 +79,7 @@ def draw_two_graphs(
     """
     truth, learned = square_bool(true_adjacency), square_bool(learned_adjacency)
     if truth.shape != learned.shape:
-        raise ValueError(
-            f"Expected a learned graph of {len(truth)} variables, as the true one; got {len(learned)}."
-        )
+        raise ValueError(f"Expected a learned graph of {len(truth)} variables, as the true one; got {len(learned)}.")
     size = min(7.0, 3.4 + 0.16 * max(0, len(truth) - 4))
     panels = 2 if strength is None else 3
     figure = new_figure(size * panels, size + 0.5)
@@ -154,9 +152,7 @@ def _draw_arrow(ax: Axes, curve: Points, radius: float, *, color: str, width: fl
     # From border to border of the two nodes; the head's tip is mitred and reaches a little further.
     first = times[np.argmax(np.linalg.norm(positions - curve[0], axis=1) > radius)]
     last = times[::-1][np.argmax(np.linalg.norm(positions[::-1] - curve[2], axis=1) > 1.08 * radius)]
-    path = BezierPath(
-        _between(curve, float(first), float(last)), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2]
-    )
+    path = BezierPath(_between(curve, float(first), float(last)), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2])
     arrow = FancyArrowPatch(
         path=path,
         arrowstyle="-|>",
@@ -212,9 +208,7 @@ def _draw_strengths(
     top = max(float(np.nanmax(shown, initial=0.0)), 1e-12)
     ax.imshow(shown, cmap="Greys", vmin=0.0, vmax=2.5 * top)
     for row, column in np.argwhere(truth):
-        ax.add_patch(
-            Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, fill=False, edgecolor=BLUE, linewidth=1.6)
-        )
+        ax.add_patch(Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, fill=False, edgecolor=BLUE, linewidth=1.6))
     rows, columns = np.nonzero(learned)
     with_numbers = n <= 8
     shift = 0.3 if with_numbers else 0.0

@@ -21,9 +21,7 @@ def draw_pairs(path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int
     before = np.asarray(x, dtype=np.float64).reshape(len(np.asarray(x)), -1)
     after = np.asarray(x_tilde, dtype=np.float64).reshape(len(np.asarray(x_tilde)), -1)
     if before.shape != after.shape or len(before) < 2:
-        raise ValueError(
-            f"Expected two or more pairs of one shape; got x {before.shape} and x_tilde {after.shape}."
-        )
+        raise ValueError(f"Expected two or more pairs of one shape; got x {before.shape} and x_tilde {after.shape}.")
     before, after = before[:_MAX_POINTS], after[:_MAX_POINTS]
     plane, names = _plane(before)
     start, end = before @ plane, after @ plane
@@ -34,9 +32,7 @@ def draw_pairs(path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int
     after_x, after_y = end[changed].T
     ax.scatter(start[:, 0], start[:, 1], s=5, color=GREY, alpha=0.35, linewidths=0, label="$x$, all pairs")
     ax.scatter(before_x, before_y, s=10, color=INK, zorder=3, label="$x$, before")
-    ax.scatter(
-        after_x, after_y, s=14, color=BLUE, marker="D", linewidths=0, zorder=3, label=r"$\tilde{x}$, after"
-    )
+    ax.scatter(after_x, after_y, s=14, color=BLUE, marker="D", linewidths=0, zorder=3, label=r"$\tilde{x}$, after")
     ax.quiver(
         before_x,
         before_y,

@@ -27,9 +27,7 @@ def draw_posterior(
     """
     table, index = np.asarray(probability, dtype=np.float64), np.asarray(true_sets)
     if table.ndim != 2 or index.shape != (len(table),):
-        raise ValueError(
-            f"Expected probability (N, K) and true_sets (N,); got {table.shape} and {index.shape}."
-        )
+        raise ValueError(f"Expected probability (N, K) and true_sets (N,); got {table.shape} and {index.shape}.")
     k = table.shape[1]
     if index.size and not (index.min() >= 0 and index.max() < k):
         raise ValueError(f"Expected true sets in 0..{k - 1}; got {index.min()} to {index.max()}.")

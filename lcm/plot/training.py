@@ -69,9 +69,7 @@ class _Run:
 
     def thickness(self) -> Floats:
         """The thickness of every variable (R, n), NaN in records without one."""
-        values = [
-            np.atleast_1d(np.asarray(r.get("thickness", np.nan), dtype=np.float64)) for r in self.records
-        ]
+        values = [np.atleast_1d(np.asarray(r.get("thickness", np.nan), dtype=np.float64)) for r in self.records]
         n = max(map(len, values))
         return np.array([value if len(value) == n else np.full(n, np.nan) for value in values])
 
@@ -119,9 +117,7 @@ def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
     else:
         thickness.set_yticks([])
         thickness.spines["left"].set_visible(False)
-        thickness.text(
-            0.5, 0.5, "not recorded", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9
-        )
+        thickness.text(0.5, 0.5, "not recorded", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
 
 
 def _limit_to_bulk(ax: Axes) -> None:

@@ -33,9 +33,7 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
     """
     true_table, learned_table = paired_columns(true, learned)
     if true_table.shape != learned_table.shape:
-        raise ValueError(
-            f"Expected learned variables of shape {true_table.shape}; got {learned_table.shape}."
-        )
+        raise ValueError(f"Expected learned variables of shape {true_table.shape}; got {learned_table.shape}.")
     spearman = correlation_matrix(true_table, learned_table)
     n = len(spearman)
     if n <= _MAX_PANELS:
@@ -45,9 +43,7 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
     save_figure(figure, path)
 
 
-def _draw_panels(
-    true: NDArray[np.float64], learned: NDArray[np.float64], spearman: NDArray[np.float64]
-) -> Figure:
+def _draw_panels(true: NDArray[np.float64], learned: NDArray[np.float64], spearman: NDArray[np.float64]) -> Figure:
     n = len(spearman)
     size = max(1.0, 2.2 - 0.15 * n)
     figure = new_figure(size * n + 0.7, size * n + 0.7)
