@@ -69,11 +69,13 @@ def _bin_forward(
     x: Tensor, x0: Tensor, width: Tensor, y0: Tensor, height: Tensor, d0: Tensor, d1: Tensor
 ) -> tuple[Tensor, Tensor]:
     slope = height / width
-    position = ((x - x0) / width).clamp(0.0, 1.0)
-    product = position * (1.0 - position)
-    denominator = slope + (d0 + d1 - 2.0 * slope) * product
-    outputs = y0 + height * (slope * position.square() + d0 * product) / denominator
-    return outputs, _log_derivative(position, product, slope, denominator, d0, d1)
+    position = ((x - x0) / width).clamp_max(1.0)
+    rest = 1.0 - position
+    product = position * rest
+    rise = slope * position
+    denominator = slope + (d0 + d1 - slope - slope) * product
+    outputs = y0 + height * (rise * position + d0 * product) / denominator
+    return outputs, _log_derivative(position, rest, product, slope, denominator, d0, d1)
 
 
 def _bin_inverse(
@@ -92,13 +94,15 @@ def _bin_inverse(
     denominator = torch.where(b >= 0, b + root, 2.0 * a)
     # exactly 1 at the upper end, where the root has lost its digits and the tail takes its slope from
     position = torch.where(rise >= height, 1.0, (numerator / denominator).clamp(0.0, 1.0))
-    product = position * (1.0 - position)
+    rest = 1.0 - position
+    product = position * rest
     denominator = slope + curvature * product
-    return x0 + position * width, -_log_derivative(position, product, slope, denominator, d0, d1)
+    return x0 + position * width, -_log_derivative(position, rest, product, slope, denominator, d0, d1)
 
 
 def _log_derivative(
-    position: Tensor, product: Tensor, slope: Tensor, denominator: Tensor, d0: Tensor, d1: Tensor
+    position: Tensor, rest: Tensor, product: Tensor, slope: Tensor, denominator: Tensor, d0: Tensor, d1: Tensor
 ) -> Tensor:
-    numerator = d1 * position.square() + 2.0 * slope * product + d0 * (1.0 - position).square()
-    return 2.0 * slope.log() + numerator.log() - 2.0 * denominator.log()
+    numerator = d1 * position.square() + (slope + slope) * product + d0 * rest.square()
+    ratio = slope / denominator
+    return (numerator * ratio * ratio).log()

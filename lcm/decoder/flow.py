@@ -45,7 +45,10 @@ class _AffineCoupling(AffineCouplingTransform):
 
 
 class _SplineCoupling(CouplingTransform):
-    """A coupling layer that shifts half of the variables and bends them by this package's monotone spline."""
+    """A coupling layer that shifts half of the variables and bends them by this package's monotone spline.
+
+    Fits run from x to noise, so that direction gets the spline itself and decoding its costlier inverse.
+    """
 
     def __init__(self, mask: Tensor, conditioner: Any, bins: int, bound: float) -> None:
         self.bins, self.bound = bins, bound
@@ -60,13 +63,13 @@ class _SplineCoupling(CouplingTransform):
 
     def _coupling_transform_forward(self, inputs: Tensor, transform_params: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self._shift_and_raw(transform_params)
-        outputs, log_derivative = monotone_spline(inputs, raw, self.bound)
-        return outputs + shift, log_derivative.sum(1)
+        outputs, log_derivative = monotone_spline(inputs - shift, raw, self.bound, inverse=True)
+        return outputs, log_derivative.sum(1)
 
     def _coupling_transform_inverse(self, inputs: Tensor, transform_params: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self._shift_and_raw(transform_params)
-        outputs, log_derivative = monotone_spline(inputs - shift, raw, self.bound, inverse=True)
-        return outputs, log_derivative.sum(1)
+        outputs, log_derivative = monotone_spline(inputs, raw, self.bound)
+        return outputs + shift, log_derivative.sum(1)
 
 
 @final

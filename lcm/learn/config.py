@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 
@@ -17,16 +17,17 @@ class NoiseEncoderConfig:
     """The flow φ: couplings, their size, and its optimiser.
 
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
+    `layers` and `steps` None: 4 and 1,200 at n ≤ 2, else 6 and 2,500.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
 
     coupling: Literal["affine", "spline"] = "spline"
-    layers: int = 6
+    layers: int | None = None
     hidden: int = 48
     bins: int = 8
-    steps: int = 1500
+    steps: int | None = None
     marginal_steps: int = 500
-    batch_size: int = 1024
+    batch_size: int = 512
     learning_rate: float = 3e-3
     solution_learning_rate: float = 1e-2
     solution_hidden: int = 16
@@ -34,14 +35,22 @@ class NoiseEncoderConfig:
     anneal_share: float = 0.4
 
     def __post_init__(self) -> None:
-        _require(self.layers >= 0, "a number of layers of at least 0", self.layers)
+        _require(self.layers is None or self.layers >= 0, "a number of layers of at least 0", self.layers)
         _require(min(self.hidden, self.solution_hidden) >= 1, "at least 1 hidden unit", self.hidden)
         _require(self.bins >= 1, "at least 1 bin", self.bins)
-        _require(min(self.steps, self.batch_size) >= 1, "at least 1 step and 1 pair in a batch", self.steps)
+        for count in (self.steps, self.marginal_steps, self.batch_size):
+            _require(count is None or count >= 1, "at least 1 step and 1 pair in a batch", count)
         _require(self.learning_rate > 0, "a positive learning rate", self.learning_rate)
         _require(self.solution_learning_rate > 0, "a positive learning rate", self.solution_learning_rate)
         _require(self.anneal_from > 0, "a positive thickness to anneal from", self.anneal_from)
         _require(0 <= self.anneal_share < 1, "a share of the steps in [0, 1)", self.anneal_share)
+
+    def for_variables(self, n: int) -> NoiseEncoderConfig:
+        """The same with `layers` and `steps` filled in: two variables need fewer couplings to reach each other."""
+        layers, steps = (4, 1200) if n <= 2 else (6, 2500)
+        given = {"layers": self.layers, "steps": self.steps}
+        chosen = {key: value for key, value in given.items() if value is not None}
+        return replace(self, **({"layers": layers, "steps": steps} | chosen))
 
 
 @final
@@ -49,9 +58,9 @@ class NoiseEncoderConfig:
 class MechanismsConfig:
     """The causal mechanisms fitted on the noise encodings, and their optimiser."""
 
-    hidden: int = 16
+    hidden: int = 32
     bins: int = 8
-    steps: int = 600
+    steps: int = 1000
     batch_size: int = 2048
     learning_rate: float = 1e-2
 

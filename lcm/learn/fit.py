@@ -15,13 +15,15 @@ from lcm.graph import Graph
 from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.learn.config import FitConfig
 from lcm.learn.implicit import ImplicitModel
-from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
-from lcm.learn.noise_encoder import Encoded, encode_all, fit_noise_encoder
+from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
+from lcm.learn.noise_encoder import encode_all, fit_noise_encoder
 from lcm.learn.optimise import in_chunks
 from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
 from lcm.learn.tracker import Recorder
 from lcm.model import LatentCausalModel
+
+_MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 
 
 @final
@@ -30,9 +32,10 @@ class FitResult:
     """A fitted model and what was found on the way.
 
     edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3). order: causes first.
-    ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of the
-    implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
-    records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of each.
+    ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of
+    the implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
+    records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of
+    each.
     """
 
     model: LatentCausalModel
@@ -72,7 +75,8 @@ def fit(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such device.
+        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
+            device.
     """
     data = x if isinstance(x, PairData) else PairData.from_arrays(x, x_tilde)
     given = {"n": n, "seed": seed, "restarts": restarts}
@@ -87,6 +91,7 @@ def fit_pairs(
 
     Raises:
         ValueError: too few pairs, dim x < n, images, or a target set out of range.
+        FloatingPointError: a likelihood that is not finite.
     """
     device, recorder = device or torch.device("cpu"), recorder or Recorder()
     n = choose_n(data, config)
@@ -94,7 +99,9 @@ def fit_pairs(
     prepared = prepare(data.x, data.x_tilde, n, config.validation_share, config.seed, device)
     results = [_fit_once(prepared, targets, config, restart, recorder) for restart in range(config.restarts)]
     scores = tuple(result.explicit_nll for result in results)
-    best = int(np.argmin(scores))
+    best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
+    if not np.isfinite(scores[best]):
+        raise FloatingPointError(f"the held-out log-likelihood of the explicit model became {-scores[best]}")
     return replace(
         results[best],
         seconds=recorder.seconds,
@@ -105,23 +112,37 @@ def fit_pairs(
 
 
 def choose_n(data: PairData, config: FitConfig) -> int:
-    """The number of causal variables: as configured, else dim x at full numerical rank, else the estimated dimension."""
+    """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
     from lcm.data.dimension import estimate_n
 
+    at = f"{data.source}: " if data.source else ""
     if data.is_images:
-        raise ValueError("Expected x of shape (N, d); got images, which this version cannot fit.")
+        raise ValueError(f"{at}x: Expected shape (N, d); got images {data.x.shape}, which this version cannot fit.")
+    if np.array_equal(data.x, data.x_tilde):
+        raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
     n = config.n if config.n is not None else estimate_n(data.x, data.x_tilde)
     assert n is not None
+    if n < 1:
+        raise ValueError(f"{at}x: Expected columns that vary beyond the rounding of float32; got a rank of {n}.")
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     return n
 
 
 def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
-    """The configured intervention family over n variables, uniform to start with."""
-    if isinstance(config.targets, str):
-        return TargetDistribution.family(n, config.targets)
-    return TargetDistribution(n, config.targets, None)
+    """The configured intervention family over n variables, uniform to start with.
+
+    Raises:
+        ValueError: a target out of range, a set twice, or all subsets of more than 16 variables.
+    """
+    if config.targets == "all" and n > _MAX_VARIABLES_FOR_ALL_SUBSETS:
+        raise ValueError(f"targets: Expected n <= {_MAX_VARIABLES_FOR_ALL_SUBSETS} for all subsets; got n = {n}.")
+    try:
+        if isinstance(config.targets, str):
+            return TargetDistribution.family(n, config.targets)
+        return TargetDistribution(n, config.targets, None)
+    except ValueError as error:
+        raise ValueError(f"targets: {error}") from error
 
 
 def resolve_device(name: str) -> torch.device:
@@ -160,18 +181,21 @@ def _fit_once(
     noise, noise_tilde = (implicit.solution.noise.from_normal(u)[0] for u in train[:2])
     ancestry = find_ancestry(noise, noise_tilde, weights, config.readout.ancestor_level)
 
-    def mechanisms(graph: Graph, stage: int, name: str) -> ExplicitObjective:
-        objective = ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(device)
-        fit_mechanisms(objective, generator(stage), recorder.stage(restart, name))
-        return objective.requires_grad_(False)
+    def mechanisms(graph: Graph) -> ExplicitObjective:
+        return ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(device)
 
-    candidate = mechanisms(Graph(ancestry.candidates), 1, "candidate mechanisms")
+    candidate = mechanisms(Graph(ancestry.candidates))
+    fit_mechanisms(candidate, generator(1), recorder.stage(restart, "candidate mechanisms"))
+    candidate.requires_grad_(False)
     z = _solve(candidate, train.normal)
     noise_tilde = candidate.scm.noise.from_normal(train.normal_tilde)[0]
     graph = find_parents(noise_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
     strength = edge_strengths(candidate.scm, _solve(candidate, validation.normal))
-    final = mechanisms(graph, 2, "mechanisms")
-    model = _assemble(final, implicit, prepared)
+    final = candidate
+    if graph != candidate.scm.graph:
+        final = mechanisms(graph)
+        refit_mechanisms(final, candidate, generator(2), recorder.stage(restart, "mechanisms"))
+    model = _assemble(final.requires_grad_(False), implicit, prepared)
     implicit_nll = -_mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
     return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)

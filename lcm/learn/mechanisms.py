@@ -20,6 +20,9 @@ from lcm.scm import SCM
 
 
 _ROWS_PER_REGRESSOR = 10
+_VALIDATIONS = 20
+_GIVE_UP_AT = 0.1
+_REFIT_SHARE = 0.4
 
 
 @final
@@ -106,6 +109,22 @@ class ExplicitObjective(Objective):
 
 def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker) -> None:
     """Fit the mechanisms in place from their linear start, which is kept unless training improves on it."""
-    config = objective.config
-    schedule = Schedule(config.steps, config.batch_size, max(1, config.steps // 20), patience=3, patient_from=0.0)
+    _optimise(objective, objective.config.steps, generator, tracker)
+
+
+def refit_mechanisms(
+    objective: ExplicitObjective, candidate: ExplicitObjective, generator: torch.Generator, tracker: Tracker
+) -> None:
+    """Fit the mechanisms of a subgraph in place, from the linear start or the candidate's own, whichever validates better."""
+    linear = objective.validate()["validation_log_likelihood"]
+    state = {name: value.clone() for name, value in objective.state_dict().items()}
+    objective.load_state_dict(candidate.state_dict())
+    if objective.validate()["validation_log_likelihood"] <= linear:
+        objective.load_state_dict(state)
+    _optimise(objective, max(1, round(_REFIT_SHARE * objective.config.steps)), generator, tracker)
+
+
+def _optimise(objective: ExplicitObjective, steps: int, generator: torch.Generator, tracker: Tracker) -> None:
+    every = max(1, steps // _VALIDATIONS)
+    schedule = Schedule(steps, objective.config.batch_size, every, patience=_VALIDATIONS, give_up_at=_GIVE_UP_AT)
     optimise(objective, schedule, generator, tracker)

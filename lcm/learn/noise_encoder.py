@@ -13,7 +13,7 @@ from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
 from lcm.learn.prepare import Prepared
-from lcm.likelihood import THICKNESS_FLOOR, PairTerms
+from lcm.likelihood import THICKNESS_FLOOR
 from lcm.noise import standard_normal_log_density
 
 _CLOSED_FORM_RATE = 0.02
@@ -63,9 +63,9 @@ class NoiseEncoderObjective(Objective):
         pairs = model.encode_pairs(self._train[0][rows], self._train[1][rows])
         model.thickness.copy_(self.closed_form.clamp_min(floor))
         terms = model.terms(pairs, model.thickness)
-        loss = -model.log_density(terms).mean()
-        self._update(pairs, terms, self._changed[rows], annealed=progress >= self.config.anneal_share)
-        return loss
+        joint = model.joint(terms)
+        self._update(pairs, joint, self._changed[rows], annealed=progress >= self.config.anneal_share)
+        return -torch.logsumexp(joint, 1).mean()
 
     def _annealed_floor(self, progress: float) -> float:
         share = self.config.anneal_share
@@ -75,8 +75,8 @@ class NoiseEncoderObjective(Objective):
         return float(start * (THICKNESS_FLOOR / start) ** (progress / share))
 
     @torch.no_grad()
-    def _update(self, pairs: NoisePairs, terms: PairTerms, changed: Tensor, annealed: bool) -> None:
-        posterior = self.model.posterior(PairTerms(*(term.detach() for term in terms)))
+    def _update(self, pairs: NoisePairs, joint: Tensor, changed: Tensor, annealed: bool) -> None:
+        posterior = torch.softmax(joint, 1)
         variance = self.model.staying_variance(pairs, posterior, changed)
         updated = self.closed_form.square().lerp(variance, _CLOSED_FORM_RATE)
         self.closed_form.copy_(updated.clamp_min(THICKNESS_FLOOR**2).sqrt())
@@ -151,6 +151,8 @@ def fit_noise_encoder(
     by one monotone map per variable (docs/theory.md section 2), and the couplings are left out.
     """
     n, device = prepared.n, generator.device
+    config = config.for_variables(n)
+    assert config.layers is not None and config.steps is not None
     linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu())
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))

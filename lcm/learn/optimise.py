@@ -29,13 +29,18 @@ class Group:
 @final
 @dataclass(frozen=True)
 class Schedule:
-    """How long to optimise: `patience` validations without progress end it, none of them before `patient_from` of the steps."""
+    """How long to optimise, and when to stop earlier.
+
+    patience: validations without progress that end it, counted from the share `patient_from` of the steps on.
+    give_up_at: share of the steps after which it ends if no state has validated better than the first.
+    """
 
     steps: int
     batch_size: int
     validate_every: int = 100
     patience: int = 5
     patient_from: float = 0.6
+    give_up_at: float = 1.0
 
 
 class Objective(nn.Module, ABC):
@@ -89,7 +94,7 @@ class _Loop:
             betas=(0.9, 0.99),
             fused=True,
         )
-        self.step, self.best, self.stale, self.mean_loss = 0, -math.inf, 0, 0.0
+        self.step, self.best, self.best_step, self.stale, self.mean_loss = 0, -math.inf, 0, 0, 0.0
         self.best_state = _copy(objective.state_dict())
 
     def run(self) -> None:
@@ -111,7 +116,8 @@ class _Loop:
         self.objective.load_state_dict(self.best_state)
 
     def _finished(self) -> bool:
-        return self.stale >= self.schedule.patience
+        hopeless = self.best_step == 0 and self.step >= self.schedule.give_up_at * self.schedule.steps
+        return hopeless or self.stale >= self.schedule.patience
 
     def _train_step(self) -> Tensor:
         progress = self.step / self.schedule.steps
@@ -143,7 +149,7 @@ class _Loop:
         if not math.isfinite(value):
             raise FloatingPointError(f"the held-out log-likelihood became {value} at step {self.step}")
         if value > self.best:
-            self.best, self.stale = value, 0
+            self.best, self.best_step, self.stale = value, self.step, 0
             self.best_state = _copy(self.objective.state_dict())
         elif self.step >= self.schedule.patient_from * self.schedule.steps:
             self.stale += 1
@@ -155,7 +161,7 @@ class _Loop:
         for index, slots in self.optimiser.state_dict()["state"].items():
             packed |= {f"adam.{index}.{slot}": value for slot, value in slots.items()}
         packed["generator"] = self.generator.get_state()
-        packed["counters"] = torch.tensor([self.step, self.stale, self.best], dtype=torch.float64)
+        packed["counters"] = torch.tensor([self.step, self.stale, self.best_step, self.best], dtype=torch.float64)
         return packed
 
     def _unpack(self, packed: dict[str, Tensor]) -> None:
@@ -171,8 +177,8 @@ class _Loop:
         state = self.optimiser.state_dict()
         self.optimiser.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
         self.generator.set_state(packed["generator"])
-        step, stale, self.best = packed["counters"].tolist()
-        self.step, self.stale = int(step), int(stale)
+        *counts, self.best = packed["counters"].tolist()
+        self.step, self.stale, self.best_step = (int(count) for count in counts)
 
 
 def _rate(step: int, steps: int) -> float:

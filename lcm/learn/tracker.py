@@ -34,8 +34,11 @@ class Recorder:
         self.folder, self.progress = folder, progress
         self.records: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
+        self._stage: StageTracker | None = None
         if folder is not None and (folder / METRICS_FILE).exists():
             self.records = read_metrics(folder / METRICS_FILE)
+            # without the half of a line that a killed process may have left, or the next one would join it
+            self._rewrite()
         self._before = max((float(record["seconds"]) for record in self.records), default=0.0)
         self._started = time.perf_counter()
 
@@ -45,15 +48,26 @@ class Recorder:
         return self._before + time.perf_counter() - self._started
 
     def stage(self, restart: int, name: str) -> StageTracker:
-        """A tracker for one stage of one restart."""
-        return StageTracker(self, restart, name)
+        """A tracker for one stage of one restart; the stage before it is over."""
+        self._finish_stage()
+        self._stage = StageTracker(self, restart, name)
+        return self._stage
+
+    def _finish_stage(self) -> None:
+        if self._stage is not None:
+            self._stage.finish()
+
+    def _rewrite(self) -> None:
+        if self.folder is not None:
+            write_text(self.folder / METRICS_FILE, "".join(json.dumps(r) + "\n" for r in self.records))
 
     def keep(self, restart: int, stage: str, step: int) -> None:
         """Drop records of a stage beyond `step`, which a resumed run is about to write again."""
         kept = [r for r in self.records if (r["restart"], r["stage"]) != (restart, stage) or r["step"] <= step]
-        if len(kept) != len(self.records) and self.folder is not None:
-            write_text(self.folder / METRICS_FILE, "".join(json.dumps(r) + "\n" for r in kept))
+        dropped = len(kept) != len(self.records)
         self.records = kept
+        if dropped:
+            self._rewrite()
 
     def record(self, restart: int, stage: str, values: Mapping[str, object]) -> None:
         """Append one record, to the file and to TensorBoard too when there is a folder."""
@@ -75,9 +89,14 @@ class Recorder:
         return self._writer
 
     def close(self) -> None:
-        """Flush TensorBoard and delete the checkpoints of a fit that is finished."""
+        """Close the progress bar and flush TensorBoard; checkpoints stay."""
+        self._finish_stage()
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
+
+    def delete_checkpoints(self) -> None:
+        """Delete the checkpoints of a fit that is finished."""
         if self.folder is not None:
             shutil.rmtree(self.folder / CHECKPOINT_FOLDER, ignore_errors=True)
 
@@ -133,7 +152,8 @@ class StageTracker(Tracker):
             from safetensors.torch import load_file
 
             found = load_file(path)
-        step = 0 if found is None else int(found["counters"][0])
+        # without a checkpoint the stage begins again, and writes its record of step 0 again
+        step = -1 if found is None else int(found["counters"][0])
         self._recorder.keep(self._restart, self._name, step)
         return found
 
