@@ -17,6 +17,7 @@ from lcm.plot import (
     draw_graph,
     draw_pairs,
     draw_posterior,
+    draw_scores,
     draw_training,
     draw_two_graphs,
     draw_variables,
@@ -45,6 +46,12 @@ def records(restarts: int = 2) -> list[dict[str, object]]:
     return lines
 
 
+def cells() -> list[dict[str, object]]:
+    """Six fits; one score is missing everywhere, another once."""
+    scores = zip((2, 2, 4, 4, 8, 8), (1.0, 0.99, 0.9, 1.0, None, 0.7), (0, 0, 1, 2, 3, 9), strict=True)
+    return [{"n": n, "mcc": mcc, "shd": shd, "auroc": None} for n, mcc, shd in scores]
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     **{f"graphs {n}": lambda path, n=n: draw_two_graphs(path, dag(n), dag(n), dag(n) * 0.7) for n in SIZES},  # type: ignore[misc]
     "graphs without strengths": lambda path: draw_two_graphs(path, dag(5), dag(5)),
@@ -62,6 +69,7 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "posterior of a set never drawn": lambda path: draw_posterior(
         path, np.full((5, 3), 1 / 3), np.zeros(5, int), "abc"
     ),
+    "scores": lambda path: draw_scores(path, cells(), "n", {"mcc": "MCC", "shd": "SHD", "auroc": "AUROC"}, ["mcc"]),
     "training": lambda path: draw_training(path, records()),
     "training, one restart": lambda path: draw_training(path, records(1)),
     "training, nothing recorded": lambda path: draw_training(path, []),
@@ -94,7 +102,9 @@ def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize("name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "training"])
+@pytest.mark.parametrize(
+    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "scores", "training"]
+)
 def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
     FIGURES[name](tmp_path / "figure.png")
     image = imread(tmp_path / "figure.png")[..., :3]
@@ -157,6 +167,10 @@ def test_arrows_point_from_cause_to_effect() -> None:
             r"Expected true sets in 0\.\.1; got 0 to 2",
         ),
         (lambda path: draw_posterior(path, np.eye(2), np.array([0, 1]), ["a"]), "Expected 2 labels; got 1"),
+        (
+            lambda path: draw_scores(path, [], "n", {"mcc": "MCC"}),
+            "Expected one or more records and panels; got 0 and 1",
+        ),
     ],
 )
 def test_errors_say_what_was_expected(draw: Callable[[Path], None], message: str, tmp_path: Path) -> None:

@@ -48,9 +48,11 @@ class NoiseEncoderConfig:
     def for_variables(self, n: int) -> NoiseEncoderConfig:
         """The same with `layers` and `steps` filled in: two variables need fewer couplings to reach each other."""
         layers, steps = (4, 1200) if n <= 2 else (6, 2500)
-        given = {"layers": self.layers, "steps": self.steps}
-        chosen = {key: value for key, value in given.items() if value is not None}
-        return replace(self, **({"layers": layers, "steps": steps} | chosen))
+        return replace(
+            self,
+            layers=layers if self.layers is None else self.layers,
+            steps=steps if self.steps is None else self.steps,
+        )
 
 
 @final

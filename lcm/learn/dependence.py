@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_DEGREES = 3
+_ROWS_PER_REGRESSOR = 10
 _CLIP = 4.0
 _FOLDS = 5
 _RIDGE = 1e-6
@@ -31,7 +31,8 @@ class Dependence(NamedTuple):
 def dependence(responses: Tensor, predictors: Tensor, weights: Tensor, candidates: Tensor) -> Dependence:
     """Cross-validated evidence that response i depends on each candidate predictor, given all its other candidates.
 
-    For every fold, the response is regressed on Hermite polynomials of the candidates, with and without candidate j; the
+    For every fold, the response is regressed on Hermite polynomials of the candidates (up to degree 3, or 1 where there
+    are few rows), with and without candidate j; the
     statistic is the mean difference of the held-out losses over its standard error. Under independence its mean is
     negative, since needless regressors only add error, so that a normal quantile bounds the error rate from above.
 
@@ -55,9 +56,10 @@ def _one_response(response: Tensor, predictors: Tensor, chosen: Tensor, candidat
     n = predictors.shape[1]
     none = torch.zeros(n, dtype=torch.float64, device=predictors.device)
     index = torch.nonzero(candidates).flatten()
-    if len(index) == 0 or int(chosen.sum()) < 2 * _FOLDS * (_DEGREES * len(index) + 1):
+    degrees = _degrees(int(chosen.sum()), len(index))
+    if degrees == 0:
         return none, none.clone()
-    features = _features(predictors[chosen][:, index].double())
+    features = _features(predictors[chosen][:, index].double(), degrees)
     target = _standardise(response[chosen].double())
     residual, gain = _held_out(features, target)
     spread = _standardise(torch.log(residual.abs() + 0.1))
@@ -70,10 +72,18 @@ def _standardise(values: Tensor) -> Tensor:
     return values.clamp(-_CLIP, _CLIP)
 
 
-def _features(values: Tensor) -> Tensor:
-    """Hermite polynomials of degree 1..3 of standardised values (M, k): (M, k, 3)."""
+def _degrees(rows: int, candidates: int) -> int:
+    """Degree of the polynomials that this many rows can bear: 3, 1, or 0 for none."""
+    if candidates == 0:
+        return 0
+    bearable = [degree for degree in (3, 1) if rows >= _ROWS_PER_REGRESSOR * (degree * candidates + 1)]
+    return bearable[0] if bearable else 0
+
+
+def _features(values: Tensor, degrees: int) -> Tensor:
+    """The first Hermite polynomials of standardised values (M, k): (M, k, degrees)."""
     v = _standardise(values)
-    return torch.stack([v, v.square() - 1.0, v * (v.square() - 3.0)], -1)
+    return torch.stack([v, v.square() - 1.0, v * (v.square() - 3.0)][:degrees], -1)
 
 
 def _held_out(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

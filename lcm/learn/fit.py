@@ -211,7 +211,7 @@ def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepa
     """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
     chain = implicit.noise_decoder
     assert isinstance(chain, ChainDecoder)
-    decoder = ChainDecoder([*chain.parts, prepared.embedding])  # type: ignore[list-item]
+    decoder = ChainDecoder([*chain.parts, prepared.embedding])
     return LatentCausalModel(
         final.scm,
         SolutionDecoder(decoder, final.scm),

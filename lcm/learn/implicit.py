@@ -54,7 +54,7 @@ class SolutionFunctions(nn.Module):
 
 @final
 class ImplicitModel(nn.Module):
-    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ and p_𝓘; the latter two in closed form."""
+    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ and p_𝓘."""
 
     thickness: Tensor
 

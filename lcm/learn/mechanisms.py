@@ -18,7 +18,6 @@ from lcm.mechanism import LocationScaleMechanism
 from lcm.noise import NormalNoise, PushforwardNoise
 from lcm.scm import SCM
 
-
 _ROWS_PER_REGRESSOR = 10
 _VALIDATIONS = 20
 _GIVE_UP_AT = 0.1
@@ -27,7 +26,7 @@ _REFIT_SHARE = 0.4
 
 @final
 class ExplicitObjective(Objective):
-    """Negative mean of Σ_i p(i ∈ I | x, x̃) [log p̃_i(z̃_i) + log|∂ζ_i/∂ũ_i|]: all that the likelihood says of the mechanisms.
+    """Negative mean of Σ_i p(i ∈ I | x, x̃) [log p̃_i(z̃_i) + log|∂ζ_i/∂ũ_i|]: all that concerns the mechanisms.
 
     Location-scale mechanisms between learned noise distributions p_ε and p̃: richer than their name, since both ends
     are monotone splines (docs/method.md).
@@ -49,12 +48,12 @@ class ExplicitObjective(Objective):
         self.scm = SCM(graph, mechanism, deepcopy(implicit.solution.noise).requires_grad_(not implicit.linear))
         self.imposed = PushforwardNoise(NormalNoise(n), SplineMap(n, config.bins))
         self.config = config
-        sets = implicit.target_distribution.target_sets.cpu()
+        self.to(train.normal.device)
+        sets = implicit.target_distribution.target_sets
         weights = [encoded.posterior @ sets.to(encoded.posterior.dtype) for encoded in (train, validation)]
         self.start_linear(train, weights[0])
-        informative = weights[0].sum(1) > 0.5
-        self._train = (train.normal_tilde[informative], weights[0][informative])
-        self._validation = (validation.normal_tilde, weights[1])
+        self._train = _informative(train.normal_tilde, weights[0])
+        self._validation = _informative(validation.normal_tilde, weights[1])
 
     def groups(self) -> list[Group]:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -74,12 +73,17 @@ class ExplicitObjective(Objective):
         normal_tilde, weights = (part[rows] for part in self._train)
         return -(weights * self.move_log_density(normal_tilde)).sum(1).mean()
 
-    def validate(self) -> dict[str, float | list[float]]:
+    def held_out_log_likelihood(self) -> float:
+        """Mean of the objective over the held-out pairs, in nats a pair."""
+
         def weighted(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor]:
             return ((weights * self.move_log_density(normal_tilde)).sum(1),)
 
         (values,) = in_chunks(weighted, *self._validation)
-        return {"validation_log_likelihood": float(values.mean())}
+        return float(values.mean())
+
+    def validate(self) -> dict[str, float | list[float]]:
+        return {"validation_log_likelihood": self.held_out_log_likelihood()}
 
     @torch.no_grad()
     def start_linear(self, encoded: Encoded, weights: Tensor) -> None:
@@ -107,6 +111,13 @@ class ExplicitObjective(Objective):
             ] @ mechanism.network.linear[i, parents, 0].double()
 
 
+def _informative(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs in which something was probably intervened on; all of them where there is no such pair."""
+    chosen = weights.sum(1) > 0.5
+    chosen = chosen if bool(chosen.any()) else torch.ones_like(chosen)
+    return normal_tilde[chosen], weights[chosen]
+
+
 def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker) -> None:
     """Fit the mechanisms in place from their linear start, which is kept unless training improves on it."""
     _optimise(objective, objective.config.steps, generator, tracker)
@@ -115,11 +126,11 @@ def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tra
 def refit_mechanisms(
     objective: ExplicitObjective, candidate: ExplicitObjective, generator: torch.Generator, tracker: Tracker
 ) -> None:
-    """Fit the mechanisms of a subgraph in place, from the linear start or the candidate's own, whichever validates better."""
-    linear = objective.validate()["validation_log_likelihood"]
+    """Fit the mechanisms of a subgraph in place, from the linear start or the candidate's, the better validated."""
+    linear = objective.held_out_log_likelihood()
     state = {name: value.clone() for name, value in objective.state_dict().items()}
     objective.load_state_dict(candidate.state_dict())
-    if objective.validate()["validation_log_likelihood"] <= linear:
+    if objective.held_out_log_likelihood() <= linear:
         objective.load_state_dict(state)
     _optimise(objective, max(1, round(_REFIT_SHARE * objective.config.steps)), generator, tracker)
 

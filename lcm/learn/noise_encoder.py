@@ -18,7 +18,7 @@ from lcm.noise import standard_normal_log_density
 
 _CLOSED_FORM_RATE = 0.02
 _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
-_START_THICKNESS = 0.5
+_START_THICKNESS = (0.5, 0.02)
 _START_UPDATES = 30
 _START_ROWS = 20_000
 
@@ -45,7 +45,7 @@ class NoiseEncoderObjective(Objective):
         super().__init__()
         self.model, self.config = model, config
         self._train, self._validation = prepared.train, prepared.validation
-        self._changed = (prepared.train[0] != prepared.train[1]).any(1)
+        self._changed = _tells_thickness(*prepared.train)
         self.register_buffer("closed_form", model.thickness.clone())
 
     def groups(self) -> list[Group]:
@@ -103,8 +103,8 @@ class NoiseEncoderObjective(Objective):
 class MarginalObjective(Objective):
     """The likelihood of exact pairs whose noise encoding is known up to a monotone map h_i of each coordinate.
 
-    With e = W x already one-sparse in its differences, pairs lie on the submanifolds ẽ_j = e_j (j ∉ I), and their density
-    there is p(e) Π_{i ∈ I} p(ẽ_i | e). A thickness at its floor would reward stretching the gauge instead
+    With e = W x already one-sparse in its differences, pairs lie on the submanifolds ẽ_j = e_j (j ∉ I), and their
+    density there is p(e) Π_{i ∈ I} p(ẽ_i | e). A thickness at its floor would reward stretching the gauge instead
     (docs/theory.md section 2, caution i).
     """
 
@@ -153,7 +153,7 @@ def fit_noise_encoder(
     n, device = prepared.n, generator.device
     config = config.for_variables(n)
     assert config.layers is not None and config.steps is not None
-    linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu())
+    linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu()).to(device)
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
     flow = FlowDecoder(n, config.coupling, 0, bins=config.bins)
@@ -173,23 +173,39 @@ def fit_noise_encoder(
         return model
     flow = FlowDecoder(n, config.coupling, config.layers, config.hidden, config.bins).to(device)
     flow.draw_conditioners(generator)
-    model.noise_decoder = ChainDecoder([flow, model.noise_decoder.parts[1]])  # type: ignore[union-attr, index, list-item]
+    model.noise_decoder = ChainDecoder([flow, linear])
     objective = NoiseEncoderObjective(model, prepared, config)
     optimise(objective, Schedule(config.steps, config.batch_size), generator, tracker)
     return model
 
 
+def _tells_thickness(x: Tensor, x_tilde: Tensor) -> Tensor:
+    """Pairs (N,) bool that say something of σ: those that changed, but all of them where n = 1.
+
+    With one variable only pairs of the empty set could tell, and leaving these out lets σ grow without end.
+    """
+    return (x != x_tilde).any(1) | (x.shape[1] == 1)
+
+
 @torch.no_grad()
 def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
-    """Alternate the posterior and the closed form of σ on some of the pairs; p_𝓘 stays as it is."""
+    """Alternate the posterior and the closed form of σ on some of the pairs, from a wide and from a narrow start.
+
+    The likelier of the two ends is kept; p_𝓘 stays as it is.
+    """
     x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
-    changed = (x != x_tilde).any(1)
+    changed = _tells_thickness(x, x_tilde)
     pairs = model.encode_pairs(x, x_tilde)
-    model.thickness.fill_(_START_THICKNESS)
-    for _ in range(_START_UPDATES):
-        posterior = model.posterior(model.terms(pairs, model.thickness))
-        variance = model.staying_variance(pairs, posterior, changed)
-        model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
+    ends = []
+    for start in _START_THICKNESS:
+        model.thickness.fill_(start)
+        for _ in range(_START_UPDATES):
+            posterior = model.posterior(model.terms(pairs, model.thickness))
+            variance = model.staying_variance(pairs, posterior, changed)
+            model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
+        value = float(model.log_density(model.terms(pairs, model.thickness)).mean())
+        ends.append((value, model.thickness.clone()))
+    model.thickness.copy_(max(ends, key=lambda end: end[0])[1])
 
 
 def encode_all(model: ImplicitModel, x: Tensor, x_tilde: Tensor) -> Encoded:

@@ -44,7 +44,7 @@ class Schedule:
 
 
 class Objective(nn.Module, ABC):
-    """Abstract: what a stage minimises. All its state lies in parameters and buffers, so that a checkpoint is complete."""
+    """Abstract: what a stage minimises. Its state lies in parameters and buffers, so that a checkpoint is complete."""
 
     @abstractmethod
     def groups(self) -> list[Group]:

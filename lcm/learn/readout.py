@@ -1,7 +1,7 @@
 """From noise encodings to a graph: ancestors, an order, parents, and edge strengths (docs/theory.md section 3).
 
-No threshold is tuned: both tests cut their statistics at the normal quantile of a stated family-wise error rate, divided by the
-number of hypotheses (Bonferroni).
+No threshold is tuned: both tests cut their statistics at the normal quantile of a stated family-wise error rate,
+divided by the number of hypotheses (Bonferroni).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def find_ancestry(noise: Tensor, noise_tilde: Tensor, weights: Tensor, level: fl
         level: family-wise error rate over all n (n − 1) relations.
     """
     n = noise.shape[1]
-    everyone = ~torch.eye(n, dtype=torch.bool)
+    everyone = ~torch.eye(n, dtype=torch.bool, device=noise.device)
     evidence = dependence(noise_tilde, noise, weights, everyone).strongest().cpu().numpy()
     accepted = evidence > critical_value(level, n * (n - 1))
     order = _order(np.where(accepted, evidence, 0.0))

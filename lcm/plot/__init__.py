@@ -8,7 +8,16 @@ from __future__ import annotations
 from lcm.plot.graph import draw_graph, draw_two_graphs
 from lcm.plot.pairs import draw_pairs
 from lcm.plot.posterior import draw_posterior
+from lcm.plot.scores import draw_scores
 from lcm.plot.training import draw_training
 from lcm.plot.variables import draw_variables
 
-__all__ = ["draw_graph", "draw_pairs", "draw_posterior", "draw_training", "draw_two_graphs", "draw_variables"]
+__all__ = [
+    "draw_graph",
+    "draw_pairs",
+    "draw_posterior",
+    "draw_scores",
+    "draw_training",
+    "draw_two_graphs",
+    "draw_variables",
+]

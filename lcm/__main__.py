@@ -1,0 +1,7 @@
+"""`python -m lcm` is `lcm`."""
+
+import sys
+
+from lcm.cli import main
+
+sys.exit(main())

@@ -1,0 +1,17 @@
+"""The commands of `lcm`, one module each: HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments)."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from lcm.commands import check, encode, evaluate, fit, generate, reproduce, sample
+
+COMMANDS: dict[str, ModuleType] = {
+    "generate": generate,
+    "check": check,
+    "fit": fit,
+    "encode": encode,
+    "evaluate": evaluate,
+    "sample": sample,
+    "reproduce": reproduce,
+}

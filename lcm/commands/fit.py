@@ -1,0 +1,96 @@
+"""`lcm fit`: from pairs to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lcm.commands.common import check_writable, open_pairs
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData
+    from lcm.learn.config import FitConfig
+
+HELP = "fit a latent causal model to pairs"
+DESCRIPTION = """\
+Fit a latent causal model to pairs by maximum likelihood, on x and x_tilde alone.
+
+RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
+events. A fit that was interrupted resumes when the same command is given again.
+"""
+EPILOG = """\
+example:
+  lcm fit data/train.safetensors --out run
+
+a config, any key of which may be left out (RUN/config.yaml shows all of them):
+  n: 4                        # variables; by default dim x, or its rank where that is lower
+  targets: atomic-or-empty    # or atomic, all, or a list of target sets such as [[], [0], [0, 1]]
+  restarts: 1                 # ranked by held-out likelihood
+  seed: 0
+  validation_share: 0.1       # of the pairs
+  noise_encoder: {steps: 1500}
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
+    parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
+    parser.add_argument("--n", metavar="N", type=int, help="number of causal variables")
+    parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit")
+    parser.add_argument("--restarts", metavar="K", type=int, help="fits to choose from")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--overwrite", action="store_true", help="replace another run in RUN")
+    parser.set_defaults(resumes=_resumes)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    check_writable(Path(arguments.out))
+    config = _config(arguments)
+    data = open_pairs(arguments.data)
+
+    from lcm.fit_report import fit_summary
+    from lcm.run import fit_run
+
+    if not arguments.quiet:
+        _say_what_was_estimated(data, config)
+    result = fit_run(
+        data,
+        arguments.out,
+        config,
+        device=arguments.device,
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet,
+    )
+    if not arguments.quiet:
+        print(fit_summary(result, data, arguments.out))
+
+
+def _config(arguments: argparse.Namespace) -> FitConfig:
+    from lcm.config import load_config
+    from lcm.learn.config import FitConfig
+
+    config = load_config(arguments.config, FitConfig) if arguments.config else FitConfig()
+    given = {"n": arguments.n, "seed": arguments.seed, "restarts": arguments.restarts}
+    for key, value in given.items():
+        try:
+            config = config if value is None else replace(config, **{key: value})
+        except ValueError as error:
+            raise ValueError(f"--{key}: {error}") from error
+    return config
+
+
+def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
+    from lcm.learn.fit import choose_n
+
+    n = choose_n(data, config)
+    if config.n is None and n < data.n_dimensions:
+        print(f"n = {n}, estimated: x has {data.n_dimensions} columns, which span {n} dimensions (--n gives another)")
+
+
+def _resumes(arguments: argparse.Namespace) -> str:
+    return f"the same command resumes what is in {arguments.out}"

@@ -1,0 +1,168 @@
+"""What a fit found, in numbers for JSON, in a Markdown report and in a few lines for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lcm.data.pairs import PairData
+from lcm.learn.config import FitConfig
+from lcm.learn.fit import FitResult
+
+_MAX_LISTED = 20
+
+
+def graph_numbers(result: FitResult) -> dict[str, Any]:
+    """The content of graph.json, in the learned variables' numbering: adjacency, edge_strength, order."""
+    adjacency = result.model.scm.graph.adjacency.astype(int)
+    return {
+        "adjacency": adjacency.tolist(),
+        "edge_strength": result.edge_strength.tolist(),
+        "order": list(result.order),
+    }
+
+
+def fit_numbers(result: FitResult, config: FitConfig, n_pairs: int) -> dict[str, Any]:
+    """The content of fit.json.
+
+    n, n_given: the number of variables and whether the config gave it. n_pairs: held-out ones included.
+    fit_seconds: from data in memory to the written model, all restarts. stage_seconds: of every stage.
+    implicit_nll, explicit_nll: mean nats a held-out pair, data's units. restart: the one that was kept, by the
+    lowest of restart_nll. thickness: (n,), standard-normal gauge. target_sets, target_probabilities: p_I.
+    order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order.
+    """
+    distribution = result.model.target_distribution
+    return {
+        "n": result.model.n,
+        "n_given": config.n is not None,
+        "n_pairs": n_pairs,
+        "fit_seconds": result.seconds,
+        "implicit_nll": _finite(result.implicit_nll),
+        "explicit_nll": _finite(result.explicit_nll),
+        "restart": result.restart,
+        "restart_nll": [_finite(nll) for nll in result.restart_nll],
+        "thickness": result.model.thickness.tolist(),
+        "target_sets": distribution.as_lists(),
+        "target_probabilities": distribution.probabilities.tolist(),
+        "order_conflicts": [list(pair) for pair in result.ancestry.conflicts],
+        "stage_seconds": stage_seconds(result.records),
+    }
+
+
+def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds of every stage of every restart, in the order in which they ran, from the lines of metrics.jsonl."""
+    ends: dict[tuple[int, str], float] = {}
+    for record in records:
+        ends[record["restart"], record["stage"]] = float(record["seconds"])
+    starts = [0.0, *ends.values()]
+    return [
+        {"restart": restart, "stage": stage, "seconds": round(end - start, 3)}
+        for ((restart, stage), end), start in zip(ends.items(), starts, strict=False)
+    ]
+
+
+def edge_lines(result: FitResult) -> list[str]:
+    """Every edge with its strength, the strongest first."""
+    edges = result.model.scm.graph.edges()
+    ranked = sorted(edges, key=lambda edge: -result.edge_strength[edge])
+    return [f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}" for i, j in ranked]
+
+
+def fit_report(result: FitResult, data: PairData) -> str:
+    """The content of report.md."""
+    n, edges = result.model.n, edge_lines(result)
+    listed = "\n".join(f"- {line}" for line in edges) or "- none"
+    restarts = "".join(
+        f"- restart {index}: {-nll:.4f}{' (kept)' if index == result.restart else ''}\n"
+        for index, nll in enumerate(result.restart_nll)
+    )
+    stages = "".join(
+        f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
+        for stage in stage_seconds(result.records)
+    )
+    return f"""# Fit of a latent causal model
+
+{n} causal variables, fitted to {len(data):,} pairs of {data.n_dimensions} dimensions in {result.seconds:.1f} s.
+Learned variables come in arbitrary order and sign; they are numbered from 0.
+
+## Graph
+
+Edges with their strengths, in standard deviations of the effect for one of the cause:
+
+{listed}
+
+Causes first: {", ".join(f"z{i}" for i in result.order)}.
+{_conflict_note(result)}
+![graph](figures/graph.png)
+
+## Held-out log-likelihood, nats a pair
+
+- implicit model: {-result.implicit_nll:.4f}
+- explicit model: {-result.explicit_nll:.4f}
+
+Of the explicit model, by restart:
+
+{restarts}
+![training](figures/training.png)
+
+## Interventions
+
+Share of pairs: {_target_text(result)}.
+Thickness, the standard deviation of what is not intervened on: {_numbers(result.model.thickness.tolist())}.
+
+![pairs](figures/pairs.png)
+
+## Time
+
+{stages}"""
+
+
+def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
+    """What `lcm fit` prints at its end."""
+    edges = edge_lines(result)
+    shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
+    lines = [
+        f"Fitted {result.model.n} causal variables to {len(data):,} pairs in {result.seconds:.1f} s.",
+        "",
+        f"Graph: {len(edges)} edges, with their strengths" if edges else "Graph: no edges",
+        *(f"  {line}" for line in shown),
+        "Held-out log-likelihood, nats a pair",
+        f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",
+        f"Interventions: {_target_text(result)}",
+    ]
+    if note := _conflict_note(result).strip():
+        lines.append(note)
+    lines += [
+        "",
+        f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
+        "Next:",
+        f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
+        f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
+        f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes",
+        f"  tensorboard --logdir {folder}                the training curves",
+    ]
+    return "\n".join(lines)
+
+
+def _conflict_note(result: FitResult) -> str:
+    conflicts = result.ancestry.conflicts
+    if not conflicts:
+        return ""
+    listed = ", ".join(f"z{j} -> z{i}" for j, i in conflicts)
+    return f"\nNo order of the variables agrees with all tests, so an assumption may be broken: {listed}.\n"
+
+
+def _target_text(result: FitResult) -> str:
+    distribution = result.model.target_distribution
+    ranked = zip(distribution.as_lists(), distribution.probabilities.tolist(), strict=True)
+    shares = [f"{'+'.join(f'z{i}' for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
+    return ", ".join(shares[:_MAX_LISTED]) + (f", ... ({len(shares)} sets)" if len(shares) > _MAX_LISTED else "")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

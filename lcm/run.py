@@ -1,0 +1,175 @@
+"""A fit that lives in a folder: run, interrupted, resumed, read back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcm import __version__
+from lcm.config import config_hash, load_config, to_yaml
+from lcm.data.pairs import PairData, data_hash
+from lcm.files import read_json, write_json, write_text
+from lcm.fit_report import fit_numbers, fit_report, graph_numbers
+from lcm.learn.config import FitConfig
+from lcm.learn.fit import FitResult, choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.learn.tracker import Recorder
+from lcm.model import LatentCausalModel
+from lcm.run_folder import (
+    CONFIG_FILE,
+    FIGURE_FOLDER,
+    FINISHED,
+    FIT_FILE,
+    GRAPH_FILE,
+    MODEL_FILE,
+    REPORT_FILE,
+    RUN_FILE,
+    claimed_folder,
+    read_state,
+    write_state,
+)
+from lcm.storage import load_model, save_model
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished fit, read from its folder.
+
+    Attributes:
+        folder: where it lies.
+        model: the fitted model.
+        config: all settings of the fit.
+        info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
+        fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3).
+    """
+
+    folder: Path
+    model: LatentCausalModel
+    config: FitConfig
+    info: dict[str, Any]
+    fit: dict[str, Any]
+    edge_strength: NDArray[np.float64]
+
+
+def fit_run(
+    data: PairData,
+    out: str | Path,
+    config: FitConfig,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Fit to x and x̃ alone, in the folder `out`; a fit of the same data and config that was interrupted resumes.
+
+    The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
+    events, figures/, and run.json, which says "finished" once all the rest is there. `seconds` of the result is
+    the time from data in memory to the written model, all restarts and interrupted parts, without figures.
+
+    Args:
+        data: pairs (N, d); its truth is not looked at.
+        out: a new or empty folder, or one with an unfinished fit of the same data, config, device and package version.
+        device: "auto", "cpu" or "cuda".
+        overwrite: whether another run in `out` may be replaced; an unfinished one of the same fit resumes anyway.
+        progress: whether to show progress bars on stderr.
+
+    Raises:
+        ValueError: data that cannot be fitted, a target out of range, no such device, or a folder that holds
+            anything else; nothing is left behind.
+        FloatingPointError: a likelihood that is not finite; nothing is left behind.
+    """
+    _import_the_rest()
+    started = time.perf_counter()
+    where, n = resolve_device(device), choose_n(data, config)
+    target_distribution(n, config)
+    folder, info = Path(out), _identity(data, config, where)
+    with claimed_folder(folder, info, overwrite):
+        write_text(folder / CONFIG_FILE, to_yaml(config))
+        prepared_in = time.perf_counter() - started
+        recorder = Recorder(folder, progress)
+        try:
+            result = fit_pairs(data, replace(config, n=n), where, recorder)
+            save_model(result.model, folder / MODEL_FILE)
+            result = replace(result, seconds=prepared_in + recorder.seconds)
+        finally:
+            recorder.close()
+        _write_results(folder, result, data, config)
+        write_state(folder, info, FINISHED)
+        recorder.delete_checkpoints()
+    return result
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a finished run from its folder.
+
+    Raises:
+        ValueError: no run, an unfinished one, one of an unknown schema version, or a file in it that is missing or bad.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: Expected a run folder; got {'a file' if folder.exists() else 'no such folder'}")
+    info = read_state(folder)
+    if info.get("state") != FINISHED:
+        raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
+    return Run(
+        folder=folder,
+        model=load_model(folder / MODEL_FILE).requires_grad_(False),
+        config=load_config(folder / CONFIG_FILE, FitConfig),
+        info=info,
+        fit=_json_object(folder / FIT_FILE),
+        edge_strength=np.asarray(_json_object(folder / GRAPH_FILE)["edge_strength"], dtype=np.float64),
+    )
+
+
+def _import_the_rest() -> None:
+    """Import what a fit would import on its way, before its clock starts; torch compiles its optimisers lazily."""
+    import torch.utils.tensorboard  # noqa: F401
+
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+
+
+def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
+    return {
+        "data": data.source,
+        "data_sha256": data_hash(data),
+        "config_sha256": config_hash(config),
+        "lcm": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+    }
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: Expected a JSON object; got {type(content).__name__}")
+    return content
+
+
+def _write_results(folder: Path, result: FitResult, data: PairData, config: FitConfig) -> None:
+    write_json(folder / GRAPH_FILE, graph_numbers(result))
+    write_json(folder / FIT_FILE, fit_numbers(result, config, len(data)))
+    _draw(folder / FIGURE_FOLDER, result, data)
+    write_text(folder / REPORT_FILE, fit_report(result, data))
+
+
+def _draw(folder: Path, result: FitResult, data: PairData) -> None:
+    from lcm.plot import draw_graph, draw_pairs, draw_training
+    from lcm.plot.style import new_figure, save_figure
+
+    folder.mkdir(exist_ok=True)
+    graph = result.model.scm.graph
+    size = min(7.0, 3.4 + 0.16 * max(0, graph.n - 4))
+    figure = new_figure(size, size)
+    draw_graph(figure.subplots(), graph.adjacency, result.edge_strength, title="learned graph, edge strengths")
+    save_figure(figure, folder / "graph.png")
+    draw_training(folder / "training.png", result.records)
+    draw_pairs(folder / "pairs.png", data.x, data.x_tilde)

@@ -1,0 +1,95 @@
+"""Small data sets and short fits, for the tests of what surrounds a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lcm.data.generate import sample_data
+from lcm.data.nature import (
+    DecoderConfig,
+    GraphConfig,
+    InterventionConfig,
+    MechanismConfig,
+    NatureConfig,
+    build_nature,
+    torch_generator,
+)
+from lcm.data.pairs import PairData
+from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
+from lcm.model import LatentCausalModel
+
+EDGE = GraphConfig("edges", edges=((0, 1),))
+NATURES = {
+    "linear": NatureConfig(2, EDGE),
+    "nonlinear": NatureConfig(2, EDGE, MechanismConfig("location-scale"), decoder=DecoderConfig("flow")),
+}
+"""The two paths of a fit: a linear mixing needs no flow."""
+
+SHORT = FitConfig(
+    noise_encoder=NoiseEncoderConfig(layers=2, hidden=8, bins=4, steps=250, marginal_steps=250, batch_size=32),
+    mechanisms=MechanismsConfig(hidden=4, bins=4, steps=20, batch_size=32),
+)
+"""Long enough for two checkpoints of the first stage (every 100 steps), too short to learn anything."""
+
+SHORT_YAML = """\
+noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 250, marginal_steps: 250, batch_size: 32}
+mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
+"""
+
+
+def small_nature(name: str, seed: int = 0) -> LatentCausalModel:
+    """One of `NATURES`."""
+    return build_nature(NATURES[name], seed)
+
+
+def small_data(name: str, n_pairs: int = 300, seed: int = 0) -> PairData:
+    """Pairs of one of `NATURES`, with their truth."""
+    return sample_data(small_nature(name, seed), n_pairs, torch_generator(seed, "pairs"))
+
+
+def thick_nature(n: int = 3, targets: InterventionConfig | None = None) -> LatentCausalModel:
+    """A nature whose pairs have a density at its own thickness."""
+    config = NatureConfig(
+        n,
+        GraphConfig("full"),
+        MechanismConfig("location-scale"),
+        intervention=targets or InterventionConfig(),
+        decoder=DecoderConfig("flow"),
+        thickness=0.02,
+    )
+    return build_nature(config, 1)
+
+
+def sampled(model: LatentCausalModel, n_pairs: int, seed: int = 0) -> PairData:
+    """Pairs of any model."""
+    return sample_data(model, n_pairs, torch_generator(seed, "pairs"))
+
+
+def without(data: PairData, *keys: str) -> PairData:
+    """The same data without some of the truth."""
+    return PairData.from_arrays(**{key: value for key, value in data.tensors().items() if key not in keys})
+
+
+def relabelled(data: PairData, order: list[int]) -> PairData:
+    """The same data with the true variables in another order: new variable a is the old order[a]."""
+    tensors = data.tensors()
+    for key in ("z", "z_tilde", "noise", "noise_tilde", "targets"):
+        tensors[key] = tensors[key][:, order]
+    tensors["adjacency"] = tensors["adjacency"][np.ix_(order, order)]
+    return PairData.from_arrays(**tensors)
+
+
+def equal_weights(first: LatentCausalModel, second: LatentCausalModel) -> bool:
+    """Whether all tensors of two models are bitwise equal."""
+    one, two = first.state_dict(), second.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path; folders are keys too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
+    }

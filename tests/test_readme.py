@@ -1,0 +1,87 @@
+"""What the README tells a reader to type works, and what it points at is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lcm.cli import main
+from lcm.commands import COMMANDS
+from lcm.data.generate import sample_data
+from lcm.data.nature import GraphConfig, NatureConfig, build_nature, torch_generator
+from lcm.experiment import SCORES
+from lcm.metric.evaluate import KEYS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/theory.md", "docs/method.md")
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture
+def own_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with pairs.npz, as the README has its reader make it, is where commands are run."""
+    graph = GraphConfig(kind="edges", edges=((0, 1),))
+    data = sample_data(build_nature(NatureConfig(n=2, graph=graph), 0), 3000, torch_generator(0, "pairs"))
+    np.savez(tmp_path / "pairs.npz", x=data.x, x_tilde=data.x_tilde)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_ten_lines_of_python_run(own_pairs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line]) == 10
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert capsys.readouterr().out in ("[(0, 1)]\n", "[(1, 0)]\n")
+    z, done, x_if = (np.asarray(names[name]) for name in ("z", "done", "x_if"))
+    assert z.shape == x_if.shape == (3000, 2)
+    assert np.bincount(done).min() > 900
+
+
+def test_the_two_commands_run(own_pairs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    typed = [words[1:] for words in commands if words[0] == "lcm"]
+    assert [words[0] for words in typed] == ["fit", "encode"]
+    for words in typed:
+        assert main([*words, "--quiet"]) == 0
+    assert Path("encoded.safetensors").is_file()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_commands_that_are_listed_are_those_there_are() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `lcm (\w+) [A-Z]", text, flags=re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_and_files_that_are_named_are_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if not link.startswith("http")]
+    for link in links:
+        assert (ROOT / document).parent.joinpath(link).exists(), link
+    for file in re.findall(r"`((?:lcm|experiments|paper_configs|docs|tests)/[\w./]*)`", text):
+        assert (ROOT / file).exists(), file
+
+
+def test_sections_that_docstrings_cite_are_there() -> None:
+    headings = re.findall(
+        r"^## (\d)\. (.+)$", (ROOT / "docs/theory.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert [number for number, _ in headings] == ["1", "2", "3", "4", "5"]
+    cited = {
+        number
+        for file in (ROOT / "lcm").rglob("*.py")
+        for number in re.findall(r"docs/theory\.md sections? (\d)", file.read_text(encoding="utf-8"))
+    }
+    assert cited <= {number for number, _ in headings}
+
+
+def test_columns_of_the_tables_are_scores() -> None:
+    assert {column.key for column in SCORES} <= set(KEYS)
