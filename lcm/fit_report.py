@@ -125,7 +125,7 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
     lines = [
         f"Fitted {result.model.n} causal variables to {len(data):,} pairs in {result.seconds:.1f} s.",
         "",
-        f"Graph: {len(edges)} edges, with their strengths" if edges else "Graph: no edges",
+        f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{', with strength' if edges else ''}",
         *(f"  {line}" for line in shown),
         "Held-out log-likelihood, nats a pair",
         f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",

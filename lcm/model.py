@@ -102,7 +102,11 @@ class LatentCausalModel(nn.Module):
         return x
 
     def encode(self, x: Tensor) -> Encoding:
-        """Causal variables and noise of observations x (N, d) or of a single one (d,), which gives (n,)."""
+        """Causal variables and noise of observations x (N, d), or of a single one (d,), which gives (n,) and ().
+
+        x is an array or tensor of any precision on any device; the results are in the model's own.
+        """
+        x = torch.as_tensor(x).to(self.thickness)
         batch = x.unsqueeze(0) if x.dim() == 1 else x
         z, log_decoder = self.decoder.inverse(batch)
         noise, log_abduction = self.scm.abduct(z)
@@ -115,7 +119,7 @@ class LatentCausalModel(nn.Module):
         Raises:
             ValueError: the thickness is not positive, and pairs have no density (docs/theory.md section 2).
         """
-        sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(x).expand(self.n)
+        sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(self.thickness).expand(self.n)
         if not bool((sigma > 0).all()):
             raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
         _, noise, log_det = self.encode(x)

@@ -130,7 +130,7 @@ def load_run(path: str | Path) -> Run:
 
 def _import_the_rest() -> None:
     """Import what a fit would import on its way, before its clock starts; torch compiles its optimisers lazily."""
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard
 
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 

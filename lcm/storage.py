@@ -22,7 +22,7 @@ def save_model(model: LatentCausalModel, path: str | Path) -> None:
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
-    """Read a model written by `save_model`, or a run folder that holds one as model.safetensors.
+    """Read a model, its parameters fixed, written by `save_model`, or a run folder that holds one as model.safetensors.
 
     Raises:
         ValueError: the file is missing, truncated, not a model, or of a schema version this package does not
@@ -44,4 +44,4 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCa
     model = LatentCausalModel.build(json.loads(header["model"]))
     # assigned, not copied, so that a float64 model comes back in float64
     model.load_state_dict(tensors, assign=True)
-    return model.to(device)
+    return model.requires_grad_(False).to(device)

@@ -90,6 +90,4 @@ def equal_weights(first: LatentCausalModel, second: LatentCausalModel) -> bool:
 
 def content(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path; folders are keys too."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}

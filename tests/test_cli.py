@@ -68,7 +68,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: Any) -> str:
 def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     listed = called(capsys, "--help")
     assert list(COMMANDS) == ["generate", "check", "fit", "encode", "evaluate", "sample", "reproduce"]
-    assert all(f"\n    {name} " in listed for name in COMMANDS)
+    assert all(f"\n    {name}" in listed for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -253,7 +253,7 @@ FIT_ERRORS: dict[str, tuple[list[str], str]] = {
     "no restarts": (["--restarts", "0"], "--restarts: Expected at least 1 restart; got 0"),
     "seed": (["--seed", "-1"], "--seed: Expected a non-negative seed; got -1"),
     "no config": (["--config", "nowhere.yaml"], "nowhere.yaml: Expected a file; got no such file"),
-    "no device": (["--device", "cuda"], "Expected a CUDA device, as asked for; got a machine without one"),
+    "no device": (["--device", "cuda"], "device: Expected CUDA, as asked for; got a machine without it"),
 }
 
 

@@ -363,7 +363,7 @@ def test_what_cannot_be_fitted_leaves_nothing_behind(case: str, tmp_path: Path) 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="Expected a CUDA device, as asked for; got a machine without one"):
+    with pytest.raises(ValueError, match="device: Expected CUDA, as asked for; got a machine without it"):
         fit_run(DATA["linear"], tmp_path / "run", SHORT, device="cuda", progress=False)
     assert content(tmp_path) == {}
 

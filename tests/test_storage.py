@@ -48,6 +48,8 @@ def test_a_loaded_model_can_be_trained_on(name: str, tmp_path: Path) -> None:
     save_model(model, tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")
     names = {key for key, _ in model.named_parameters(remove_duplicate=False)}
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    loaded.requires_grad_()
     assert {key for key, parameter in loaded.named_parameters() if parameter.requires_grad} == names
     with torch.no_grad():
         for parameter in loaded.parameters():

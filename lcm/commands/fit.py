@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lcm.commands.common import check_writable, open_pairs
+from lcm.learn.config import FitConfig
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
-    from lcm.learn.config import FitConfig
 
 HELP = "fit a latent causal model to pairs"
 DESCRIPTION = """\
@@ -20,18 +20,28 @@ Fit a latent causal model to pairs by maximum likelihood, on x and x_tilde alone
 RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
 events. A fit that was interrupted resumes when the same command is given again.
 """
-EPILOG = """\
+_EXAMPLE = """\
 example:
   lcm fit data/train.safetensors --out run
 
-a config, any key of which may be left out (RUN/config.yaml shows all of them):
-  n: 4                        # variables; by default dim x, or its rank where that is lower
-  targets: atomic-or-empty    # or atomic, all, or a list of target sets such as [[], [0], [0, 1]]
-  restarts: 1                 # ranked by held-out likelihood
-  seed: 0
-  validation_share: 0.1       # of the pairs
-  noise_encoder: {steps: 1500}
+keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
+lower; targets are atomic, atomic-or-empty, all, or a list of target sets such as [[], [0], [0, 1]]:
 """
+
+
+def _keys(config: Any, indent: str = "  ") -> str:
+    """The keys and values of nested settings, as YAML."""
+    lines = ""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            lines += f"{indent}{field.name}:\n{_keys(value, indent + '  ')}"
+        else:
+            lines += f"{indent}{field.name}: {'null' if value is None else value}\n"
+    return lines
+
+
+EPILOG = _EXAMPLE + _keys(FitConfig())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +82,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> FitConfig:
     from lcm.config import load_config
-    from lcm.learn.config import FitConfig
 
     config = load_config(arguments.config, FitConfig) if arguments.config else FitConfig()
     given = {"n": arguments.n, "seed": arguments.seed, "restarts": arguments.restarts}

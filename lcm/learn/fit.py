@@ -152,10 +152,10 @@ def resolve_device(name: str) -> torch.device:
         ValueError: another name, or a device this machine does not have.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"Expected device auto, cpu or cuda; got {name!r}.")
+        raise ValueError(f"device: Expected auto, cpu or cuda; got {name!r}.")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ValueError("Expected a CUDA device, as asked for; got a machine without one. Use --device cpu.")
+        raise ValueError("device: Expected CUDA, as asked for; got a machine without it. Use cpu.")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
