@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from laws import default_dtype
+from small import fit_in, small_data
+
+from lcm.data.pairs import save_pairs
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +19,26 @@ def float64() -> Iterator[None]:
     """Run a module's tests in float64, so that exact statements can be tested to many digits."""
     with default_dtype(torch.float64):
         yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run that nothing interrupted for each of the small natures; to be read only."""
+    folders = {name: tmp_path_factory.mktemp(name) / "run" for name in ("linear", "nonlinear")}
+    for name, out in folders.items():
+        fit_in(out, name)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def run_folder(finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run on linear data, to which figures may be added."""
+    return Path(shutil.copytree(finished["linear"], tmp_path_factory.mktemp("copy") / "run"))
+
+
+@pytest.fixture(scope="session")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of that run, with their truth."""
+    path = tmp_path_factory.mktemp("data") / "data.safetensors"
+    save_pairs(path, small_data("linear"))
+    return path

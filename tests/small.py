@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from lcm.data.nature import (
 )
 from lcm.data.pairs import PairData
 from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
+from lcm.learn.fit import FitResult
 from lcm.model import LatentCausalModel
+from lcm.run import fit_run
 
 EDGE = GraphConfig("edges", edges=((0, 1),))
 NATURES = {
@@ -39,6 +42,8 @@ noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 250, marginal_steps: 250, 
 mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
 """
 
+RUN_FILES = {"model.safetensors", "config.yaml", "run.json", "fit.json", "graph.json", "report.md", "metrics.jsonl"}
+
 
 def small_nature(name: str, seed: int = 0) -> LatentCausalModel:
     """One of `NATURES`."""
@@ -48,6 +53,11 @@ def small_nature(name: str, seed: int = 0) -> LatentCausalModel:
 def small_data(name: str, n_pairs: int = 300, seed: int = 0) -> PairData:
     """Pairs of one of `NATURES`, with their truth."""
     return sample_data(small_nature(name, seed), n_pairs, torch_generator(seed, "pairs"))
+
+
+def fit_in(out: Path, name: str = "linear", config: FitConfig = SHORT, **options: Any) -> FitResult:
+    """Fit to the small data of one nature."""
+    return fit_run(small_data(name), out, config, device="cpu", progress=False, **options)
 
 
 def thick_nature(n: int = 3, targets: InterventionConfig | None = None) -> LatentCausalModel:

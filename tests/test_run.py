@@ -1,4 +1,4 @@
-"""Runs: what a folder holds, that an interrupted fit ends as an uninterrupted one, and which folders are refused."""
+"""Runs: what a folder holds and what comes back; an interrupted fit ends as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -7,57 +7,37 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import SHORT, content, equal_weights, small_data, without
+from interrupted import FIRST_STAGE, SECOND_STAGE, assert_same_fit, interrupt_at
+from small import NATURES, RUN_FILES, SHORT, content, equal_weights, fit_in, small_data, without
 
 from lcm import __version__
 from lcm import run as module
 from lcm.config import config_hash, load_config
-from lcm.data.pairs import PairData, data_hash, save_pairs
-from lcm.files import read_json, write_json
+from lcm.data.pairs import data_hash, save_pairs
+from lcm.files import read_json
 from lcm.fit_report import fit_summary, stage_seconds
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult
-from lcm.learn.tracker import Recorder, StageTracker, read_metrics
+from lcm.learn.tracker import Recorder, read_metrics
 from lcm.run import fit_run, load_run
 
-FILES = {"model.safetensors", "config.yaml", "run.json", "fit.json", "graph.json", "report.md", "metrics.jsonl"}
 FIGURES = {"graph.png", "training.png", "pairs.png"}
-PATHS = ("linear", "nonlinear")
-FIRST_STAGE, SECOND_STAGE = "noise encoder", "candidate mechanisms"
 ROOT = Path(__file__).parent.parent
+DATA = {name: small_data(name) for name in NATURES}
 
-DATA = {name: small_data(name) for name in PATHS}
-
-
-def fit_in(out: Path, name: str = "linear", config: FitConfig = SHORT, **options: Any) -> FitResult:
-    return fit_run(DATA[name], out, config, device="cpu", progress=False, **options)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run that nothing interrupted, for each path."""
-    folders = {name: tmp_path_factory.mktemp(name) / "run" for name in PATHS}
-    for name, out in folders.items():
-        fit_in(out, name)
-    return folders
+every_path = pytest.mark.parametrize("name", NATURES)
 
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw in the fixtures of the module alone, since it takes longer than a short fit."""
+    """Draw in the fixtures of the session alone, since it takes longer than a short fit."""
     monkeypatch.setattr(module, "_draw", lambda *_: None)
-
-
-every_path = pytest.mark.parametrize("name", PATHS)
 
 
 @pytest.fixture(scope="module")
@@ -67,42 +47,11 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult
     return out, fit_in(out, config=replace(SHORT, restarts=2, n=2))
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, stage: str, step: int, error: BaseException) -> None:
-    """Let the fit fail right after the record of a step, as a signal would."""
-    record = Recorder.record
-
-    def recorded(self: Recorder, restart: int, name: str, values: Any) -> None:
-        record(self, restart, name, values)
-        if (name, values["step"]) == (stage, step):
-            raise error
-
-    monkeypatch.setattr(Recorder, "record", recorded)
-
-
-def unfinished(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave an interrupted run with a checkpoint."""
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt_at(patched, FIRST_STAGE, 200, KeyboardInterrupt())
-        fit_in(out)
-
-
-def assert_same_fit(resumed: Path, whole: Path) -> None:
-    """The same weights, graph and records but for times and TensorBoard."""
-    assert equal_weights(load_run(resumed).model, load_run(whole).model)
-    assert read_json(resumed / "graph.json") == read_json(whole / "graph.json")
-    records = [read_metrics(folder / "metrics.jsonl") for folder in (resumed, whole)]
-    steps = Counter((record["restart"], record["stage"], record["step"]) for record in records[0])
-    assert set(steps.values()) == {1}
-    timeless = [[{k: v for k, v in record.items() if k != "seconds"} for record in part] for part in records]
-    assert timeless[0] == timeless[1]
-    assert not (resumed / "checkpoint").exists()
-
-
 @every_path
 def test_a_finished_folder_holds_all_and_nothing_else(name: str, finished: dict[str, Path]) -> None:
     found = content(finished[name])
     events = {file for file in found if file.startswith("events.out.tfevents.")}
-    assert len(events) == 1 and set(found) - events == FILES | {"figures"} | {f"figures/{file}" for file in FIGURES}
+    assert len(events) == 1 and set(found) - events == RUN_FILES | {"figures"} | {f"figures/{file}" for file in FIGURES}
     assert all(found[f"figures/{file}"].startswith(b"\x89PNG") for file in FIGURES)
 
 
@@ -255,188 +204,3 @@ def test_progress_bars_are_closed_when_a_stage_is_over(tmp_path: Path, capsys: p
     recorder.close()
     assert first._bar is None
     assert "first (1)" in capsys.readouterr().err
-
-
-REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
-    "finished": (lambda _: {}, "Expected a folder without another run; got a finished run"),
-    "other data": (lambda _: {"state": "unfinished", "data_sha256": "0"}, "got an unfinished run of another data"),
-    "other config": (lambda _: {"state": "unfinished", "config_sha256": "0"}, "an unfinished run of another config"),
-    "other device": (lambda _: {"state": "unfinished", "device": "cuda"}, "an unfinished run of another device"),
-    "other version": (lambda _: {"state": "unfinished", "lcm": "0"}, "an unfinished run of another package version"),
-    "other schema": (lambda _: {"schema": 2}, r"run.json: schema: Expected version 1; got 2"),
-}
-
-
-@pytest.fixture
-def copy(finished: dict[str, Path], tmp_path: Path) -> Path:
-    """A folder that looks like a finished run, without its figures."""
-    out = tmp_path / "run"
-    out.mkdir()
-    for name in FILES:
-        (out / name).write_bytes((finished["linear"] / name).read_bytes())
-    return out
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_folder_with_another_run_is_refused_and_left_alone(case: str, copy: Path) -> None:
-    change, message = REFUSED[case]
-    write_json(copy / "run.json", read_json(copy / "run.json") | change(copy))
-    before = content(copy)
-    with pytest.raises(ValueError, match=message):
-        fit_in(copy)
-    assert content(copy) == before
-
-
-@pytest.mark.parametrize("case", ["finished", "other schema"])
-def test_another_run_is_overwritten_on_request_and_nothing_else(case: str, copy: Path) -> None:
-    write_json(copy / "run.json", read_json(copy / "run.json") | REFUSED[case][0](copy))
-    (copy / "notes.txt").write_text("mine")
-    (copy / "figures").mkdir()
-    (copy / "figures" / "old.png").write_bytes(b"old")
-    config = replace(SHORT, seed=2)
-    fit_in(copy, config=config, overwrite=True)
-    assert load_run(copy).config == config
-    assert (copy / "notes.txt").read_text() == "mine" and not (copy / "figures" / "old.png").exists()
-
-
-def test_overwrite_resumes_the_same_fit(
-    finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished(tmp_path / "run", monkeypatch)
-    restored: list[bool] = []
-    restore = StageTracker.restore
-
-    def watched(self: StageTracker) -> Any:
-        found = restore(self)
-        restored.append(found is not None)
-        return found
-
-    monkeypatch.setattr(StageTracker, "restore", watched)
-    fit_in(tmp_path / "run", overwrite=True)
-    assert restored[0]
-    assert_same_fit(tmp_path / "run", finished["linear"])
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_that_is_no_run_is_refused_and_left_alone(overwrite: bool, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="Expected a new or empty folder, or a run; got a folder of other files"):
-        fit_in(tmp_path, overwrite=overwrite)
-    assert content(tmp_path) == {"notes.txt": b"mine"}
-
-
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("mine")
-    with pytest.raises(ValueError, match="run: Expected a folder to write to; got a file"):
-        fit_in(tmp_path / "run")
-    assert content(tmp_path) == {"run": b"mine"}
-
-
-X, X_TILDE = DATA["linear"].x, DATA["linear"].x_tilde
-BAD: dict[str, tuple[PairData, FitConfig, str]] = {
-    "few pairs": (PairData.from_arrays(X[:149], X_TILDE[:149]), SHORT, "x: Expected at least 150 pairs.*got 149"),
-    "few dimensions": (DATA["linear"], replace(SHORT, n=3), "x: Expected at least n = 3 dimensions; got 2"),
-    "target": (DATA["linear"], replace(SHORT, targets=((0,), (2,))), r"^targets: .*targets in 0\.\.1; got 2"),
-    "set twice": (DATA["linear"], replace(SHORT, targets=((0,), (0,))), "^targets: Expected one or more distinct"),
-    "images": (PairData.from_arrays(*[np.zeros((200, 2, 2, 1), np.uint8)] * 2), SHORT, "^x: .*got images"),
-    "no change": (PairData.from_arrays(X, X), SHORT, "^x_tilde: Expected pairs that differ"),
-    "rounding": (
-        PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),
-        SHORT,
-        "^x: Expected columns that vary beyond the rounding of float32",
-    ),
-    "too many subsets": (
-        PairData.from_arrays(*np.random.default_rng(0).normal(size=(2, 1000, 17))),
-        replace(SHORT, targets="all"),
-        "^targets: Expected n <= 16 for all subsets; got n = 17",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_fitted_leaves_nothing_behind(case: str, tmp_path: Path) -> None:
-    data, config, message = BAD[case]
-    with pytest.raises(ValueError, match=message):
-        fit_run(data, tmp_path / "new" / "run", config, device="cpu", progress=False)
-    assert content(tmp_path) == {}
-
-
-def test_a_device_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device: Expected CUDA, as asked for; got a machine without it"):
-        fit_run(DATA["linear"], tmp_path / "run", SHORT, device="cuda", progress=False)
-    assert content(tmp_path) == {}
-
-
-@pytest.mark.parametrize("error", [ValueError("bad"), FloatingPointError("not finite")])
-def test_an_error_that_would_come_again_leaves_nothing_behind(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_at(monkeypatch, SECOND_STAGE, 1, error)
-    with pytest.raises(type(error)):
-        fit_in(tmp_path / "new" / "run")
-    assert content(tmp_path) == {}
-
-
-@pytest.mark.parametrize(("step", "stays"), [(0, False), (200, True)])
-def test_another_error_leaves_what_can_be_resumed(
-    step: int, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_at(monkeypatch, FIRST_STAGE, step, OSError("no space left"))
-    with pytest.raises(OSError, match="no space left"):
-        fit_in(tmp_path / "run")
-    assert (tmp_path / "run").exists() == stays
-
-
-def test_an_error_in_a_resumed_run_leaves_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unfinished(tmp_path / "run", monkeypatch)
-    interrupt_at(monkeypatch, SECOND_STAGE, 1, ValueError("bad"))
-    with pytest.raises(ValueError, match="bad"):
-        fit_in(tmp_path / "run")
-    assert (tmp_path / "run" / "checkpoint").is_dir()
-
-
-def test_a_failed_figure_leaves_the_run_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="no space left"):
-        patched.setattr(module, "_draw", fail)
-        fit_in(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"run\.json: state: Expected a finished run; got 'unfinished'"):
-        load_run(tmp_path / "run")
-    fit_in(tmp_path / "run")
-    assert load_run(tmp_path / "run").model.n == 2
-
-
-def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing: Expected a run folder; got no such folder"):
-        load_run(tmp_path / "nothing")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file: Expected a run folder; got a file"):
-        load_run(tmp_path / "file")
-    with pytest.raises(ValueError, match=r"run\.json: Expected a file; got no such file"):
-        load_run(tmp_path)
-
-
-BROKEN: dict[str, tuple[str, bytes | None, str]] = {
-    "unknown schema": ("run.json", b'{"schema": 0}', "run.json: schema: Expected version 1; got 0"),
-    "no schema": ("run.json", b"[]", "run.json: schema: Expected version 1; got None"),
-    "no model": ("model.safetensors", None, "model.safetensors: Expected a saved model; got no such file"),
-    "half a model": ("model.safetensors", b"\x08\x00", "model.safetensors: Expected a whole safetensors file"),
-    "bad config": ("config.yaml", b"m: 3", "config.yaml: m: Expected .* key.*; got an unknown one"),
-    "no graph": ("graph.json", None, "graph.json: Expected a file; got no such file"),
-    "graph that is a list": ("graph.json", b"[]", "graph.json: Expected a JSON object; got list"),
-    "half of the numbers": ("fit.json", b'{"n": 2', "fit.json: Expected JSON; got at line 1"),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_run_is_refused_by_name(case: str, copy: Path) -> None:
-    name, bytes_, message = BROKEN[case]
-    if bytes_ is None:
-        (copy / name).unlink()
-    else:
-        (copy / name).write_bytes(bytes_)
-    with pytest.raises(ValueError, match=message):
-        load_run(copy)

@@ -36,7 +36,8 @@ class NoiseEncoderConfig:
 
     def __post_init__(self) -> None:
         _require(self.layers is None or self.layers >= 0, "a number of layers of at least 0", self.layers)
-        _require(min(self.hidden, self.solution_hidden) >= 1, "at least 1 hidden unit", self.hidden)
+        for units in (self.hidden, self.solution_hidden):
+            _require(units >= 1, "at least 1 hidden unit", units)
         _require(self.bins >= 1, "at least 1 bin", self.bins)
         for count in (self.steps, self.marginal_steps, self.batch_size):
             _require(count is None or count >= 1, "at least 1 step and 1 pair in a batch", count)
@@ -69,7 +70,8 @@ class MechanismsConfig:
     def __post_init__(self) -> None:
         _require(self.hidden >= 1, "at least 1 hidden unit", self.hidden)
         _require(self.bins >= 1, "at least 1 bin", self.bins)
-        _require(min(self.steps, self.batch_size) >= 1, "at least 1 step and 1 pair in a batch", self.steps)
+        for count in (self.steps, self.batch_size):
+            _require(count >= 1, "at least 1 step and 1 pair in a batch", count)
         _require(self.learning_rate > 0, "a positive learning rate", self.learning_rate)
 
 

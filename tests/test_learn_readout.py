@@ -1,0 +1,120 @@
+"""From evidence to a graph: orders, ancestors, parents and edge strengths."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+from laws import GRAPH, SCMS, batch_jacobian, generator, graphs, normal
+from numpy.typing import NDArray
+from scipy.stats import norm
+from small import sampled
+
+from lcm.data.nature import GraphConfig, NatureConfig, build_nature
+from lcm.graph import Graph, transitive_closure
+from lcm.learn import readout
+from lcm.learn.dependence import Dependence
+from lcm.learn.readout import Ancestry, critical_value, edge_strengths, find_ancestry, find_parents
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+CLEAR = 20.0
+evidences = st.integers(1, 6).flatmap(lambda n: arrays(np.float64, (n, n), elements=st.floats(-10, 40)))
+
+
+def ancestry_of(evidence: NDArray[np.float64]) -> Ancestry:
+    """What follows from given statistics, whatever the data."""
+    n = len(evidence)
+    found = Dependence(torch.from_numpy(evidence) * (1 - torch.eye(n)), torch.full((n, n), -1.0))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(readout, "dependence", lambda *_: found)
+        return find_ancestry(torch.zeros(1, n), torch.zeros(1, n), torch.zeros(1, n), 0.01)
+
+
+def test_the_critical_value_shares_the_level_among_all_tests() -> None:
+    assert norm.sf(critical_value(0.01, 6)) * 12 == pytest.approx(0.01)
+    assert norm.sf(critical_value(0.01, 0)) == pytest.approx(0.01)
+
+
+@settings(max_examples=50, deadline=None)
+@given(graphs, st.integers(0, 2**32 - 1))
+def test_true_ancestors_give_an_order_that_puts_causes_first(graph: Graph, seed: int) -> None:
+    ancestors = transitive_closure(graph.adjacency)
+    strength = np.random.default_rng(seed).uniform(CLEAR, 100.0, ancestors.shape)
+    found = ancestry_of(np.where(ancestors, strength, -1.0))
+    position = np.argsort(found.order)
+    assert all(position[j] < position[i] for j, i in np.argwhere(ancestors))
+    np.testing.assert_array_equal(found.candidates, ancestors)
+    assert found.conflicts == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(evidences)
+def test_no_evidence_makes_a_cyclic_graph(evidence: NDArray[np.float64]) -> None:
+    n = len(evidence)
+    found = ancestry_of(evidence)
+    Graph(found.candidates)
+    np.testing.assert_array_equal(transitive_closure(found.candidates), found.candidates)
+    assert sorted(found.order) == list(range(n))
+    position = np.argsort(found.order)
+    accepted = found.evidence > critical_value(0.01, n * (n - 1))
+    backward = [(j, i) for j, i in np.argwhere(accepted) if position[j] > position[i]]
+    assert list(found.conflicts) == backward
+    with pytest.MonkeyPatch.context() as patched:
+        everything = Dependence(*[torch.full((n, n), 100.0)] * 2)
+        patched.setattr(readout, "dependence", lambda *_: everything)
+        graph = find_parents(torch.zeros(1, n), torch.zeros(1, n), torch.zeros(1, n), found.candidates, 0.01)
+    np.testing.assert_array_equal(graph.adjacency, found.candidates)
+
+
+def test_the_weakest_relation_of_a_cycle_is_dropped() -> None:
+    evidence = np.zeros((3, 3))
+    evidence[0, 1], evidence[1, 2], evidence[2, 0] = 30.0, 25.0, 8.0
+    found = ancestry_of(evidence)
+    assert found.order == (0, 1, 2) and found.conflicts == ((2, 0),)
+
+
+@pytest.mark.parametrize("graph", ["chain", "full", "empty", "erdos-renyi"])
+@pytest.mark.parametrize("seed", range(3))
+def test_true_noise_of_a_linear_model_gives_its_graph(graph: str, seed: int) -> None:
+    nature = build_nature(NatureConfig(4, GraphConfig(graph)), seed)  # type: ignore[arg-type]
+    data = sampled(nature, 6000, seed)
+    truth = data.tensors()
+    noise, noise_tilde, z = (torch.from_numpy(truth[key]) for key in ("noise", "noise_tilde", "z"))
+    weights = torch.from_numpy(truth["targets"]).float()
+    found = find_ancestry(noise, noise_tilde, weights, 0.01)
+    np.testing.assert_array_equal(found.candidates, transitive_closure(truth["adjacency"]))
+    position = np.argsort(found.order)
+    assert all(position[i] < position[j] for i, j in nature.scm.graph.edges())
+    assert find_parents(noise_tilde, z, weights, found.candidates, 0.01) == nature.scm.graph
+
+
+def test_the_strength_of_a_linear_edge_is_its_weight_in_units_of_the_variables() -> None:
+    scm = SCMS["linear-normal"](GRAPH)
+    z = scm.sample(2000, generator()).detach()
+    expected = scm.mechanism.weight.detach().abs() * scm.mechanism.adjacency * z.std(0).unsqueeze(1) / z.std(0)
+    np.testing.assert_allclose(edge_strengths(scm, z), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", SCMS)
+def test_strengths_agree_with_the_jacobian_of_the_solution_map(name: str) -> None:
+    scm = SCMS[name](GRAPH).requires_grad_(False)
+    noise = scm.noise.from_normal(normal(50, GRAPH.n, scale=0.7))[0]
+    z = scm.solve(noise)[0]
+    inverse = torch.linalg.inv(batch_jacobian(lambda e: scm.solve(e)[0], noise))
+    effect = -inverse / torch.diagonal(inverse, dim1=1, dim2=2).unsqueeze(2)
+    # Row i of the effect are the causes of i; edges are numbered the other way.
+    expected = effect.square().mean(0).sqrt().T * z.std(0).unsqueeze(1) / z.std(0)
+    expected.fill_diagonal_(0.0)
+    np.testing.assert_allclose(edge_strengths(scm, z), expected.numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_strengths_leave_parameters_and_values_alone() -> None:
+    scm = SCMS["location-scale-skewed"](GRAPH)
+    with torch.no_grad():
+        z = scm.sample(20, generator())
+        edge_strengths(scm, z)
+    assert not z.requires_grad and all(parameter.grad is None for parameter in scm.parameters())
