@@ -111,6 +111,7 @@ class MarginalObjective(Objective):
     def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig) -> None:
         super().__init__()
         self.solution, self.config = model.solution, config
+        self._thickness: list[float] = model.thickness.tolist()
         sets = model.target_distribution.target_sets
         self._train, self._validation = (
             (pairs.normal, pairs.normal_tilde, pairs.posterior @ sets.to(pairs.posterior.dtype))
@@ -135,7 +136,7 @@ class MarginalObjective(Objective):
 
     def validate(self) -> dict[str, float | list[float]]:
         (values,) = in_chunks(self._log_density, *self._validation)
-        return {"validation_log_likelihood": float(values.mean())}
+        return {"validation_log_likelihood": float(values.mean()), "thickness": self._thickness}
 
 
 def fit_noise_encoder(

@@ -117,7 +117,7 @@ def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
     else:
         thickness.set_yticks([])
         thickness.spines["left"].set_visible(False)
-        thickness.text(0.5, 0.5, "not recorded", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
+        thickness.text(0.5, 0.5, "fixed from here on", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
 
 
 def _limit_to_bulk(ax: Axes) -> None:
