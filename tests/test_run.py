@@ -196,11 +196,15 @@ def test_a_fit_killed_for_real_ends_as_one_that_was_not(name: str, finished: dic
     assert_same_fit(out, finished[name])
 
 
-def test_progress_bars_are_closed_when_a_stage_is_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_bars_are_shown_to_a_terminal_and_closed_when_a_stage_is_over(
+    watched: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
     recorder = Recorder(tmp_path, progress=True)
     first = recorder.stage(0, "first")
     first.advance(5, 10, -1.0)
     recorder.stage(0, "second").advance(1, 10, -1.0)
     recorder.close()
     assert first._bar is None
-    assert "first (1)" in capsys.readouterr().err
+    assert ("first (1)" in capsys.readouterr().err) == watched

@@ -122,7 +122,8 @@ class StageTracker(Tracker):
         if not self._recorder.progress:
             return
         if self._bar is None:
-            self._bar = tqdm(total=steps, desc=f"{self._name} ({self._restart + 1})", file=sys.stderr, unit="step", disable=None)
+            name = f"{self._name} ({self._restart + 1})"
+            self._bar = tqdm(total=steps, desc=name, file=sys.stderr, unit="step", disable=None)
         self._bar.update(step - self._bar.n)
         self._bar.set_postfix_str(f"held-out log-likelihood {log_likelihood:.3f}")
         if step == steps:

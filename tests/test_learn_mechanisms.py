@@ -1,0 +1,195 @@
+"""The last stage of a fit: the closed-form linear start, the objective, and when training is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from laws import generator, randomised
+from small import sampled
+from test_learn_optimise import Memory
+from torch import Tensor
+
+from lcm.data.nature import GraphConfig, MechanismConfig, NatureConfig, build_nature
+from lcm.data.pairs import PairData
+from lcm.decoder import FlowDecoder
+from lcm.graph import Graph
+from lcm.intervention import TargetDistribution
+from lcm.learn.config import MechanismsConfig
+from lcm.learn.implicit import ImplicitModel, SolutionFunctions
+from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
+from lcm.learn.noise_encoder import Encoded
+from lcm.mechanism import LinearMechanism, LocationScaleMechanism
+from lcm.model import LatentCausalModel
+
+N = 3
+CONFIG = MechanismsConfig(hidden=4, bins=4, steps=40, batch_size=256)
+
+
+def nature_of(kind: str = "linear") -> LatentCausalModel:
+    return build_nature(NatureConfig(N, GraphConfig("full"), MechanismConfig(kind)), 0)  # type: ignore[arg-type]
+
+
+def encoded(data: PairData, targets: TargetDistribution) -> Encoded:
+    """The true noise, which is standard normal, and the true targets."""
+    truth = data.tensors()
+    sets = targets.target_sets.unsqueeze(0)
+    posterior = (torch.from_numpy(truth["targets"]).unsqueeze(1) == sets).all(2).float()
+    return Encoded(torch.from_numpy(truth["noise"]), torch.from_numpy(truth["noise_tilde"]), posterior)
+
+
+def objective_of(
+    nature: LatentCausalModel, graph: Graph | None = None, config: MechanismsConfig = CONFIG, linear: bool = True
+) -> ExplicitObjective:
+    targets = nature.target_distribution
+    solution = SolutionFunctions(~torch.eye(N, dtype=torch.bool), 4, 4, generator())
+    implicit = ImplicitModel(FlowDecoder(N), solution, targets)
+    implicit.linear = linear
+    parts = [encoded(sampled(nature, count, seed), targets) for count, seed in ((12_000, 1), (3000, 2))]
+    return ExplicitObjective(graph or nature.scm.graph, implicit, parts[0], parts[1], config)
+
+
+def mechanism_of(objective: ExplicitObjective) -> LocationScaleMechanism:
+    assert isinstance(objective.scm.mechanism, LocationScaleMechanism)
+    return objective.scm.mechanism
+
+
+def true_weights(nature: LatentCausalModel) -> Tensor:
+    """(n, n), [i, j]: j → i, as parent networks number them."""
+    assert isinstance(nature.scm.mechanism, LinearMechanism)
+    return (nature.scm.mechanism.weight * nature.scm.mechanism.adjacency).T
+
+
+def copied(objective: ExplicitObjective) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in objective.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_the_linear_start_is_the_truth_of_linear_normal_pairs() -> None:
+    nature = nature_of()
+    mechanism = mechanism_of(objective_of(nature))
+    # Imposed values have unit variance, so learned units are the true ones; some 3,000 rows a target.
+    error = 5.0 / 3000**0.5
+    torch.testing.assert_close(mechanism.network.linear[..., 0].detach(), true_weights(nature), atol=2 * error, rtol=0)
+    assert not mechanism.network.linear[..., 1].any() and not mechanism.network.last.any()
+    for parameter in (mechanism.bias, mechanism.log_scale):
+        torch.testing.assert_close(parameter.detach(), torch.zeros(N), atol=error, rtol=0)
+
+
+def test_targets_with_few_pairs_keep_the_identity() -> None:
+    nature = nature_of()
+    objective = objective_of(nature)
+    mechanism = mechanism_of(objective)
+    data = encoded(sampled(nature, 400), nature.target_distribution)
+    # More than ten rows of each target set, and fewer than ten for each of two regressors.
+    rows = torch.cat([torch.nonzero(column).flatten()[:15] for column in data.posterior.T])
+    few = Encoded(*(part[rows] for part in data))
+    weights = few.posterior @ nature.target_distribution.target_sets.float()
+    assert weights.sum(0).tolist() == [15.0] * N
+    with torch.no_grad():
+        for parameter in mechanism.parameters():
+            parameter.zero_()
+    objective.start_linear(few, weights)
+    root, *rest = nature.scm.graph.order()
+    assert not mechanism.network.linear[rest].any() and not mechanism.log_scale[rest].any()
+    # A mean alone needs no more than that.
+    assert mechanism.bias[root] != 0.0
+
+
+@torch.no_grad()
+def test_the_truth_is_likelier_than_what_is_near() -> None:
+    nature = nature_of()
+    objective = objective_of(nature)
+    for parameter in objective.parameters():
+        parameter.zero_()
+    mechanism_of(objective).network.linear[..., 0] = true_weights(nature)
+    truth, likelihood = copied(objective), objective.held_out_log_likelihood()
+    start = objective_of(nature).held_out_log_likelihood()
+    # Parameters estimated elsewhere come close to the truth and do not pass it by more than chance.
+    assert start == pytest.approx(likelihood, abs=0.01)
+    for seed in range(20):
+        objective.load_state_dict(truth)
+        randomised(objective, scale=0.1, seed=seed)
+        assert objective.held_out_log_likelihood() < likelihood
+
+
+@torch.no_grad()
+def test_the_objective_counts_targets_alone_and_leaves_pairs_without_out() -> None:
+    nature = nature_of()
+    objective = objective_of(nature)
+    data = sampled(nature, 12_000, 1)
+    assert data.targets is not None
+    chosen = torch.from_numpy(data.targets.any(1))
+    assert objective.n_rows == int(chosen.sum()) < len(data)
+    noise_tilde, targets = (torch.from_numpy(data.tensors()[key])[chosen] for key in ("noise_tilde", "targets"))
+    z, log_slope = objective.scm.solve_each(noise_tilde)
+    density = objective.imposed.log_density(z) + log_slope
+    expected = -(density * targets).sum(1).mean()
+    torch.testing.assert_close(objective.loss(torch.arange(objective.n_rows), 0.0), expected)
+
+
+def test_all_pairs_count_where_nothing_was_intervened_on() -> None:
+    nature = nature_of()
+    targets = nature.target_distribution
+    data = encoded(sampled(nature, 100), targets)
+    nothing = data._replace(posterior=torch.eye(N + 1)[:1].expand(100, -1))
+    implicit = ImplicitModel(
+        FlowDecoder(N), SolutionFunctions(~torch.eye(N, dtype=torch.bool), 4, 4, generator()), targets
+    )
+    assert ExplicitObjective(nature.scm.graph, implicit, nothing, nothing, CONFIG).n_rows == 100
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_the_noise_is_trained_only_where_the_encoder_is_curved(linear: bool) -> None:
+    objective = objective_of(nature_of(), linear=linear)
+    names = {name for name, parameter in objective.named_parameters() if not parameter.requires_grad}
+    assert names == ({"scm.noise.map.raw"} if linear else set())
+    (group,) = objective.groups()
+    assert len(group.parameters) == len(list(objective.parameters())) - len(names)
+
+
+def test_the_linear_start_is_kept_where_nothing_improves() -> None:
+    # Steps of this size only harm.
+    objective, memory = objective_of(nature_of(), config=replace(CONFIG, learning_rate=10.0)), Memory()
+    before = copied(objective)
+    fit_mechanisms(objective, generator(), memory)
+    assert same(before, copied(objective))
+    assert memory.steps == [0, 2, 4]
+
+
+def likelihood_at_start(memory: Memory) -> Any:
+    return memory.records[0]["validation_log_likelihood"]
+
+
+def test_training_improves_on_the_linear_start_of_curved_mechanisms() -> None:
+    objective, memory = objective_of(nature_of("location-scale"), config=replace(CONFIG, steps=200)), Memory()
+    fit_mechanisms(objective, generator(), memory)
+    assert objective.held_out_log_likelihood() > likelihood_at_start(memory) + 0.05
+
+
+def test_a_subgraph_starts_from_the_candidate_where_that_is_better() -> None:
+    nature = nature_of("location-scale")
+    linear, candidate = objective_of(nature), objective_of(nature, config=replace(CONFIG, steps=200))
+    fit_mechanisms(candidate, generator(), Memory())
+    memory = Memory()
+    refit_mechanisms(linear, candidate, generator(), memory)
+    assert likelihood_at_start(memory) == candidate.held_out_log_likelihood()
+    assert linear.held_out_log_likelihood() >= candidate.held_out_log_likelihood()
+    # Two fifths of the steps that the candidate had.
+    assert memory.advances[0] == (0, 16)
+
+
+def test_a_subgraph_starts_linear_where_that_is_better() -> None:
+    nature = nature_of()
+    objective, candidate = objective_of(nature), objective_of(nature)
+    start = objective.held_out_log_likelihood()
+    randomised(candidate, scale=1.0)
+    assert candidate.held_out_log_likelihood() < start
+    memory = Memory()
+    refit_mechanisms(objective, candidate, generator(), memory)
+    assert likelihood_at_start(memory) == start

@@ -1,0 +1,219 @@
+"""The first stage of a fit: the implicit model's likelihood, its closed forms, and the path it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from laws import default_dtype, drawn_flow, generator, normal, randomised
+from small import SHORT, small_data
+from test_learn_optimise import Memory
+from torch import Tensor
+
+from lcm.decoder import ChainDecoder, EmbeddingDecoder, FlowDecoder, LinearDecoder, SolutionDecoder
+from lcm.elementwise import SplineMap
+from lcm.graph import Graph
+from lcm.intervention import PerfectIntervention, TargetDistribution
+from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
+from lcm.learn.noise_encoder import NoiseEncoderObjective, encode_all, fit_noise_encoder
+from lcm.learn.prepare import Prepared, prepare
+from lcm.likelihood import THICKNESS_FLOOR
+from lcm.model import LatentCausalModel
+from lcm.scm import SCM
+
+N = 4
+CONFIG = replace(SHORT.noise_encoder, steps=20, marginal_steps=20)
+GRAPHS = {"empty": [], "two-causes": [(0, 2), (1, 2), (1, 3)]}
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Compute in float64, for one test: fits are in float32."""
+    with default_dtype(torch.float64):
+        yield
+
+
+def implicit_model(edges: list[tuple[int, int]], family: str = "all") -> ImplicitModel:
+    """Random in all parts but the mechanisms of variables without parents, which are the identity."""
+    graph = Graph.from_edges(N, edges)
+    solution = randomised(SolutionFunctions(torch.from_numpy(graph.adjacency.copy()), 5, 4, generator()), scale=0.3)
+    roots = torch.from_numpy(~graph.adjacency.any(0))
+    with torch.no_grad():
+        for parameter in (solution.mechanism.network.last, solution.mechanism.bias, solution.mechanism.log_scale):
+            parameter[roots] = 0.0
+    count = len(TargetDistribution.family(N, family).target_sets)
+    weights = torch.arange(1.0, count + 1.0)
+    targets = TargetDistribution.family(N, family, (weights / weights.sum()).tolist())
+    decoder = ChainDecoder([drawn_flow(N, "spline"), randomised(LinearDecoder(N), scale=0.2)])
+    model = ImplicitModel(decoder, solution, targets)
+    model.thickness.copy_(torch.tensor([0.1, 0.3, 0.2, 0.5]))
+    return model.requires_grad_(False)
+
+
+def explicit_model(model: ImplicitModel, edges: list[tuple[int, int]]) -> LatentCausalModel:
+    scm = SCM(Graph.from_edges(N, edges), model.solution.mechanism, model.solution.noise)
+    return LatentCausalModel(
+        scm,
+        SolutionDecoder(model.noise_decoder, scm),
+        PerfectIntervention(model.solution.imposed),
+        model.target_distribution,
+        model.thickness,
+    )
+
+
+def encoded(model: ImplicitModel, n_pairs: int = 60, seed: int = 1) -> NoisePairs:
+    """Pairs of which every third has no change at all and the others one large change."""
+    first = normal(n_pairs, N, seed=seed)
+    change = 0.2 * normal(n_pairs, N, seed=seed + 1)
+    change[torch.arange(n_pairs), torch.arange(n_pairs) % N] += 1.5
+    change[::3] = 0.0
+    return NoisePairs(first, first + change, torch.zeros(n_pairs))
+
+
+def prepared_of(model: ImplicitModel) -> Prepared:
+    """Pairs whose encodings are those of `encoded`, as prepared data."""
+    pairs = encoded(model)
+    x, x_tilde = (model.noise_decoder(part)[0] for part in pairs[:2])
+    unchanged = (pairs.normal == pairs.normal_tilde).all(1)
+    x_tilde[unchanged] = x[unchanged]
+    return Prepared((x, x_tilde), (x, x_tilde), EmbeddingDecoder(N, N), torch.eye(N))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_where_solution_functions_are_mechanisms_the_likelihoods_agree(name: str, exact: None) -> None:
+    # Every cause has the identity for a mechanism, so that z of a cause is its noise.
+    model = implicit_model(GRAPHS[name])
+    x, x_tilde = prepared_of(model).train
+    terms = model.terms(model.encode_pairs(x, x_tilde), model.thickness)
+    explicit = explicit_model(model, GRAPHS[name])
+    torch.testing.assert_close(model.log_density(terms), explicit.pair_log_density(x, x_tilde))
+    torch.testing.assert_close(model.joint(terms), explicit.joint_log_density(x, x_tilde))
+    torch.testing.assert_close(encode_all(model, x, x_tilde).posterior, explicit.target_posterior(x, x_tilde))
+
+
+def maximisers(model: ImplicitModel, pairs: NoisePairs, posterior: Tensor) -> tuple[Tensor, Tensor]:
+    """σ and p_𝓘 that maximise the expected complete log-likelihood, by numerical optimisation."""
+    log_thickness = model.thickness.log().requires_grad_()
+    logits = torch.zeros(posterior.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_thickness, logits], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-15)
+    without_prior = -model.target_distribution.log_probabilities()
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        joint = model.joint(model.terms(pairs, log_thickness.exp())) + without_prior + logits.log_softmax(0)
+        loss = -(posterior * joint).sum(1).mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return log_thickness.detach().exp(), logits.detach().softmax(0)
+
+
+@pytest.mark.parametrize("family", ["atomic-or-empty", "all"])
+def test_closed_forms_maximise_the_expected_likelihood(family: str, exact: None) -> None:
+    model = implicit_model(GRAPHS["two-causes"], family)
+    pairs = encoded(model)
+    posterior = model.posterior(model.terms(pairs, model.thickness))
+    thickness, probabilities = maximisers(model, pairs, posterior)
+    everyone = torch.ones(len(posterior), dtype=torch.bool)
+    variance = model.staying_variance(pairs, posterior, everyone)
+    torch.testing.assert_close(variance.sqrt(), thickness, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(posterior.mean(0), probabilities, rtol=1e-5, atol=1e-8)
+
+
+def test_unchanged_pairs_say_nothing_of_the_thickness(exact: None) -> None:
+    model = implicit_model([])
+    pairs = encoded(model)
+    posterior = model.posterior(model.terms(pairs, model.thickness))
+    changed = (pairs.normal != pairs.normal_tilde).any(1)
+    everyone = torch.ones_like(changed)
+    found = model.staying_variance(pairs, posterior, changed)
+    alone = NoisePairs(*(part[changed] for part in pairs))
+    torch.testing.assert_close(found, model.staying_variance(alone, posterior[changed], everyone[changed]))
+    assert bool((found > model.staying_variance(pairs, posterior, everyone)).all())
+
+
+def objective_of(model: ImplicitModel) -> tuple[NoiseEncoderObjective, Prepared]:
+    prepared = prepared_of(model)
+    return NoiseEncoderObjective(model, prepared, replace(CONFIG, anneal_from=2.0, anneal_share=0.4)), prepared
+
+
+def test_a_step_goes_towards_the_closed_forms(exact: None) -> None:
+    model = implicit_model(GRAPHS["two-causes"])
+    objective, prepared = objective_of(model)
+    before, prior = model.thickness.clone(), model.target_distribution.probabilities.clone()
+    pairs = model.encode_pairs(*prepared.train)
+    terms = model.terms(pairs, before)
+    posterior, log_density = model.posterior(terms), model.log_density(terms)
+    changed = (prepared.train[0] != prepared.train[1]).any(1)
+    loss = objective.loss(torch.arange(len(posterior)), 0.9)
+    torch.testing.assert_close(loss, -log_density.mean())
+    variance = model.staying_variance(pairs, posterior, changed)
+    torch.testing.assert_close(objective.closed_form.square(), 0.98 * before.square() + 0.02 * variance)
+    share = model.target_distribution.probabilities
+    torch.testing.assert_close(share, 0.98 * prior + 0.02 * posterior.mean(0))
+    assert float(share.sum()) == pytest.approx(1.0)
+
+
+def test_the_thickness_is_annealed_first(exact: None) -> None:
+    model = implicit_model([])
+    objective, _ = objective_of(model)
+    prior, rows, used = model.target_distribution.probabilities.clone(), torch.arange(60), []
+    for progress in (0.0, 0.2, 0.3999):
+        objective.loss(rows, progress)
+        used.append(model.thickness.clone())
+    # From 2 down to the floor on a logarithmic scale, but never below what the data say.
+    torch.testing.assert_close(used[0], torch.full((N,), 2.0))
+    assert bool((used[1] >= (2.0 * THICKNESS_FLOOR) ** 0.5 - 1e-9).all())
+    assert bool((used[2] < 0.6).all()) and bool((used[2] > 0.05).all())
+    assert torch.equal(model.target_distribution.probabilities, prior)
+    closed_form = objective.closed_form.clone()
+    objective.loss(rows, 0.4)
+    assert torch.equal(model.thickness, closed_form)
+    assert not torch.equal(model.target_distribution.probabilities, prior)
+
+
+def fitted(name: str, seed: int = 0) -> ImplicitModel:
+    data = small_data(name, 2000)
+    prepared = prepare(data.x, data.x_tilde, 2, 0.1, 0, torch.device("cpu"))
+    targets = TargetDistribution.family(2, "atomic-or-empty")
+    return fit_noise_encoder(prepared, targets, CONFIG, generator(seed), Memory())
+
+
+def flow_of(model: ImplicitModel) -> FlowDecoder:
+    assert isinstance(model.noise_decoder, ChainDecoder)
+    flow = model.noise_decoder.parts[0]
+    assert isinstance(flow, FlowDecoder)
+    return flow
+
+
+def test_an_exactly_linear_mixing_needs_no_couplings() -> None:
+    model = fitted("linear")
+    flow = flow_of(model)
+    assert model.linear and len(flow.layers) == 0
+    assert isinstance(model.solution.noise.map, SplineMap) and model.solution.noise.map is flow.marginal
+    assert bool((model.thickness <= 2 * THICKNESS_FLOOR).all())
+    data = small_data("linear", 2000)
+    assert data.targets is not None
+    share = torch.tensor([float((~data.targets.any(1)).mean()), *sorted(data.targets.mean(0).tolist())])
+    found = model.target_distribution.probabilities
+    torch.testing.assert_close(torch.cat([found[:1], found[1:].sort().values]), share, atol=0.02, rtol=0)
+
+
+def test_a_curved_mixing_gets_the_couplings_that_were_asked_for() -> None:
+    model = fitted("nonlinear")
+    assert not model.linear and len(flow_of(model).layers) == CONFIG.layers
+    other = fitted("nonlinear", seed=1)
+    assert not torch.equal(flow_of(model).marginal.raw, flow_of(other).marginal.raw)
+
+
+def test_one_variable_keeps_a_thickness_of_its_data() -> None:
+    # Only unchanged pairs could tell it; left out, the thickness would be arbitrary.
+    x = normal(500, 1)
+    x_tilde = torch.where(torch.arange(500).unsqueeze(1) % 2 == 0, x, normal(500, 1, seed=5))
+    prepared = prepare(x.numpy(), x_tilde.numpy(), 1, 0.1, 0, torch.device("cpu"))
+    model = fit_noise_encoder(prepared, TargetDistribution.family(1, "atomic-or-empty"), CONFIG, generator(), Memory())
+    assert float(model.thickness) == pytest.approx(THICKNESS_FLOOR)
+    assert model.target_distribution.probabilities.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
