@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Any, Literal, final
 
 
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ValueError(f"Expected {expected}; got {got}.")
+def _require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
+    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not holds(value):
+            raise ValueError(f"{key}: Expected {expected}; got {value}.")
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _at_least_one(value: float) -> bool:
+    return value >= 1
 
 
 @final
@@ -35,16 +47,11 @@ class NoiseEncoderConfig:
     anneal_share: float = 0.4
 
     def __post_init__(self) -> None:
-        _require(self.layers is None or self.layers >= 0, "a number of layers of at least 0", self.layers)
-        for units in (self.hidden, self.solution_hidden):
-            _require(units >= 1, "at least 1 hidden unit", units)
-        _require(self.bins >= 1, "at least 1 bin", self.bins)
-        for count in (self.steps, self.marginal_steps, self.batch_size):
-            _require(count is None or count >= 1, "at least 1 step and 1 pair in a batch", count)
-        _require(self.learning_rate > 0, "a positive learning rate", self.learning_rate)
-        _require(self.solution_learning_rate > 0, "a positive learning rate", self.solution_learning_rate)
-        _require(self.anneal_from > 0, "a positive thickness to anneal from", self.anneal_from)
-        _require(0 <= self.anneal_share < 1, "a share of the steps in [0, 1)", self.anneal_share)
+        _require(self, ("layers",), lambda value: value >= 0, "at least 0")
+        counts = ("hidden", "solution_hidden", "bins", "steps", "marginal_steps", "batch_size")
+        _require(self, counts, _at_least_one, "at least 1")
+        _require(self, ("learning_rate", "solution_learning_rate", "anneal_from"), _positive, "a positive number")
+        _require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
 
     def for_variables(self, n: int) -> NoiseEncoderConfig:
         """The same with `layers` and `steps` filled in: two variables need fewer couplings to reach each other."""
@@ -68,11 +75,8 @@ class MechanismsConfig:
     learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
-        _require(self.hidden >= 1, "at least 1 hidden unit", self.hidden)
-        _require(self.bins >= 1, "at least 1 bin", self.bins)
-        for count in (self.steps, self.batch_size):
-            _require(count >= 1, "at least 1 step and 1 pair in a batch", count)
-        _require(self.learning_rate > 0, "a positive learning rate", self.learning_rate)
+        _require(self, ("hidden", "bins", "steps", "batch_size"), _at_least_one, "at least 1")
+        _require(self, ("learning_rate",), _positive, "a positive number")
 
 
 @final
@@ -84,8 +88,8 @@ class ReadoutConfig:
     parent_level: float = 0.01
 
     def __post_init__(self) -> None:
-        for level in (self.ancestor_level, self.parent_level):
-            _require(0 < level < 1, "an error rate strictly between 0 and 1", level)
+        levels = ("ancestor_level", "parent_level")
+        _require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
 
 
 @final
@@ -108,7 +112,6 @@ class FitConfig:
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
 
     def __post_init__(self) -> None:
-        _require(self.n is None or self.n >= 1, "n of at least 1", self.n)
-        _require(0 < self.validation_share < 1, "a share in (0, 1)", self.validation_share)
-        _require(self.restarts >= 1, "at least 1 restart", self.restarts)
-        _require(self.seed >= 0, "a non-negative seed", self.seed)
+        _require(self, ("n", "restarts"), _at_least_one, "at least 1")
+        _require(self, ("validation_share",), lambda value: 0 < value < 1, "a share strictly between 0 and 1")
+        _require(self, ("seed",), lambda value: value >= 0, "a non-negative seed")

@@ -113,19 +113,19 @@ def fit_pairs(
 
 def choose_n(data: PairData, config: FitConfig) -> int:
     """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
-    from lcm.data.dimension import estimate_n
+    from lcm.data.dimension import dimension, spectrum
 
     at = f"{data.source}: " if data.source else ""
     if data.is_images:
         raise ValueError(f"{at}x: Expected shape (N, d); got images {data.x.shape}, which this version cannot fit.")
     if np.array_equal(data.x, data.x_tilde):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
-    n = config.n if config.n is not None else estimate_n(data.x, data.x_tilde)
-    assert n is not None
-    if n < 1:
-        raise ValueError(f"{at}x: Expected columns that vary beyond the rounding of float32; got a rank of {n}.")
+    found = spectrum(data.x, data.x_tilde)
+    n = dimension(found) if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
+    if not 1 <= n <= found.rank:
+        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
     return n
 
 
@@ -196,7 +196,7 @@ def _fit_once(
         final = mechanisms(graph)
         refit_mechanisms(final, candidate, generator(2), recorder.stage(restart, "mechanisms"))
     model = _assemble(final.requires_grad_(False), implicit, prepared)
-    implicit_nll = -_mean_log_density(implicit, prepared.validation)
+    implicit_nll = 2.0 * prepared.log_volume - _mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
     return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)
 
@@ -211,7 +211,7 @@ def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepa
     """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
     chain = implicit.noise_decoder
     assert isinstance(chain, ChainDecoder)
-    decoder = ChainDecoder([*chain.parts, prepared.embedding])
+    decoder = ChainDecoder([*chain.parts, *prepared.standardisation.parts])
     return LatentCausalModel(
         final.scm,
         SolutionDecoder(decoder, final.scm),
@@ -230,5 +230,5 @@ def _mean_log_density(implicit: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> 
 
 
 def _explicit_log_density(model: LatentCausalModel, prepared: Prepared) -> float:
-    x, x_tilde = (prepared.embedding(part)[0] for part in prepared.validation)
+    x, x_tilde = (prepared.standardisation(part)[0] for part in prepared.validation)
     return float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())

@@ -117,7 +117,8 @@ def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
     else:
         thickness.set_yticks([])
         thickness.spines["left"].set_visible(False)
-        thickness.text(0.5, 0.5, "fixed from here on", transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
+        note = "fixed from here on"
+        thickness.text(0.5, 0.5, note, transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
 
 
 def _limit_to_bulk(ax: Axes) -> None:

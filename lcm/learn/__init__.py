@@ -1,0 +1,1 @@
+"""Fitting: from pairs to a latent causal model by maximum likelihood."""
