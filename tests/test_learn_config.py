@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,37 +11,37 @@ from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig, Re
 
 NAN = float("nan")
 REFUSED: list[tuple[type, str, Any, str]] = [
-    (NoiseEncoderConfig, "layers", -1, "a number of layers of at least 0; got -1"),
-    (NoiseEncoderConfig, "hidden", 0, "at least 1 hidden unit; got 0"),
-    (NoiseEncoderConfig, "solution_hidden", 0, "at least 1 hidden unit; got 0"),
-    (NoiseEncoderConfig, "bins", 0, "at least 1 bin; got 0"),
-    (NoiseEncoderConfig, "steps", 0, "at least 1 step and 1 pair in a batch; got 0"),
-    (NoiseEncoderConfig, "marginal_steps", 0, "at least 1 step and 1 pair in a batch; got 0"),
-    (NoiseEncoderConfig, "batch_size", 0, "at least 1 step and 1 pair in a batch; got 0"),
-    (NoiseEncoderConfig, "learning_rate", 0.0, "a positive learning rate; got 0.0"),
-    (NoiseEncoderConfig, "learning_rate", NAN, "a positive learning rate; got nan"),
-    (NoiseEncoderConfig, "solution_learning_rate", -1.0, "a positive learning rate; got -1.0"),
-    (NoiseEncoderConfig, "anneal_from", 0.0, "a positive thickness to anneal from; got 0.0"),
-    (NoiseEncoderConfig, "anneal_share", 1.0, r"a share of the steps in \[0, 1\); got 1.0"),
-    (NoiseEncoderConfig, "anneal_share", -0.1, r"a share of the steps in \[0, 1\); got -0.1"),
-    (MechanismsConfig, "hidden", 0, "at least 1 hidden unit; got 0"),
-    (MechanismsConfig, "bins", 0, "at least 1 bin; got 0"),
-    (MechanismsConfig, "steps", 0, "at least 1 step and 1 pair in a batch; got 0"),
-    (MechanismsConfig, "batch_size", 0, "at least 1 step and 1 pair in a batch; got 0"),
-    (MechanismsConfig, "learning_rate", 0.0, "a positive learning rate; got 0.0"),
-    (ReadoutConfig, "ancestor_level", 0.0, "an error rate strictly between 0 and 1; got 0.0"),
-    (ReadoutConfig, "parent_level", 1.0, "an error rate strictly between 0 and 1; got 1.0"),
-    (FitConfig, "n", 0, "n of at least 1; got 0"),
-    (FitConfig, "validation_share", 0.0, r"a share in \(0, 1\); got 0.0"),
-    (FitConfig, "validation_share", 1.0, r"a share in \(0, 1\); got 1.0"),
-    (FitConfig, "restarts", 0, "at least 1 restart; got 0"),
-    (FitConfig, "seed", -1, "a non-negative seed; got -1"),
+    (NoiseEncoderConfig, "layers", -1, "at least 0"),
+    (NoiseEncoderConfig, "hidden", 0, "at least 1"),
+    (NoiseEncoderConfig, "solution_hidden", 0, "at least 1"),
+    (NoiseEncoderConfig, "bins", 0, "at least 1"),
+    (NoiseEncoderConfig, "steps", 0, "at least 1"),
+    (NoiseEncoderConfig, "marginal_steps", 0, "at least 1"),
+    (NoiseEncoderConfig, "batch_size", 0, "at least 1"),
+    (NoiseEncoderConfig, "learning_rate", 0.0, "a positive number"),
+    (NoiseEncoderConfig, "learning_rate", NAN, "a positive number"),
+    (NoiseEncoderConfig, "solution_learning_rate", -1.0, "a positive number"),
+    (NoiseEncoderConfig, "anneal_from", 0.0, "a positive number"),
+    (NoiseEncoderConfig, "anneal_share", 1.0, "a share of the steps in [0, 1)"),
+    (NoiseEncoderConfig, "anneal_share", -0.1, "a share of the steps in [0, 1)"),
+    (MechanismsConfig, "hidden", 0, "at least 1"),
+    (MechanismsConfig, "bins", 0, "at least 1"),
+    (MechanismsConfig, "steps", 0, "at least 1"),
+    (MechanismsConfig, "batch_size", 0, "at least 1"),
+    (MechanismsConfig, "learning_rate", 0.0, "a positive number"),
+    (ReadoutConfig, "ancestor_level", 0.0, "an error rate strictly between 0 and 1"),
+    (ReadoutConfig, "parent_level", 1.0, "an error rate strictly between 0 and 1"),
+    (FitConfig, "n", 0, "at least 1"),
+    (FitConfig, "validation_share", 0.0, "a share strictly between 0 and 1"),
+    (FitConfig, "validation_share", 1.0, "a share strictly between 0 and 1"),
+    (FitConfig, "restarts", 0, "at least 1"),
+    (FitConfig, "seed", -1, "a non-negative seed"),
 ]
 
 
-@pytest.mark.parametrize(("config", "key", "value", "message"), REFUSED)
-def test_values_out_of_range_are_refused(config: type, key: str, value: object, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^Expected {message}"):
+@pytest.mark.parametrize(("config", "key", "value", "expected"), REFUSED)
+def test_values_out_of_range_are_refused(config: type, key: str, value: object, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{key}: Expected {expected}; got {value}")):
         config(**{key: value})
 
 

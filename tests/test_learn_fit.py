@@ -139,12 +139,12 @@ def test_likelihoods_are_those_of_the_held_out_pairs(name: str, fitted: Get) -> 
     held_out = prepare(
         found.train.x, found.train.x_tilde, result.model.n, QUICK.validation_share, 0, torch.device("cpu")
     )
-    x, x_tilde = (held_out.embedding(part)[0] for part in held_out.validation)
+    x, x_tilde = (held_out.standardisation(part)[0] for part in held_out.validation)
     with torch.no_grad():
         again = -result.model.pair_log_density(x, x_tilde).mean()
     assert float(again) == pytest.approx(result.explicit_nll, rel=1e-4, abs=1e-3)
     # The explicit model says what the implicit one does, with mechanisms in place of solution functions.
-    assert result.explicit_nll < result.implicit_nll + 0.3
+    assert result.explicit_nll == pytest.approx(result.implicit_nll, abs=0.1)
 
 
 @every_nature
@@ -202,10 +202,9 @@ def test_the_same_seed_gives_the_same_weights_and_the_truth_changes_nothing(
     name: str, short: dict[str, FitResult]
 ) -> None:
     data = small_data(name)
-    wrong = PairData.from_arrays(
-        **{**data.tensors(), "z": -data.tensors()["z_tilde"], "targets": ~data.tensors()["targets"]}
-    )
-    for same in (data, relabelled(data, [1, 0]), wrong):
+    truth = data.tensors()
+    wrong = truth | {"z": -truth["z_tilde"], "targets": ~truth["targets"]}
+    for same in (data, relabelled(PairData.from_arrays(**wrong), [1, 0])):
         again = fit_pairs(same, SHORT)
         assert equal_weights(again.model, short[name].model)
         np.testing.assert_array_equal(again.edge_strength, short[name].edge_strength)
@@ -227,12 +226,12 @@ def test_the_global_generators_do_not_matter(short: dict[str, FitResult]) -> Non
 
 def test_the_likeliest_restart_is_kept(short: dict[str, FitResult]) -> None:
     recorder = Recorder()
-    result = fit_pairs(small_data("nonlinear"), replace(SHORT, restarts=3), recorder=recorder)
-    assert len(set(result.restart_nll)) == 3
+    result = fit_pairs(small_data("nonlinear"), replace(SHORT, restarts=2), recorder=recorder)
+    assert len(set(result.restart_nll)) == 2
     # The first restart is the fit with one.
     assert result.restart_nll[0] == short["nonlinear"].explicit_nll
     assert result.explicit_nll == min(result.restart_nll) == result.restart_nll[result.restart]
-    assert {record["restart"] for record in result.records} == {0, 1, 2}
+    assert {record["restart"] for record in result.records} == {0, 1}
     assert list(result.records) == recorder.records
     assert result.seconds >= result.records[-1]["seconds"] > 0.0
 
@@ -243,8 +242,8 @@ def patched_nll(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
 
 
 def test_a_restart_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    patched_nll(monkeypatch, [float("nan"), 3.0, float("inf")])
-    result = fit_pairs(small_data("linear"), replace(SHORT, restarts=3))
+    patched_nll(monkeypatch, [float("nan"), 3.0])
+    result = fit_pairs(small_data("linear"), replace(SHORT, restarts=2))
     assert result.restart == 1 and result.explicit_nll == 3.0
 
 
@@ -266,9 +265,19 @@ def test_arrays_tensors_and_pairs_are_taken_alike(
     assert lcm.fit is fit
 
 
-def test_options_override_the_config() -> None:
-    data = sampled(build_nature(NatureConfig(3, GraphConfig("full")), 0), 300)
-    assert fit(data, n=2, config=SHORT, restarts=2, device="cpu", progress=False).n == 2
+def test_options_override_the_config(monkeypatch: pytest.MonkeyPatch, short: dict[str, FitResult]) -> None:
+    asked: list[FitConfig] = []
+
+    def watched(data: PairData, config: FitConfig, **_: object) -> FitResult:
+        asked.append(config)
+        return short["linear"]
+
+    monkeypatch.setattr(module, "fit_pairs", watched)
+    data, config = small_data("linear"), replace(SHORT, n=1, seed=3)
+    assert fit(data, config=config, n=2, restarts=4, seed=0) is short["linear"].model
+    fit(data, config=config)
+    fit(data)
+    assert asked == [replace(config, n=2, restarts=4, seed=0), config, FitConfig()]
 
 
 @every_path
@@ -297,7 +306,12 @@ REFUSED: dict[str, tuple[PairData, FitConfig, str]] = {
     "rounding": (
         PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),
         SHORT,
-        "x: Expected columns that vary beyond the rounding of float32; got a rank of 0",
+        "x: Expected a numerical rank of at least n = 1; got 0",
+    ),
+    "rank": (
+        sampled(build_nature(NATURES["embedded"], 0), 300),
+        replace(SHORT, n=4),
+        "x: Expected a numerical rank of at least n = 4; got 2",
     ),
     "dimensions": (small_data("linear"), replace(SHORT, n=3), "x: Expected at least n = 3 dimensions; got 2"),
     "few pairs": (PairData.from_arrays(X[:149], X_TILDE[:149]), SHORT, "x: Expected at least 150 pairs"),
@@ -318,7 +332,7 @@ def test_data_that_cannot_be_fitted_are_refused_by_name(case: str, source: str) 
 def test_n_is_as_configured_else_estimated() -> None:
     data = sampled(build_nature(NATURES["embedded"], 0), 300)
     assert choose_n(data, FitConfig()) == 2
-    assert choose_n(data, FitConfig(n=4)) == 4
+    assert choose_n(data, FitConfig(n=1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -343,10 +357,10 @@ def test_target_families_are_uniform_to_start_with() -> None:
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="^device: Expected auto, cpu or cuda; got 'tpu'"):
+    with pytest.raises(ValueError, match=r"^device: Expected auto, cpu or cuda; got 'tpu'"):
         resolve_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="Expected a CUDA device, as asked for; got a machine without one"):
+    with pytest.raises(ValueError, match=r"^device: Expected CUDA, as asked for; got a machine without it\. Use cpu"):
         resolve_device("cuda")
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

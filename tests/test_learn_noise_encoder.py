@@ -78,7 +78,7 @@ def prepared_of(model: ImplicitModel) -> Prepared:
     x, x_tilde = (model.noise_decoder(part)[0] for part in pairs[:2])
     unchanged = (pairs.normal == pairs.normal_tilde).all(1)
     x_tilde[unchanged] = x[unchanged]
-    return Prepared((x, x_tilde), (x, x_tilde), EmbeddingDecoder(N, N), torch.eye(N))
+    return Prepared((x, x_tilde), (x, x_tilde), ChainDecoder([EmbeddingDecoder(N, N)]), torch.eye(N))
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from laws import batch_jacobian
 from small import sampled
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def prepared(shape: str, share: float = 0.1, seed: int = 0) -> Prepared:
 def joined(found: Prepared) -> Tensor:
     """All pairs (N, 2 d) in the units of the data, training first."""
     columns = [torch.cat([found.train[part], found.validation[part]]) for part in range(2)]
-    return torch.cat([found.embedding(column)[0] for column in columns], 1)
+    return torch.cat([found.standardisation(column)[0] for column in columns], 1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -47,13 +48,20 @@ def test_every_pair_comes_back_from_its_coordinates_once(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_coordinates_are_centred_and_isometric(shape: str) -> None:
+def test_coordinates_have_mean_zero_and_unit_variance(shape: str) -> None:
     found = prepared(shape)
     assert found.n == SHAPES[shape][0]
     x = torch.cat([found.train[0], found.validation[0]])
     torch.testing.assert_close(x.mean(0), torch.zeros(found.n), atol=1e-4, rtol=0)
-    basis = found.embedding.basis
-    torch.testing.assert_close(basis.T @ basis, torch.eye(found.n), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0), torch.ones(found.n), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_volume_is_that_of_the_map_to_x(shape: str) -> None:
+    found = prepared(shape)
+    jacobian = batch_jacobian(lambda rows: found.standardisation(rows)[0], found.train[0][:3]).double()
+    expected = 0.5 * torch.linalg.slogdet(jacobian.transpose(1, 2) @ jacobian).logabsdet
+    torch.testing.assert_close(expected, torch.full_like(expected, found.log_volume), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("share", "held_out"), [(0.1, 40), (0.5, 200), (1e-6, 1)])
@@ -74,4 +82,4 @@ def test_one_seed_gives_one_split_and_another_another() -> None:
     first, same, other = (prepared("square", seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.train[0], same.train[0]) and torch.equal(first.unmixing, same.unmixing)
     assert not torch.equal(first.validation[0], other.validation[0])
-    torch.testing.assert_close(first.embedding.shift, other.embedding.shift)
+    assert first.log_volume == other.log_volume

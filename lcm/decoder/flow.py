@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 import torch
 from nflows.transforms.coupling import AffineCouplingTransform, CouplingTransform
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from lcm.decoder.base import Decoder
 from lcm.elementwise import SplineMap
@@ -22,14 +23,15 @@ _RAW_BOUND = 6.0
 
 
 class _Conditioner(nn.Module):
-    """Two hidden layers from the unchanged half to the parameters of the other; zero output at the start."""
+    """Two hidden layers from the unchanged half to the parameters of the other; weights are drawn by the decoder."""
 
     def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
-        self.head = nn.Linear(hidden, outputs)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        # nn.Linear's own initialisation would draw from the global generator
+        first, second, self.head = (
+            skip_init(nn.Linear, *sizes) for sizes in ((inputs, hidden), (hidden, hidden), (hidden, outputs))
+        )
+        self.body = nn.Sequential(first, nn.SiLU(), second, nn.SiLU())
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         outputs: Tensor = self.head(self.body(inputs))
@@ -98,6 +100,7 @@ class FlowDecoder(Decoder):
         self.coupling, self.hidden, self.bins, self.bound = coupling, hidden, bins, bound
         self.marginal = SplineMap(n, bins, bound)
         self.layers = nn.ModuleList(self._layer(index) for index in range(layers if n > 1 else 0))
+        self.draw_conditioners(torch.Generator().manual_seed(0))
 
     def _layer(self, index: int) -> nn.Module:
         mask = (torch.arange(self.n) + index) % 2

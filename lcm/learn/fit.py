@@ -22,6 +22,7 @@ from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
 from lcm.learn.tracker import Recorder
 from lcm.model import LatentCausalModel
+from lcm.noise import Noise
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 
@@ -178,7 +179,7 @@ def _fit_once(
     train, validation = (encode_all(implicit, *pairs) for pairs in (prepared.train, prepared.validation))
     sets = implicit.target_distribution.target_sets
     weights = train.posterior @ sets.to(train.posterior.dtype)
-    noise, noise_tilde = (implicit.solution.noise.from_normal(u)[0] for u in train[:2])
+    noise, noise_tilde = (_noise(implicit.solution.noise, normal) for normal in train[:2])
     ancestry = find_ancestry(noise, noise_tilde, weights, config.readout.ancestor_level)
 
     def mechanisms(graph: Graph) -> ExplicitObjective:
@@ -188,7 +189,7 @@ def _fit_once(
     fit_mechanisms(candidate, generator(1), recorder.stage(restart, "candidate mechanisms"))
     candidate.requires_grad_(False)
     z = _solve(candidate, train.normal)
-    noise_tilde = candidate.scm.noise.from_normal(train.normal_tilde)[0]
+    noise_tilde = _noise(candidate.scm.noise, train.normal_tilde)
     graph = find_parents(noise_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
     strength = edge_strengths(candidate.scm, _solve(candidate, validation.normal))
     final = candidate
@@ -201,10 +202,13 @@ def _fit_once(
     return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)
 
 
+def _noise(law: Noise, normal: Tensor) -> Tensor:
+    return in_chunks(lambda u: (law.from_normal(u)[0],), normal)[0]
+
+
 def _solve(objective: ExplicitObjective, normal: Tensor) -> Tensor:
     scm = objective.scm
-    (z,) = in_chunks(lambda u: (scm.solve(scm.noise.from_normal(u)[0])[0],), normal)
-    return z
+    return in_chunks(lambda u: (scm.solve(scm.noise.from_normal(u)[0])[0],), normal)[0]
 
 
 def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepared) -> LatentCausalModel:
