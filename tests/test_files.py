@@ -203,3 +203,12 @@ def test_json_files_are_for_people_too(tmp_path: Path) -> None:
     assert "ε" in text
     assert text.endswith("}\n")
     assert json.loads(text) == {"ε": [1]}
+
+
+def test_files_are_readable_as_the_umask_allows(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "a")
+    write_tensors(tmp_path / "a.safetensors", {"x": np.zeros(2)}, {})
+    plain = tmp_path / "plain"
+    plain.touch()
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {plain.stat().st_mode & 0o777}
