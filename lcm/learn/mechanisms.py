@@ -19,6 +19,7 @@ from lcm.noise import NormalNoise, PushforwardNoise
 from lcm.scm import SCM
 
 _ROWS_PER_REGRESSOR = 10
+_LEAST_LOG_DENSITY = -15.0
 _VALIDATIONS = 20
 _GIVE_UP_AT = 0.1
 _REFIT_SHARE = 0.4
@@ -70,16 +71,15 @@ class ExplicitObjective(Objective):
         return self.imposed.log_density(z) + log_slope + log_gauge
 
     def loss(self, rows: Tensor, progress: float) -> Tensor:
-        normal_tilde, weights = (part[rows] for part in self._train)
-        return -(weights * self.move_log_density(normal_tilde)).sum(1).mean()
+        return -self._weighted(*(part[rows] for part in self._train)).mean()
+
+    def _weighted(self, normal_tilde: Tensor, weights: Tensor) -> Tensor:
+        """Log-density (N,) of what moved; a pair that the noise encoder got wrong counts no more than the bound."""
+        return (weights * self.move_log_density(normal_tilde).clamp_min(_LEAST_LOG_DENSITY)).sum(1)
 
     def held_out_log_likelihood(self) -> float:
         """Mean of the objective over the held-out pairs, in nats a pair."""
-
-        def weighted(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor]:
-            return ((weights * self.move_log_density(normal_tilde)).sum(1),)
-
-        (values,) = in_chunks(weighted, *self._validation)
+        (values,) = in_chunks(lambda *pairs: (self._weighted(*pairs),), *self._validation)
         return float(values.mean())
 
     def validate(self) -> dict[str, float | list[float]]:
