@@ -193,3 +193,15 @@ def test_a_subgraph_starts_linear_where_that_is_better() -> None:
     memory = Memory()
     refit_mechanisms(objective, candidate, generator(), memory)
     assert likelihood_at_start(memory) == start
+
+
+def test_one_wild_pair_weighs_no_more_than_a_bound() -> None:
+    objective = objective_of(nature_of())
+    before = objective.held_out_log_likelihood()
+    normal_tilde, weights = objective._validation
+    moved = int(weights[:, 0].argmax())
+    wild = normal_tilde.clone()
+    wild[moved, 0] = 1e3
+    objective._validation = (wild, weights)
+    lost = (before - objective.held_out_log_likelihood()) * len(weights)
+    assert 5.0 < lost < 20.0
