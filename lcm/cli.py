@@ -24,9 +24,9 @@ _DESCRIPTION = """\
 Recover causal variables and their graph from pairs of observations before and after unknown interventions.
 
 A first round:
-  lcm generate paper_configs/toy2d.yaml --out data      pairs from a known ground truth
-  lcm fit data/train.safetensors --out run              fit on x and x_tilde alone
-  lcm evaluate run data/test.safetensors                scores against the truth
+  lcm generate paper_configs/toy2d.yaml --out data/toy2d    pairs from a known ground truth
+  lcm fit data/toy2d/train.safetensors --out run            fit on x and x_tilde alone
+  lcm evaluate run data/toy2d/test.safetensors              scores against the truth
 """
 
 
@@ -116,7 +116,10 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("of every command")
     common.add_argument(
-        "--threads", type=_threads_number, metavar="N", help="threads to compute with (default: all cores)"
+        "--threads",
+        type=_threads_number,
+        metavar="N",
+        help="threads to compute with (default: OMP_NUM_THREADS, else 1)",
     )
     common.add_argument("--quiet", action="store_true", help="print nothing but errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -131,13 +134,14 @@ def _threads_number(text: str) -> int:
 
 @contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Compute with `number` threads in the block.
+    """Compute with `number` threads in the block, by default as many as OMP_NUM_THREADS says, or one.
+
+    A fit is many small operations: further threads gain little, and lose much where other jobs want the cores.
 
     Libraries that are not loaded yet take the number from the environment, torch is told where it is.
     """
-    if number is None:
-        yield
-        return
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    number = number or (int(given) if given.isdigit() and int(given) else 1)
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(number)))
     torch = sys.modules.get("torch")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lcm.data.pairs import PairData
+from lcm.doubts import doubts
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult
 
@@ -81,6 +82,7 @@ def fit_report(result: FitResult, data: PairData) -> str:
         f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
         for stage in stage_seconds(result.records)
     )
+    doubtful = "".join(f"\n**Doubt.** {doubt}\n" for doubt in doubts(result, data))
     return f"""# Fit of a latent causal model
 
 {n} causal variables, fitted to {len(data):,} pairs of {data.n_dimensions} dimensions in {result.seconds:.1f} s.
@@ -93,7 +95,7 @@ Edges with their strengths, in standard deviations of the effect for one of the 
 {listed}
 
 Causes first: {", ".join(f"z{i}" for i in result.order)}.
-{_conflict_note(result)}
+{doubtful}
 ![graph](figures/graph.png)
 
 ## Held-out log-likelihood, nats a pair
@@ -131,8 +133,7 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",
         f"Interventions: {_target_text(result)}",
     ]
-    if note := _conflict_note(result).strip():
-        lines.append(note)
+    lines += [f"Doubt: {doubt}" for doubt in doubts(result, data)]
     lines += [
         "",
         f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
@@ -143,14 +144,6 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         f"  tensorboard --logdir {folder}                the training curves",
     ]
     return "\n".join(lines)
-
-
-def _conflict_note(result: FitResult) -> str:
-    conflicts = result.ancestry.conflicts
-    if not conflicts:
-        return ""
-    listed = ", ".join(f"z{j} -> z{i}" for j, i in conflicts)
-    return f"\nNo order of the variables agrees with all tests, so an assumption may be broken: {listed}.\n"
 
 
 def _target_text(result: FitResult) -> str:

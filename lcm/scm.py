@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -33,13 +34,15 @@ class Do:
         """Target mask (n_rows, n) and imposed values float64 (n_rows, n), 0 where not a target.
 
         Raises:
-            ValueError: a target out of range, or a stochastic value without a generator.
+            ValueError: a target out of range, a value that is not finite, or a stochastic value without a generator.
         """
         targets = torch.zeros(n_rows, n, dtype=torch.bool)
         values = torch.zeros(n_rows, n, dtype=torch.float64)
         for variable, value in self.values.items():
             if not 0 <= variable < n:
                 raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {variable}.")
+            if not isinstance(value, Noise) and not math.isfinite(value):
+                raise ValueError(f"Expected a finite value for variable {variable}; got {value}.")
             if isinstance(value, Noise) and generator is None:
                 raise ValueError("Expected a generator for a stochastic intervention; got None.")
             targets[:, variable] = True

@@ -13,7 +13,7 @@ differences look as if one variable changed at a time.
 """
 EPILOG = """\
 example:
-  lcm check data/train.safetensors
+  lcm check data/toy2d/train.safetensors
 """
 
 

@@ -19,7 +19,7 @@ targets has a column for each set, in that order.
 """
 EPILOG = """\
 example:
-  lcm encode run data/test.safetensors --out encoded.safetensors
+  lcm encode run data/toy2d/test.safetensors --out encoded.safetensors
 """
 
 

@@ -30,7 +30,7 @@ What DATA has no truth for is null. With truth, figures go to RUN/figures: varia
 """
 EPILOG = """\
 example:
-  lcm evaluate run data/test.safetensors --json scores.json
+  lcm evaluate run data/toy2d/test.safetensors --json scores.json
 """
 
 

@@ -22,7 +22,7 @@ events. A fit that was interrupted resumes when the same command is given again.
 """
 _EXAMPLE = """\
 example:
-  lcm fit data/train.safetensors --out run
+  lcm fit data/toy2d/train.safetensors --out run
 
 keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
 lower; targets are atomic, atomic-or-empty, all, or a list of target sets such as [[], [0], [0, 1]]:

@@ -16,7 +16,7 @@ defaults filled in). DIR appears whole or not at all. The same config and seed g
 """
 EPILOG = """\
 example:
-  lcm generate paper_configs/toy2d.yaml --out data
+  lcm generate paper_configs/toy2d.yaml --out data/toy2d
 
 a config, in full the family of linear models under a random rotation:
   nature: {n: 4}

@@ -20,7 +20,7 @@ EPILOG = """\
 examples:
   lcm sample run --n 1000 --out pairs.safetensors
   lcm sample run --n 1000 --do 0=1.5 2=-1 --out intervened.safetensors
-  lcm sample run --from data/test.safetensors --do 0=1.5 --out counterfactuals.safetensors
+  lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --out counterfactuals.safetensors
 """
 
 

@@ -85,7 +85,7 @@ def draw_two_graphs(
     figure = new_figure(size * panels, size + 0.5)
     axes = figure.subplots(1, panels)
     draw_graph(axes[0], truth, title="true graph")
-    draw_graph(axes[1], learned, strength, title="learned graph", true_adjacency=truth)
+    draw_graph(axes[1], learned, strength, title="learned graph, numbered as the truth", true_adjacency=truth)
     if strength is not None:
         _draw_strengths(axes[2], np.asarray(strength, dtype=np.float64), truth, learned)
     handles = [
