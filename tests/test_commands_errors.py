@@ -105,7 +105,7 @@ CONFIG_ERRORS: dict[str, tuple[str, str]] = {
         "c.yaml: noise_encoder.step: Expected a known key (did you mean 'steps'?)",
     ),
     "type": ("restarts: many\n", "c.yaml: restarts: Expected an integer; got the string 'many'"),
-    "range": ("validation_share: 2\n", "c.yaml: Expected a share in (0, 1); got 2.0"),
+    "range": ("validation_share: 2\n", "c.yaml: validation_share: Expected a share strictly between 0 and 1; got 2.0"),
     "no YAML": ("{", "c.yaml: line 1: Expected YAML"),
     "target": ("targets: [[0], [2]]\n", "targets: Expected intervention targets in 0..1; got 2"),
 }
@@ -155,8 +155,8 @@ def test_bad_configs_of_a_nature_are_one_line_and_leave_nothing(
 
 FIT_ERRORS: dict[str, tuple[list[str], str]] = {
     "dimensions": (["--n", "3"], "data.safetensors: x: Expected at least n = 3 dimensions; got 2"),
-    "no variables": (["--n", "0"], "--n: Expected n of at least 1; got 0"),
-    "no restarts": (["--restarts", "0"], "--restarts: Expected at least 1 restart; got 0"),
+    "no variables": (["--n", "0"], "--n: Expected at least 1; got 0"),
+    "no restarts": (["--restarts", "0"], "--restarts: Expected at least 1; got 0"),
     "seed": (["--seed", "-1"], "--seed: Expected a non-negative seed; got -1"),
     "no config": (["--config", "nowhere.yaml"], "nowhere.yaml: Expected a file; got no such file"),
     "no device": (["--device", "cuda"], "device: Expected CUDA, as asked for; got a machine without it"),

@@ -115,7 +115,7 @@ BAD: dict[str, tuple[PairData, FitConfig, str]] = {
     "rounding": (
         PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),
         SHORT,
-        "^x: Expected columns that vary beyond the rounding of float32",
+        "^x: Expected a numerical rank of at least n = 1; got 0",
     ),
     "too many subsets": (
         PairData.from_arrays(*np.random.default_rng(0).normal(size=(2, 1000, 17))),

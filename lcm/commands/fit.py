@@ -89,7 +89,7 @@ def _config(arguments: argparse.Namespace) -> FitConfig:
         try:
             config = config if value is None else replace(config, **{key: value})
         except ValueError as error:
-            raise ValueError(f"--{key}: {error}") from error
+            raise ValueError("--" + str(error)) from error
     return config
 
 
