@@ -24,7 +24,7 @@ SCORES = (
     ("shd", "SHD", "d", "edges missed, made up or turned round; 0 is perfect"),
 )
 FIGURES = (
-    ("variables.png", "each learned variable against each true one: curves on the diagonal"),
+    ("variables.png", "each learned variable against each true one: thin curves in the framed panels"),
     ("graphs.png", "both graphs, and the strength of every edge"),
     ("training.png", "likelihood and thickness (how exact the fit is) against time"),
     ("pairs.png", "some pairs, as they were observed"),

@@ -45,7 +45,7 @@ def draw_scores(
         clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(against)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if key in shares:
             _limit_to_one(ax, [value for _, value in known])
         else:
