@@ -23,10 +23,10 @@ def doubts(result: FitResult, data: PairData) -> list[str]:
 
 
 def _rank(result: FitResult, data: PairData) -> str:
-    from lcm.data.dimension import dimension, spectrum
+    from lcm.data.dimension import estimate_n
 
-    spanned = dimension(spectrum(data.x, data.x_tilde))
-    if spanned <= result.model.n:
+    spanned = estimate_n(data.x, data.x_tilde)
+    if spanned is None or spanned <= result.model.n:
         return ""
     return f"x spans {spanned} dimensions, more than the {result.model.n} variables fitted: some may be missing."
 

@@ -25,7 +25,7 @@ def open_model(path: str, float64: bool = False) -> Opened:
     from lcm.storage import load_model
 
     run = None if Path(path).is_file() else load_run(path)
-    model = run.model if run else load_model(path).requires_grad_(False)
+    model = run.model if run else load_model(path)
     return Opened(model.double() if float64 else model, run)
 
 

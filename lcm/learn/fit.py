@@ -16,7 +16,7 @@ from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.learn.config import FitConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
-from lcm.learn.noise_encoder import encode_all, fit_noise_encoder
+from lcm.learn.noise_encoder import encode_all, fit_noise_encoder, mean_log_density
 from lcm.learn.optimise import in_chunks
 from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
@@ -197,7 +197,7 @@ def _fit_once(
         final = mechanisms(graph)
         refit_mechanisms(final, candidate, generator(2), recorder.stage(restart, "mechanisms"))
     model = _assemble(final.requires_grad_(False), implicit, prepared)
-    implicit_nll = 2.0 * prepared.log_volume - _mean_log_density(implicit, prepared.validation)
+    implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
     return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)
 
@@ -223,14 +223,6 @@ def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepa
         implicit.target_distribution,
         implicit.thickness,
     ).to(implicit.thickness.device)
-
-
-def _mean_log_density(implicit: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> float:
-    def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
-        encoded = implicit.encode_pairs(x, x_tilde)
-        return (implicit.log_density(implicit.terms(encoded, implicit.thickness)),)
-
-    return float(in_chunks(log_density, *pairs)[0].mean())
 
 
 def _explicit_log_density(model: LatentCausalModel, prepared: Prepared) -> float:

@@ -87,13 +87,8 @@ class NoiseEncoderObjective(Objective):
     def validate(self) -> dict[str, float | list[float]]:
         model = self.model
         model.thickness.copy_(self.closed_form)
-
-        def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
-            return (model.log_density(model.terms(model.encode_pairs(x, x_tilde), model.thickness)),)
-
-        (values,) = in_chunks(log_density, *self._validation)
         return {
-            "validation_log_likelihood": float(values.mean()),
+            "validation_log_likelihood": mean_log_density(model, self._validation),
             "thickness": model.thickness.tolist(),
             "target_probabilities": model.target_distribution.probabilities.tolist(),
         }
@@ -207,6 +202,15 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
         value = float(model.log_density(model.terms(pairs, model.thickness)).mean())
         ends.append((value, model.thickness.clone()))
     model.thickness.copy_(max(ends, key=lambda end: end[0])[1])
+
+
+def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> float:
+    """Mean log p(x, x̃) of pairs (N, n) in the coordinates of the fit, in nats a pair, without gradients."""
+
+    def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
+        return (model.log_density(model.terms(model.encode_pairs(x, x_tilde), model.thickness)),)
+
+    return float(in_chunks(log_density, *pairs)[0].mean())
 
 
 def encode_all(model: ImplicitModel, x: Tensor, x_tilde: Tensor) -> Encoded:
