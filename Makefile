@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv, about a minute where the packages are near ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## recover two small causal models from pairs, and show what was recovered
