@@ -1,24 +1,47 @@
-"""What in a fit speaks against trusting it: said in plain words, from the fit and its data alone."""
+"""What in a fit speaks against trusting it: said in plain words, from the fit and its data alone.
+
+Each sentence begins with what is in doubt, an assumption of the theorem (docs/theory.md section 4) or the fit itself.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import chi2
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
     from lcm.learn.fit import FitResult
 
 _INEXACT_THICKNESS = 0.1
+_SPREAD_CHANGES = 0.1
+_MOVES_WITH = 0.3
 _WIDE_GAP = 0.05
 _RARE_TARGET = 1e-3
+_INDEPENDENCE_LEVEL = 1e-3
+_ROWS = 5_000
+_MAX_LISTED = 6
 
 
 def doubts(result: FitResult, data: PairData) -> list[str]:
     """One sentence for each sign that an assumption is broken or that the fit fell short; none is no proof.
 
-    Soft interventions and exchanged x and x̃ leave no sign (docs/theory.md section 4).
+    Two breaches leave no sign. *Soft interventions*: with fresh noise and the parents kept, ẽ_i is independent of e, so
+    that the empty graph with z = e explains the pairs exactly. *Exchanged x and x̃*. See docs/theory.md section 4.
     """
-    found = [_rank(result, data), _thickness(result), _gap(result), _conflicts(result), _rare_targets(result)]
+    found = [
+        _rank(result, data),
+        _independent(data) or _one_sparse(result, data) or _thickness(result),
+        _gap(result),
+        _cyclic(result),
+        _intransitive(result),
+        _rare_targets(result),
+        _inseparable(result),
+        _restarts(result),
+    ]
     return [doubt for doubt in found if doubt]
 
 
@@ -28,7 +51,67 @@ def _rank(result: FitResult, data: PairData) -> str:
     spanned = estimate_n(data.x, data.x_tilde)
     if spanned is None or spanned <= result.model.n:
         return ""
-    return f"x spans {spanned} dimensions, more than the {result.model.n} variables fitted: some may be missing."
+    return (
+        f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted;"
+        " some may be missing."
+    )
+
+
+def _independent(data: PairData) -> str:
+    """Bartlett's test that x and x̃ are not correlated at all, as a counterfactual and its fact would be."""
+    x, x_tilde = (part[:_ROWS] - part[:_ROWS].mean(0, dtype=np.float64) for part in (data.x, data.x_tilde))
+    bases = [np.linalg.svd(part, full_matrices=False) for part in (x, x_tilde)]
+    spans = [left[:, values > 1e-6 * values[0]] for left, values, _ in bases]
+    if min(span.shape[1] for span in spans) < 2:
+        return ""
+    correlations = np.linalg.svd(spans[0].T @ spans[1], compute_uv=False).clip(max=1.0 - 1e-12)
+    degrees = spans[0].shape[1] * spans[1].shape[1]
+    weight = len(x) - 1.5 - 0.5 * (spans[0].shape[1] + spans[1].shape[1])
+    statistic = -weight * np.log1p(-np.square(correlations)).sum()
+    if chi2.sf(statistic, degrees) < _INDEPENDENCE_LEVEL:
+        return ""
+    return (
+        "Counterfactual pairs: x and x_tilde are not even correlated, as if they were drawn independently. Nothing"
+        " stays the same within a pair, and nothing can be learned from it; pair x with its own counterfactual."
+    )
+
+
+def _one_sparse(result: FitResult, data: PairData) -> str:
+    """Whether the noise of a pair changes in more than one coordinate, and which coordinates move together."""
+    if result.model.n < 2 or _several_targets(result):
+        return ""
+    change = _changes(result, data)
+    squared = np.square(change)
+    outside = 1.0 - squared.max(1).sum() / max(squared.sum(), 1e-300)
+    if len(change) == 0 or outside <= _SPREAD_CHANGES:
+        return ""
+    moments = np.abs(change).T @ np.abs(change)
+    together = moments / np.sqrt(np.outer(np.diag(moments), np.diag(moments)))
+    pairs = [(i, j) for i, j in np.argwhere(np.triu(together, 1) > _MOVES_WITH)]
+    named = ", ".join(f"z{i} with z{j}" for i, j in pairs[:_MAX_LISTED])
+    return (
+        f"Atomic interventions on counterfactual pairs: {outside:.0%} of the change of a pair's noise lies outside the"
+        f" coordinate that changes most{f' (moving together: {named})' if named else ''}. Several variables are"
+        " intervened on at once, or noise is drawn anew; or the fit is far from done. If sets of several targets are"
+        " known, give them as `targets`."
+    )
+
+
+def _several_targets(result: FitResult) -> bool:
+    return any(len(targets) > 1 for targets in result.model.target_distribution.as_lists())
+
+
+@torch.no_grad()
+def _changes(result: FitResult, data: PairData) -> NDArray[np.float64]:
+    """ũ − u (M, n) of the first pairs, those that changed, in standard-normal gauge."""
+    model = result.model
+    normal = [
+        model.scm.noise.to_normal(model.encode(torch.from_numpy(part[:_ROWS])).noise)[0].double().cpu().numpy()
+        for part in (data.x, data.x_tilde)
+    ]
+    changed = (data.x[:_ROWS] != data.x_tilde[:_ROWS]).any(1)
+    difference: NDArray[np.float64] = (normal[1] - normal[0])[changed]
+    return difference
 
 
 def _thickness(result: FitResult) -> str:
@@ -36,8 +119,8 @@ def _thickness(result: FitResult) -> str:
     if widest <= _INEXACT_THICKNESS:
         return ""
     return (
-        f"Noise that was not intervened on changes by {widest:.2f} of its standard deviation: the encoder is not exact,"
-        " the pairs are noisy or rounded, or they are not one-sparse. More steps, more pairs or --restarts may help."
+        f"The fit, or exact pairs: noise that was not intervened on changes by {widest:.2f} of its standard deviation:"
+        " the encoder is not exact, or the pairs are noisy or rounded. More steps, more pairs or --restarts may help."
     )
 
 
@@ -45,14 +128,27 @@ def _gap(result: FitResult) -> str:
     gap = result.explicit_nll - result.implicit_nll
     if gap <= _WIDE_GAP:
         return ""
-    return f"The explicit model explains held-out pairs {gap:.2f} nats worse than the implicit one: are edges missing?."
+    return f"The graph: the explicit model explains held-out pairs {gap:.2f} nats worse; edges may be missing."
 
 
-def _conflicts(result: FitResult) -> str:
+def _cyclic(result: FitResult) -> str:
     if not result.ancestry.conflicts:
         return ""
-    listed = ", ".join(f"z{j} -> z{i}" for j, i in result.ancestry.conflicts)
-    return f"No order of the variables agrees with all tests, so an assumption may be broken: {listed}."
+    listed = ", ".join(f"z{j} -> z{i}" for j, i in result.ancestry.conflicts[:_MAX_LISTED])
+    return (
+        f"Acyclic mechanisms, perfect interventions: ancestor relations form a cycle; against every order: {listed}."
+        " Imperfect interventions do this, and so does an encoder that is not exact."
+    )
+
+
+def _intransitive(result: FitResult) -> str:
+    if not result.ancestry.intransitive:
+        return ""
+    listed = ", ".join(f"z{j} -> z{i} -> z{k}" for j, i, k in result.ancestry.intransitive[:_MAX_LISTED])
+    return (
+        f"Perfect interventions, faithfulness: ancestors of ancestors are none, clearly: {listed}. Interventions that"
+        " keep some parents do this, and so do effects along two paths that cancel."
+    )
 
 
 def _rare_targets(result: FitResult) -> str:
@@ -61,4 +157,33 @@ def _rare_targets(result: FitResult) -> str:
     rare = [f"z{i}" for i, share in enumerate(shares.tolist()) if share < _RARE_TARGET]
     if not rare:
         return ""
-    return f"Almost never intervened on: {', '.join(rare)}. Two or more such variables are found only as a block."
+    return (
+        f"Interventions on every variable: almost never on {', '.join(rare)}. Two or more such variables are found only"
+        " as a block, and no parents of any of them."
+    )
+
+
+def _inseparable(result: FitResult) -> str:
+    distribution = result.model.target_distribution
+    hit = distribution.target_sets[distribution.probabilities >= _RARE_TARGET].cpu().numpy()
+    same = [
+        f"z{i} and z{j}"
+        for i in range(distribution.n)
+        for j in range(i + 1, distribution.n)
+        if hit[:, i].any() and np.array_equal(hit[:, i], hit[:, j])
+    ]
+    if not same:
+        return ""
+    return f"Atomic interventions: always targets together: {', '.join(same[:_MAX_LISTED])}. They are found as a block."
+
+
+def _restarts(result: FitResult) -> str:
+    apart = [rerun for rerun in result.reruns if rerun.as_likely and not rerun.isomorphic]
+    if not apart:
+        return ""
+    first = apart[0]
+    listed = ", ".join(str(rerun.restart) for rerun in apart)
+    return (
+        f"Identifiability: restart {listed} reaches the likelihood of the best and is not isomorphic to it"
+        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
+    )

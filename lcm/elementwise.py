@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm.component import Component
-from lcm.spline import monotone_spline, parameter_count
+from lcm.spline import knot_spline, monotone_spline, parameter_count
 
 
 def pick(values: Tensor, variables: Tensor | None) -> Tensor:
@@ -81,4 +81,42 @@ class SplineMap(ElementwiseMap):
         return monotone_spline(values, pick(self.raw, variables), self.bound, inverse=True)
 
 
-ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {cls.kind: cls for cls in (AffineMap, SplineMap)}
+@final
+class KnotMap(ElementwiseMap):
+    """h_i a monotone rational-quadratic spline through given knots, of either orientation, linear outside them.
+
+    Buffers: orientation (n,), 1 or −1; tables (n, 3, K): positions, values times orientation, and slopes > 0.
+    """
+
+    kind = "knots"
+    orientation: Tensor
+    tables: Tensor
+
+    def __init__(self, n: int, knots: int, orientation: Tensor | None = None, tables: Tensor | None = None) -> None:
+        """The identity on [−1, 1] unless orientation (n,) and tables (n, 3, K) are given.
+
+        Raises:
+            ValueError: positions or values that do not increase, or slopes that are not positive.
+        """
+        super().__init__()
+        self.n, self.knots = n, knots
+        line = torch.linspace(-1.0, 1.0, knots)
+        given = torch.stack([line, line, torch.ones(knots)]).repeat(n, 1, 1) if tables is None else tables
+        if not bool((given[:, :2].diff(dim=-1) > 0).all() & (given[:, 2] > 0).all()):
+            raise ValueError("Expected knots that increase, with positive slopes; got others.")
+        self.register_buffer("orientation", torch.ones(n) if orientation is None else orientation)
+        self.register_buffer("tables", given)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "knots": self.knots}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs, log_derivative = knot_spline(values, pick(self.tables, variables))
+        return pick(self.orientation, variables) * outputs, log_derivative
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        oriented = pick(self.orientation, variables) * values
+        return knot_spline(oriented, pick(self.tables, variables), inverse=True)
+
+
+ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap)}

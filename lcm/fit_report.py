@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lcm.data.pairs import PairData
 from lcm.doubts import doubts
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult
+from lcm.learn.reruns import Rerun
 
 _MAX_LISTED = 20
 
@@ -24,20 +26,22 @@ def graph_numbers(result: FitResult) -> dict[str, Any]:
     }
 
 
-def fit_numbers(result: FitResult, config: FitConfig, n_pairs: int) -> dict[str, Any]:
+def fit_numbers(result: FitResult, config: FitConfig, data: PairData) -> dict[str, Any]:
     """The content of fit.json.
 
     n, n_given: the number of variables and whether the config gave it. n_pairs: held-out ones included.
     fit_seconds: from data in memory to the written model, all restarts. stage_seconds: of every stage.
     implicit_nll, explicit_nll: mean nats a held-out pair, data's units. restart: the one that was kept, by the
     lowest of restart_nll. thickness: (n,), standard-normal gauge. target_sets, target_probabilities: p_I.
-    order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order.
+    order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains
+    [j, i, k] of ancestors without j -> k. reruns: every other restart against the kept one: restart, worse_by and
+    standard_error in nats a pair at one thickness, as_likely, isomorphic, distance, reasons. doubts: sentences.
     """
     distribution = result.model.target_distribution
     return {
         "n": result.model.n,
         "n_given": config.n is not None,
-        "n_pairs": n_pairs,
+        "n_pairs": len(data),
         "fit_seconds": result.seconds,
         "implicit_nll": _finite(result.implicit_nll),
         "explicit_nll": _finite(result.explicit_nll),
@@ -47,8 +51,31 @@ def fit_numbers(result: FitResult, config: FitConfig, n_pairs: int) -> dict[str,
         "target_sets": distribution.as_lists(),
         "target_probabilities": distribution.probabilities.tolist(),
         "order_conflicts": [list(pair) for pair in result.ancestry.conflicts],
+        "intransitive": [list(chain) for chain in result.ancestry.intransitive],
+        "reruns": [_rerun_numbers(rerun) for rerun in result.reruns],
+        "doubts": doubts(result, data),
         "stage_seconds": stage_seconds(result.records),
     }
+
+
+def _rerun_numbers(rerun: Rerun) -> dict[str, Any]:
+    numbers = {**asdict(rerun), "as_likely": rerun.as_likely}
+    return numbers | {"worse_by": _finite(rerun.worse_by)}
+
+
+def agreement_text(result: FitResult) -> str:
+    """Whether the restarts that reach the best likelihood are isomorphic to it, in one sentence; "" for one restart."""
+    if not result.reruns:
+        return ""
+    alike = [rerun for rerun in result.reruns if rerun.as_likely]
+    if not alike:
+        return "No other restart reaches the likelihood of the best: nothing confirms it. Try more restarts or steps."
+    agreeing = [rerun for rerun in alike if rerun.isomorphic]
+    reached = f"{len(alike) + 1} of {len(result.reruns) + 1} restarts reach the same likelihood"
+    if len(agreeing) < len(alike):
+        return f"{reached}; {len(agreeing)} of the {len(alike)} others are isomorphic to the best. See the doubts."
+    farthest = max(rerun.distance for rerun in agreeing)
+    return f"{reached} and are isomorphic: distance from the best at most {farthest:.4f}."
 
 
 def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -105,7 +132,7 @@ Causes first: {", ".join(f"z{i}" for i in result.order)}.
 
 Of the explicit model, by restart:
 
-{restarts}
+{restarts}{_rerun_lines(result)}
 ![training](figures/training.png)
 
 ## Interventions
@@ -118,6 +145,18 @@ Thickness, the standard deviation of what is not intervened on: {_numbers(result
 ## Time
 
 {stages}"""
+
+
+def _rerun_lines(result: FitResult) -> str:
+    """What report.md says of restarts beside the best."""
+    if not result.reruns:
+        return ""
+    lines = [
+        f"- restart {rerun.restart}: {rerun.worse_by:.4f} ± {rerun.standard_error:.4f} nats a pair below the best, at"
+        f" one thickness; {'isomorphic' if rerun.isomorphic else 'not isomorphic'}, distance {rerun.distance:.4f}"
+        for rerun in result.reruns
+    ]
+    return "\n" + agreement_text(result) + "\n\n" + "\n".join(lines) + "\n"
 
 
 def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
@@ -133,12 +172,14 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",
         f"Interventions: {_target_text(result)}",
     ]
+    lines += [f"Restarts: {agreement_text(result)}"] if result.reruns else []
     lines += [f"Doubt: {doubt}" for doubt in doubts(result, data)]
     lines += [
         "",
         f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
         "Next:",
         f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
+        f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
         f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
         f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes",
         f"  tensorboard --logdir {folder}                the training curves",

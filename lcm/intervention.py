@@ -93,6 +93,11 @@ class InterventionalMechanism(Component):
 
     n: int
 
+    @property
+    def circular(self) -> Tensor | None:
+        """Which variables are imposed as angles, bool (n,); None where that is as in the SCM, whichever it is."""
+        return None
+
     @abstractmethod
     def value(self, normal: Tensor, z: Tensor, variables: Tensor, scm: SCM) -> Tensor:
         """Imposed values (N, k) of `variables` from standard-normal (N, k) and solved parents in z (N, n)."""
@@ -113,6 +118,10 @@ class PerfectIntervention(InterventionalMechanism):
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
         self.n = self.noise.n
 
+    @property
+    def circular(self) -> Tensor:
+        return self.noise.circular
+
     def settings(self) -> dict[str, Any]:
         return {"noise": describe(self.noise)}
 
@@ -130,10 +139,18 @@ class SoftIntervention(InterventionalMechanism):
     kind = "soft"
 
     def __init__(self, mechanism: Mechanism | dict[str, Any], noise: Noise | dict[str, Any]) -> None:
+        """Raises ValueError when the noise has other circles than the mechanism."""
         super().__init__()
         self.mechanism: Mechanism = build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
+        circles, noise_circles = (part.circular.int().tolist() for part in (self.mechanism, self.noise))
+        if noise_circles != circles:
+            raise ValueError(f"Expected noise with the circles of the mechanism, {circles}; got {noise_circles}.")
         self.n = self.mechanism.n
+
+    @property
+    def circular(self) -> Tensor:
+        return self.mechanism.circular
 
     def settings(self) -> dict[str, Any]:
         return {"mechanism": describe(self.mechanism), "noise": describe(self.noise)}

@@ -56,7 +56,7 @@ class LatentCausalModel(nn.Module):
         target_distribution: TargetDistribution,
         thickness: float | Tensor = 0.0,
     ) -> None:
-        """Raises ValueError when the parts differ in n or the thickness is negative."""
+        """Raises ValueError when the parts differ in n or in their circles, or the thickness is negative."""
         super().__init__()
         sizes = {
             "a decoder": decoder.n,
@@ -66,6 +66,11 @@ class LatentCausalModel(nn.Module):
         for name, n in sizes.items():
             if n != scm.n:
                 raise ValueError(f"Expected {name} of {scm.n} variables, as in the SCM; got {n}.")
+        circles = scm.circular.int().tolist()
+        for name, circular in (("a decoder", decoder.circular), ("interventions", intervention.circular)):
+            if circular is not None and circular.int().tolist() != circles:
+                found = circular.int().tolist()
+                raise ValueError(f"Expected {name} with the circles of the SCM, {circles}; got {found}.")
         self.scm, self.decoder = scm, decoder
         self.intervention, self.target_distribution = intervention, target_distribution
         thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()

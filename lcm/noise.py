@@ -27,9 +27,14 @@ def standard_normal_log_density(values: Tensor) -> Tensor:
 
 
 class Noise(Component):
-    """Abstract: n independent real-valued distributions p_i with full support on ℝ."""
+    """Abstract: n independent distributions p_i, each with full support on ℝ, or on the circle where `circular`."""
 
     n: int
+
+    @property
+    def circular(self) -> Tensor:
+        """Which variables are angles in (−π, π], bool (n,): none, unless a subclass says so."""
+        return torch.zeros(self.n, dtype=torch.bool)
 
     @abstractmethod
     def from_normal(self, normal: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -209,11 +214,15 @@ class PushforwardNoise(Noise):
     kind = "pushforward"
 
     def __init__(self, noise: Noise | dict[str, Any], elementwise: ElementwiseMap | dict[str, Any]) -> None:
+        """Raises ValueError when the noise has circle variables, of which a monotone map of ℝ is none."""
         super().__init__()
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
         self.map: ElementwiseMap = (
             build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
         )
+        circles = torch.nonzero(self.noise.circular).flatten().tolist()
+        if circles:
+            raise ValueError(f"Expected real variables for monotone maps of the line; got circles at {circles}.")
         self.n = self.noise.n
 
     def settings(self) -> dict[str, Any]:

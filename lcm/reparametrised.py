@@ -51,6 +51,10 @@ class RelabelledNoise(Noise):
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
         self.labels, self.n = _Relabelling(permutation), self.noise.n
 
+    @property
+    def circular(self) -> Tensor:
+        return self.noise.circular[self.labels.old_label]
+
     def settings(self) -> dict[str, Any]:
         return {"noise": describe(self.noise), "permutation": self.labels.new_label.tolist()}
 

@@ -33,7 +33,7 @@ from lcm.run_folder import (
     read_state,
     write_state,
 )
-from lcm.storage import load_model, save_model
+from lcm.storage import load_causal_model, save_model
 
 
 @final
@@ -120,7 +120,7 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
     return Run(
         folder=folder,
-        model=load_model(folder / MODEL_FILE).requires_grad_(False),
+        model=load_causal_model(folder / MODEL_FILE).requires_grad_(False),
         config=load_config(folder / CONFIG_FILE, FitConfig),
         info=info,
         fit=_json_object(folder / FIT_FILE),
@@ -156,7 +156,7 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 def _write_results(folder: Path, result: FitResult, data: PairData, config: FitConfig) -> None:
     write_json(folder / GRAPH_FILE, graph_numbers(result))
-    write_json(folder / FIT_FILE, fit_numbers(result, config, len(data)))
+    write_json(folder / FIT_FILE, fit_numbers(result, config, data))
     _draw(folder / FIGURE_FOLDER, result, data)
     write_text(folder / REPORT_FILE, fit_report(result, data))
 

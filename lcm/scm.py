@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor, nn
 
+from lcm.circle import wrap_circles
 from lcm.component import build, describe
 from lcm.graph import Graph
 from lcm.mechanism import MECHANISM_KINDS, Mechanism
 from lcm.noise import NOISE_KINDS, Noise
+
+if TYPE_CHECKING:
+    from lcm.geometry import ProductManifold
 
 InterventionValue = Callable[[Tensor, Tensor], Tensor]
 """(z (N, n) with all parents solved, variables (k,)) → values (N, k) that an intervention imposes."""
@@ -25,7 +29,7 @@ class Do:
     """A perfect intervention do(z_i = value_i, …) on one or several targets.
 
     `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every
-    row (stochastic).
+    row (stochastic). On a circle variable every value is taken modulo 2π.
     """
 
     values: Mapping[int, float | Noise]
@@ -53,22 +57,39 @@ class Do:
 
 @final
 class SCM(nn.Module):
-    """An acyclic SCM over real variables: a graph, n mechanisms and independent noise.
+    """An acyclic SCM over a product of lines and circles: a graph, n mechanisms and independent noise.
 
+    `circular` (n,) bool says which variables are circles, given as angles in (−π, π]; the others are real.
     Solving runs over the topological generations; abduction runs over all variables at once.
     """
 
     def __init__(self, graph: Graph, mechanism: Mechanism, noise: Noise) -> None:
-        """Raises ValueError when the mechanism's adjacency or the noise's size differs from the graph's."""
+        """Raises ValueError when the mechanism's adjacency or the noise's size differs from the graph's, or the noise
+        has other circles than the mechanism."""
         super().__init__()
         if mechanism.adjacency.cpu().numpy().tolist() != graph.adjacency.tolist():
             raise ValueError("Expected mechanisms over the graph's adjacency; got a different adjacency.")
         if noise.n != graph.n:
             raise ValueError(f"Expected noise of {graph.n} variables; got {noise.n}.")
+        circles, noise_circles = mechanism.circular.int().tolist(), noise.circular.int().tolist()
+        if noise_circles != circles:
+            raise ValueError(f"Expected noise with the circles of the mechanism, {circles}; got {noise_circles}.")
         self.graph, self.mechanism, self.noise, self.n = graph, mechanism, noise, graph.n
         for index, generation in enumerate(graph.generations()):
             self.register_buffer(f"_generation_{index}", torch.as_tensor(generation), persistent=False)
         self._n_generations = len(graph.generations())
+        self._has_circles = any(circles)
+
+    @property
+    def circular(self) -> Tensor:
+        """Which variables are circles, bool (n,)."""
+        return self.mechanism.circular
+
+    def manifold(self) -> ProductManifold:
+        """𝒵, the product of a line or a circle for each variable, in order."""
+        from lcm.geometry import Circle, Euclidean, ProductManifold
+
+        return ProductManifold([Circle() if circular else Euclidean(1) for circular in self.circular.tolist()])
 
     def _generations(self) -> list[Tensor]:
         return [self.get_buffer(f"_generation_{index}") for index in range(self._n_generations)]
@@ -107,6 +128,8 @@ class SCM(nn.Module):
         for generation in self._generations():
             natural = self.mechanism(noise[:, generation], z, generation)[0]
             value = torch.where(targets[:, generation], imposed(z, generation), natural)
+            # a value imposed on a circle may be any number; the mechanisms' own are wrapped already
+            value = wrap_circles(value, self.circular[generation]) if self._has_circles else value
             z = z.index_copy(1, generation, value)
         return z
 

@@ -35,11 +35,26 @@ def monotone_spline(inputs: Tensor, raw: Tensor, bound: float, inverse: bool = F
     Returns:
         outputs and the log-derivative of the applied map, both of the shape of `inputs`.
     """
-    bins = (raw.shape[-1] - 1) // 3
-    tables = _tables(raw, bins, bound)
-    inside = inputs.clamp(-bound, bound)
-    searched = tables[..., 1 if inverse else 0, 1:-1]
-    index = (inside.unsqueeze(-1) >= searched).sum(-1)
+    tables = _tables(raw, (raw.shape[-1] - 1) // 3, bound)
+    return _evaluate(inputs, inputs.clamp(-bound, bound), tables, inverse)
+
+
+def knot_spline(inputs: Tensor, tables: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Apply an increasing spline through given knots (or its inverse); returns outputs and log-derivative (...,).
+
+    Args:
+        inputs: (...,) values.
+        tables: (..., 3, K), broadcastable against `inputs`: positions and values, both increasing, and slopes > 0.
+        inverse: whether to apply the inverse map.
+    """
+    searched = tables[..., 1 if inverse else 0, :]
+    inside = torch.maximum(torch.minimum(inputs, searched[..., -1]), searched[..., 0])
+    return _evaluate(inputs, inside, tables, inverse)
+
+
+def _evaluate(inputs: Tensor, inside: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """The spline through `tables` (..., 3, K) at inputs that are also given clamped to its knots."""
+    index = (inside.unsqueeze(-1) >= tables[..., 1 if inverse else 0, 1:-1]).sum(-1)
     x0, y0, d0 = _column(tables, index)
     x1, y1, d1 = _column(tables, index + 1)
     apply = _bin_inverse if inverse else _bin_forward

@@ -1,32 +1,37 @@
-"""Latent causal models on disk: one safetensors file with a JSON header; nothing is unpickled."""
+"""Models on disk: one safetensors file with a JSON header; nothing is unpickled."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from lcm.baseline.vae import GaussianVAE
 from lcm.files import write_tensors
 from lcm.model import LatentCausalModel
 
 SCHEMA_VERSION = 1
 
+StoredModel = LatentCausalModel | GaussianVAE
+"""What a model file can hold: its description has a type, or is that of a latent causal model."""
 
-def save_model(model: LatentCausalModel, path: str | Path) -> None:
+
+def save_model(model: StoredModel, path: str | Path) -> None:
     """Write a model to one safetensors file, whole or not at all."""
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(model.description())}
     write_tensors(path, tensors, header)
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> StoredModel:
     """Read a model, its parameters fixed, written by `save_model`, or a run folder that holds one as model.safetensors.
 
     Raises:
-        ValueError: the file is missing, truncated, not a model, or of a schema version this package does not
-            know.
+        ValueError: the file is missing, truncated, not a model, or of a schema version or a type this package does
+            not know.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
@@ -41,7 +46,28 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCa
     if header.get("schema") != str(SCHEMA_VERSION):
         found = header.get("schema", "none")
         raise ValueError(f"{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}.")
-    model = LatentCausalModel.build(json.loads(header["model"]))
+    model = _build(json.loads(header["model"]), path)
     # assigned, not copied, so that a float64 model comes back in float64
     model.load_state_dict(tensors, assign=True)
     return model.requires_grad_(False).to(device)
+
+
+def load_causal_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
+    """Read a latent causal model as `load_model` does.
+
+    Raises:
+        ValueError: as `load_model`, or the file holds a model of another type.
+    """
+    model = load_model(path, device)
+    if not isinstance(model, LatentCausalModel):
+        raise ValueError(f"{path}: Expected a latent causal model; got a {model.kind}")
+    return model
+
+
+def _build(description: dict[str, Any], path: Path) -> StoredModel:
+    kind = description.get("type")
+    if kind is None:
+        return LatentCausalModel.build(description)
+    if kind == GaussianVAE.kind:
+        return GaussianVAE.build(description)
+    raise ValueError(f"{path}: Expected a latent causal model or a {GaussianVAE.kind}; got a model of type {kind!r}.")

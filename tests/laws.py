@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lcm.circle import CircleNoise, MixedNoise, wrap, wrap_circles
 from lcm.decoder import (
     AffineDecoder,
+    AutomorphismDecoder,
     ChainDecoder,
     Decoder,
     EmbeddingDecoder,
@@ -25,6 +27,7 @@ from lcm.decoder import (
     MixingDecoder,
     RotationDecoder,
     SolutionDecoder,
+    TorusDecoder,
 )
 from lcm.elementwise import AffineMap, ElementwiseMap, SplineMap
 from lcm.graph import Graph
@@ -41,6 +44,7 @@ from lcm.mechanism import (
     LinearMechanism,
     LocationScaleMechanism,
     Mechanism,
+    ProductMechanism,
     SplineMechanism,
 )
 from lcm.model import LatentCausalModel
@@ -100,6 +104,16 @@ def normal(*shape: int, seed: int = 1, scale: float = 1.0) -> Tensor:
     return scale * torch.randn(*shape, generator=generator(seed))
 
 
+def points(circular: Tensor, rows: int, seed: int = 1, scale: float = 1.0) -> Tensor:
+    """Seeded values (rows, n) on a product of lines and circles: normal, and wrapped where `circular` (n,)."""
+    return wrap_circles(normal(rows, len(circular), seed=seed, scale=scale), circular)
+
+
+def circle_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Arc length between two angles, elementwise."""
+    return wrap(one - other).abs()
+
+
 @torch.no_grad()
 def randomised(module: Module, scale: float = 0.5, seed: int = 2) -> Module:
     """Add seeded normal values of standard deviation `scale` to every parameter."""
@@ -135,6 +149,29 @@ def adjacency(graph: Graph) -> list[list[int]]:
     return graph.adjacency.astype(int).tolist()
 
 
+def every_other(n: int = N) -> list[bool]:
+    """Circles and lines in turn."""
+    return [i % 2 == 0 for i in range(n)]
+
+
+def circle_noise(n: int = N) -> CircleNoise:
+    """Cardioid noise of every kind of concentration, around means on both sides of the cut."""
+    return CircleNoise(n, torch.tensor([0.9, -0.5, 0.3, 0.0, 0.6, -0.9])[:n], torch.linspace(-2.0, 3.0, n))
+
+
+def mixed_noise(n: int = N) -> MixedNoise:
+    """Circles and lines in turn."""
+    return MixedNoise(LogisticNoise(n), circle_noise(n), every_other(n))
+
+
+def product_mechanism(graph: Graph, circular: list[bool]) -> ProductMechanism:
+    """Each edge between circles has a degree of 1, -1, 2 or -2."""
+    edges = torch.tensor(graph.adjacency) & torch.tensor(circular).unsqueeze(1) & torch.tensor(circular)
+    label = torch.arange(graph.n)
+    degree = torch.tensor([1, -2, 2, -1])[(label.unsqueeze(1) + 2 * label) % 4]
+    return ProductMechanism(adjacency(graph), circular, degree * edges)
+
+
 ELEMENTWISE_MAPS: dict[str, Callable[[], ElementwiseMap]] = {
     "affine": lambda: AffineMap(N, normal(N), torch.rand(N, generator=generator(1)) + 0.5),
     "affine-negative": negative_affine,
@@ -153,7 +190,14 @@ NOISES: dict[str, Callable[[], Noise]] = {
     "pushforward-affine": lambda: PushforwardNoise(LogisticNoise(N), negative_affine()),
     "pushforward-spline": lambda: PushforwardNoise(LaplaceNoise(N), randomised(SplineMap(N))),
     "relabelled": lambda: RelabelledNoise(PushforwardNoise(SkewedNoise(N), negative_affine()), PERMUTATION),
+    "circle": circle_noise,
+    "circle-uniform": lambda: CircleNoise(N),
+    "mixed": mixed_noise,
+    "mixed-relabelled": lambda: RelabelledNoise(mixed_noise(), PERMUTATION),
 }
+
+REAL_NOISES = [name for name in NOISES if not name.startswith(("circle", "mixed"))]
+"""Noises of real variables alone: a circle has no tails beyond its cut."""
 
 IDENTITY_MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
     "linear": lambda graph: LinearMechanism(adjacency(graph)),
@@ -162,6 +206,8 @@ IDENTITY_MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
     "location-scale": lambda graph: LocationScaleMechanism(adjacency(graph), hidden=5),
     "location-scale-deep": lambda graph: LocationScaleMechanism(adjacency(graph), hidden=5, layers=2),
     "spline": lambda graph: SplineMechanism(adjacency(graph), hidden=5),
+    "product": lambda graph: ProductMechanism(adjacency(graph), every_other(graph.n)),
+    "torus": lambda graph: ProductMechanism(adjacency(graph), [True] * graph.n),
 }
 """Mechanisms as constructed: z_i = ε_i, whatever the parents."""
 
@@ -183,7 +229,12 @@ def _labels(n: int) -> list[int]:
 MECHANISMS: dict[str, Callable[[Graph], Mechanism]] = {
     **{name: _random_mechanism(name) for name in IDENTITY_MECHANISMS},
     "reparametrised": _reparametrised_mechanism,
+    "product": lambda graph: randomised(product_mechanism(graph, every_other(graph.n))),
+    "torus": lambda graph: randomised(product_mechanism(graph, [True] * graph.n)),
 }
+
+REAL_MECHANISMS = [name for name in MECHANISMS if name not in ("product", "torus")]
+"""Mechanisms of real variables alone: on a circle nothing is monotone."""
 
 INTERVENTIONS: dict[str, Callable[[Graph], InterventionalMechanism]] = {
     "perfect": lambda graph: PerfectIntervention(PushforwardNoise(LogisticNoise(graph.n), negative_affine(graph.n))),
@@ -197,6 +248,12 @@ INTERVENTIONS: dict[str, Callable[[Graph], InterventionalMechanism]] = {
         negative_affine(graph.n),
         _labels(graph.n),
     ),
+    "perfect-product": lambda graph: PerfectIntervention(mixed_noise(graph.n)),
+    "soft-product": lambda graph: SoftIntervention(
+        randomised(product_mechanism(graph, every_other(graph.n)), seed=5), mixed_noise(graph.n)
+    ),
+    "shifted-product": lambda graph: ShiftedIntervention(graph.n, normal(graph.n, seed=6)),
+    "perfect-torus": lambda graph: PerfectIntervention(circle_noise(graph.n)),
 }
 
 SCMS: dict[str, Callable[[Graph], SCM]] = {
@@ -205,7 +262,15 @@ SCMS: dict[str, Callable[[Graph], SCM]] = {
     "location-scale-skewed": lambda graph: SCM(graph, MECHANISMS["location-scale"](graph), SkewedNoise(graph.n)),
     "spline-uniform": lambda graph: SCM(graph, MECHANISMS["spline"](graph), UniformNoise(graph.n)),
     "reparametrised-logistic": lambda graph: SCM(graph, MECHANISMS["reparametrised"](graph), LogisticNoise(graph.n)),
+    "product": lambda graph: SCM(graph, MECHANISMS["product"](graph), mixed_noise(graph.n)),
+    "torus": lambda graph: SCM(graph, MECHANISMS["torus"](graph), circle_noise(graph.n)),
 }
+
+
+def scm_of_intervention(name: str) -> SCM:
+    """An SCM over GRAPH on which the intervention of that name can act."""
+    kind = name.rpartition("-")[2]
+    return SCMS[kind if kind in ("product", "torus") else "additive-laplace"](GRAPH)
 
 
 def drawn_flow(n: int, coupling: str, strength: float = 0.3, seed: int = 7) -> FlowDecoder:
@@ -216,6 +281,9 @@ def drawn_flow(n: int, coupling: str, strength: float = 0.3, seed: int = 7) -> F
         flow.marginal.raw.copy_(normal(*flow.marginal.raw.shape, seed=seed, scale=0.5))
     return flow
 
+
+UNIMODULAR = ((1, 2, 0, -1), (0, 1, 1, 0), (1, 2, 1, -1), (0, 0, 3, -1))
+"""An integer matrix of determinant -1."""
 
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "rotation": lambda: randomised(RotationDecoder(N, generator())),
@@ -234,6 +302,9 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "chain-embedding": lambda: ChainDecoder([drawn_flow(N, "spline"), EmbeddingDecoder(N, N + 2, generator())]),
     "solution": lambda: SolutionDecoder(drawn_flow(N, "spline"), SCMS["location-scale-skewed"](GRAPH)),
     "reparametrised": lambda: ReparametrisedDecoder(drawn_flow(N, "affine"), negative_affine(), PERMUTATION),
+    "automorphism": lambda: AutomorphismDecoder(UNIMODULAR),
+    "torus": lambda: TorusDecoder(every_other()),
+    "torus-chain": lambda: ChainDecoder([AutomorphismDecoder(UNIMODULAR), TorusDecoder([True] * N)]),
 }
 
 THICKNESS = 0.02
@@ -280,8 +351,17 @@ ISOMORPHISMS: dict[str, Callable[[], Isomorphism]] = {
     "mixed": lambda: Isomorphism((3, 1, 0, 2), randomised(SplineMap(N), seed=9), negative_affine()),
 }
 
+CIRCLE_MODELS: dict[str, Callable[[], LatentCausalModel]] = {
+    "product": lambda: model("product", DECODERS["torus"], "perfect-product"),
+    "product-soft": lambda: model("product", DECODERS["torus"], "soft-product", "all"),
+    "product-shifted": lambda: model("product", DECODERS["torus"], "shifted-product"),
+    "torus": lambda: model("torus", DECODERS["torus-chain"], "perfect-torus"),
+}
+"""Models with circle variables, which elementwise maps of the line cannot reparametrise."""
+
 MODELS: dict[str, Callable[[], LatentCausalModel]] = {
     **BASE_MODELS,
+    **CIRCLE_MODELS,
     "isomorphic": lambda: ISOMORPHISMS["mixed"]().apply(BASE_MODELS["additive-shifted"]()),
     "isomorphic-to-fitted": lambda: ISOMORPHISMS["spline"]().apply(fitted_like()),
 }

@@ -19,10 +19,12 @@ from laws import (
     finite_gradients,
     generator,
     normal,
+    points,
     randomised,
 )
 
 import lcm
+from lcm.circle import wrap_circles
 from lcm.component import describe
 from lcm.decoder import (
     ChainDecoder,
@@ -50,7 +52,7 @@ def log_volume(jacobian: torch.Tensor) -> torch.Tensor:
 @every_decoder
 def test_inverse_undoes_forward(name: str) -> None:
     decoder = DECODERS[name]()
-    z = normal(50, decoder.n, scale=3.0)
+    z = points(decoder.circular, 50, scale=3.0)
     x, log_det = decoder(z)
     returned, log_inverse = decoder.inverse(x)
     assert x.shape == (50, decoder.d) and log_det.shape == (50,)
@@ -65,7 +67,8 @@ def test_forward_undoes_inverse_on_the_image(name: str) -> None:
     projected = decoder(decoder.inverse(x)[0])[0]
     assert torch.allclose(decoder(decoder.inverse(projected)[0])[0], projected, atol=1e-8)
     if decoder.d == decoder.n:
-        assert torch.allclose(projected, x, atol=1e-8)
+        # a square map of circles is onto circles
+        assert torch.allclose(projected, wrap_circles(x, decoder.circular), atol=1e-8)
 
 
 @every_decoder
@@ -76,7 +79,7 @@ def test_log_determinant_is_that_of_the_jacobian(name: str) -> None:
     assert torch.allclose(log_volume(jacobian), decoder(z)[1], atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in DECODERS if "embedding" not in name])
+@pytest.mark.parametrize("name", [name for name in DECODERS if DECODERS[name]().d == DECODERS[name]().n])
 def test_log_determinant_of_the_inverse_is_that_of_its_jacobian(name: str) -> None:
     decoder = DECODERS[name]()
     x = normal(50, decoder.d, scale=2.0)
@@ -114,7 +117,7 @@ def test_nan_stays_in_its_row_and_empty_batches_work(name: str) -> None:
 def test_float32_round_trip(name: str) -> None:
     with default_dtype(torch.float32):
         decoder = DECODERS[name]()
-        z = normal(50, decoder.n)
+        z = points(decoder.circular, 50)
         x, log_det = decoder(z)
         returned = decoder.inverse(x)[0]
         again = decoder(returned)[0]

@@ -7,7 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from laws import NOISES, PERMUTATION, N, batch_jacobian, default_dtype, finite_gradients, generator, normal
+from laws import (
+    NOISES,
+    PERMUTATION,
+    REAL_NOISES,
+    N,
+    batch_jacobian,
+    default_dtype,
+    finite_gradients,
+    generator,
+    normal,
+)
 from scipy import stats
 from torch import Tensor
 
@@ -30,7 +40,8 @@ every_noise = pytest.mark.parametrize("name", NOISES)
 def noise_grid(noise: Noise, points: int = 40_001, reach: float = 8.0) -> Tensor:
     """A sorted grid (points, n) over all of the mass of each variable, fine where the density is high."""
     normal_grid = torch.linspace(-reach, reach, points).unsqueeze(1).expand(points, noise.n)
-    return noise.from_normal(normal_grid)[0].sort(0).values
+    angles = torch.linspace(-math.pi, math.pi, points).unsqueeze(1)
+    return torch.where(noise.circular, angles, noise.from_normal(normal_grid)[0].sort(0).values)
 
 
 @every_noise
@@ -108,13 +119,15 @@ def test_tails_are_finite_in_float32(name: str) -> None:
         values, log_derivative = noise.from_normal(gauge)
         returned = noise.to_normal(values)[0]
         assert bool(values.isfinite().all() & log_derivative.isfinite().all())
-        assert torch.allclose(returned, gauge, atol=1e-4)
+        # an angle near the cut has no more digits than its machine epsilon allows
+        exact = ~noise.circular | (gauge.abs() < 3.0)
+        assert torch.allclose(returned[exact], gauge[exact], atol=1e-4)
         assert finite_gradients(values + log_derivative, gauge, noise)
         inputs = values.detach().requires_grad_()
         assert finite_gradients(noise.log_density(inputs), inputs, noise)
 
 
-@every_noise
+@pytest.mark.parametrize("name", REAL_NOISES)
 def test_density_and_its_gradient_are_finite_far_beyond_the_tails(name: str) -> None:
     for dtype in (torch.float32, torch.float64):
         with default_dtype(dtype):

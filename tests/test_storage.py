@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 from laws import DECODERS, GRAPH, MODELS, SCMS, N, default_dtype, generator
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+from lcm.baseline.vae import GaussianVAE
+from lcm.commands.common import open_model
 from lcm.intervention import SoftIntervention, TargetDistribution
 from lcm.model import LatentCausalModel
 from lcm.scm import Do
-from lcm.storage import SCHEMA_VERSION, load_model, save_model
+from lcm.storage import SCHEMA_VERSION, StoredModel, load_causal_model, load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-def assert_equal(loaded: LatentCausalModel, model: LatentCausalModel) -> None:
+def assert_equal(loaded: StoredModel, model: StoredModel) -> None:
     expected = model.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
     for name, tensor in loaded.state_dict().items():
@@ -31,7 +34,7 @@ def assert_equal(loaded: LatentCausalModel, model: LatentCausalModel) -> None:
 def test_what_is_saved_comes_back_bitwise(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
     save_model(model, tmp_path / "model.safetensors")
-    loaded = load_model(tmp_path / "model.safetensors")
+    loaded = load_causal_model(tmp_path / "model.safetensors")
     assert_equal(loaded, model)
     assert loaded.description() == model.description()
     pairs = model.sample_pairs(20, generator())
@@ -136,4 +139,52 @@ def test_an_unknown_kind_of_part_is_an_error(tmp_path: Path) -> None:
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(description)}
     save_file({"x": torch.zeros(2)}, path, metadata=header)
     with pytest.raises(ValueError, match=r"Expected a component of kind affine, .*; got 'magic'"):
+        load_model(path)
+
+
+def small_vae() -> GaussianVAE:
+    model = GaussianVAE(2, 3, hidden=4)
+    model.draw_weights(generator())
+    model.location.fill_(0.5)
+    return model
+
+
+def test_an_autoencoder_comes_back_bitwise(tmp_path: Path) -> None:
+    for dtype, other in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        with default_dtype(dtype):
+            model = small_vae()
+            save_model(model, tmp_path / "model.safetensors")
+        with default_dtype(other):
+            loaded = load_model(tmp_path)
+        assert isinstance(loaded, GaussianVAE)
+        assert_equal(loaded, model)
+        assert loaded.description() == model.description()
+        x = torch.randn(5, 3, generator=generator(), dtype=dtype)
+        assert torch.equal(loaded.encode(x), model.encode(x))
+        assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_file_of_a_causal_model_says_nothing_of_types(tmp_path: Path) -> None:
+    save_model(MODELS["linear"](), tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        header = file.metadata()
+    assert header["schema"] == "1"
+    assert json.loads(header["model"]).keys() == {"scm", "decoder", "intervention", "target_sets"}
+
+
+def test_an_autoencoder_where_a_causal_model_is_needed_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(small_vae(), path)
+    for read in (load_causal_model, lambda file: open_model(str(file))):
+        with pytest.raises(ValueError, match=rf"^{path}: Expected a latent causal model; got a gaussian-vae$"):
+            read(path)
+
+
+def test_an_unknown_type_of_model_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    header = {"schema": str(SCHEMA_VERSION), "model": json.dumps({"type": "oracle"})}
+    save_file({"x": torch.zeros(2)}, path, metadata=header)
+    with pytest.raises(
+        ValueError, match=rf"^{path}: Expected a latent causal model or a gaussian-vae; got .* 'oracle'"
+    ):
         load_model(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from lcm.commands import check, encode, evaluate, fit, generate, reproduce, sample
+from lcm.commands import check, compare, encode, evaluate, fit, generate, reproduce, sample
 
 COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
@@ -12,6 +12,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fit": fit,
     "encode": encode,
     "evaluate": evaluate,
+    "compare": compare,
     "sample": sample,
     "reproduce": reproduce,
 }

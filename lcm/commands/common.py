@@ -22,10 +22,10 @@ class Opened(NamedTuple):
 def open_model(path: str, float64: bool = False) -> Opened:
     """Read the model of a run folder, or one that is a file by itself, ready to be evaluated."""
     from lcm.run import load_run
-    from lcm.storage import load_model
+    from lcm.storage import load_causal_model
 
     run = None if Path(path).is_file() else load_run(path)
-    model = run.model if run else load_model(path)
+    model = run.model if run else load_causal_model(path)
     return Opened(model.double() if float64 else model, run)
 
 

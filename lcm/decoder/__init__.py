@@ -8,10 +8,12 @@ from lcm.decoder.flow import FlowDecoder
 from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
 from lcm.decoder.mixing import MixingDecoder
 from lcm.decoder.solution import SolutionDecoder, build_decoder
+from lcm.decoder.torus import AutomorphismDecoder, TorusDecoder
 
 __all__ = [
     "DECODER_KINDS",
     "AffineDecoder",
+    "AutomorphismDecoder",
     "ChainDecoder",
     "Decoder",
     "EmbeddingDecoder",
@@ -20,5 +22,6 @@ __all__ = [
     "MixingDecoder",
     "RotationDecoder",
     "SolutionDecoder",
+    "TorusDecoder",
     "build_decoder",
 ]

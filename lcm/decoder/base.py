@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor
 
 from lcm.component import Component
@@ -17,6 +18,11 @@ class Decoder(Component):
 
     n: int
     d: int
+
+    @property
+    def circular(self) -> Tensor:
+        """Which of the n variables are angles in (−π, π], bool (n,): none, unless a subclass says so."""
+        return torch.zeros(self.n, dtype=torch.bool)
 
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from lcm.decoder.base import Decoder
 from lcm.decoder.flow import FlowDecoder
 from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
 from lcm.decoder.mixing import MixingDecoder
+from lcm.decoder.torus import AutomorphismDecoder, TorusDecoder
 
 
 @final
@@ -43,6 +44,11 @@ class ChainDecoder(Decoder):
         self.parts = nn.ModuleList(built)
         self.n, self.d = built[0].n, built[-1].d
 
+    @property
+    def circular(self) -> Tensor:
+        first: Decoder = self.parts[0]  # type: ignore[assignment]
+        return first.circular
+
     def settings(self) -> dict[str, Any]:
         return {"parts": [describe(part) for part in self.parts]}  # type: ignore[arg-type]
 
@@ -70,6 +76,8 @@ DECODER_KINDS: dict[str, type[Decoder]] = {
         EmbeddingDecoder,
         FlowDecoder,
         MixingDecoder,
+        TorusDecoder,
+        AutomorphismDecoder,
         ChainDecoder,
     )
 }

@@ -33,6 +33,10 @@ class SolutionDecoder(Decoder):
         self._scm = (scm,)
         self.n, self.d = scm.n, self.noise_decoder.d
 
+    @property
+    def circular(self) -> Tensor:
+        return self._scm[0].circular
+
     def settings(self) -> dict[str, Any]:
         return {"noise_decoder": describe(self.noise_decoder)}
 

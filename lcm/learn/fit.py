@@ -20,6 +20,7 @@ from lcm.learn.noise_encoder import encode_all, fit_noise_encoder, mean_log_dens
 from lcm.learn.optimise import in_chunks
 from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
+from lcm.learn.reruns import Rerun, compare_restarts
 from lcm.learn.tracker import Recorder
 from lcm.model import LatentCausalModel
 from lcm.noise import Noise
@@ -36,7 +37,7 @@ class FitResult:
     ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of
     the implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
     records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of
-    each.
+    each. reruns: the other restarts, compared with it up to isomorphism.
     """
 
     model: LatentCausalModel
@@ -48,6 +49,7 @@ class FitResult:
     records: tuple[dict[str, Any], ...] = ()
     restart: int = 0
     restart_nll: tuple[float, ...] = ()
+    reruns: tuple[Rerun, ...] = ()
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -105,6 +107,7 @@ def fit_pairs(
         raise FloatingPointError(f"the held-out log-likelihood of the explicit model became {-scores[best]}")
     return replace(
         results[best],
+        reruns=compare_restarts([result.model for result in results], best, data),
         seconds=recorder.seconds,
         records=tuple(recorder.records),
         restart=best,
@@ -169,6 +172,8 @@ def _fit_once(
         seed = np.random.SeedSequence([config.seed, restart, stage]).generate_state(1)[0]
         return torch.Generator(device).manual_seed(int(seed))
 
+    if restart > 0:
+        prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
     implicit = fit_noise_encoder(
         prepared,
         TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device),

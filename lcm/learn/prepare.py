@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
-from lcm.learn.warm_start import unmix_differences
+from lcm.learn.warm_start import separate_unmoved, unmix_differences
+
+_LEAST_START_ROWS = 2_000
 
 
 @final
@@ -37,6 +39,10 @@ class Prepared:
         """Log-determinant of the standardisation: nats a row between the density of coordinates and that of x."""
         return float(self.standardisation(self.train[0][:1])[1])
 
+    def restarted(self, generator: np.random.Generator) -> Prepared:
+        """The same pairs with another linear start, from other rows: where it is not determined, it will differ."""
+        return replace(self, unmixing=_linear_start(*self.train, generator))
+
 
 def prepare(
     x: np.ndarray, x_tilde: np.ndarray, n: int, validation_share: float, seed: int, device: torch.device
@@ -47,16 +53,27 @@ def prepare(
     generator = np.random.default_rng(seed)
     order = torch.from_numpy(generator.permutation(len(x)))
     held_out = max(1, round(validation_share * len(x)))
-    train = order[held_out:]
-    differences = (coordinates[1] - coordinates[0])[train].double().numpy()
-    unmixing = torch.from_numpy(unmix_differences(differences, generator))
-    spread = (coordinates[0][train].double() @ unmixing.T).std(0)
+    first, second = coordinates
+    train = first[order[held_out:]].to(device), second[order[held_out:]].to(device)
     return Prepared(
-        (coordinates[0][train].to(device), coordinates[1][train].to(device)),
-        (coordinates[0][order[:held_out]].to(device), coordinates[1][order[:held_out]].to(device)),
+        train,
+        (first[order[:held_out]].to(device), second[order[:held_out]].to(device)),
         standardisation.to(device),
-        (unmixing / spread.unsqueeze(1)).to(device),
+        _linear_start(*train, generator),
     )
+
+
+def _linear_start(x: Tensor, x_tilde: Tensor, generator: np.random.Generator) -> Tensor:
+    """An unmixing (n, n) of unit variance over x, from the differences of a random half of the pairs (N, n).
+
+    A half, so that fits with other seeds start elsewhere wherever the data leave the start open.
+    """
+    before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
+    rows = generator.permutation(len(before))[: max(len(before) // 2, min(len(before), _LEAST_START_ROWS))]
+    unmixing = unmix_differences(after[rows] - before[rows], generator)
+    components = separate_unmoved(unmixing, before, after, generator)
+    spread = (before @ components.T).std(0, ddof=1)
+    return torch.from_numpy(components / spread[:, None]).to(x.device)
 
 
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:

@@ -18,6 +18,8 @@ from lcm.graph import Graph, transitive_closure
 from lcm.learn.dependence import Dependence, dependence
 from lcm.scm import SCM
 
+_CLEARLY = 4.0
+
 
 @final
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Ancestry:
     evidence: (n, n) t-statistics, [j, i]: j is an ancestor of i.
     order: variables, causes first. candidates: bool (n, n), transitive and acyclic, [j, i]: j may be a parent of i.
     conflicts: accepted relations [(j, i), …] that the order had to drop; any at all is a sign of a broken assumption.
+    intransitive: chains [(j, i, k), …] of strong relations j → i → k where j → k should show clearly and does not.
     """
 
     evidence: np.ndarray
     order: tuple[int, ...]
     candidates: np.ndarray
     conflicts: tuple[tuple[int, int], ...]
+    intransitive: tuple[tuple[int, int, int], ...] = ()
 
 
 def critical_value(level: float, hypotheses: int) -> float:
@@ -51,12 +55,29 @@ def find_ancestry(noise: Tensor, noise_tilde: Tensor, weights: Tensor, level: fl
     n = noise.shape[1]
     everyone = ~torch.eye(n, dtype=torch.bool, device=noise.device)
     evidence = dependence(noise_tilde, noise, weights, everyone).strongest().cpu().numpy()
-    accepted = evidence > critical_value(level, n * (n - 1))
+    critical = critical_value(level, n * (n - 1))
+    accepted = evidence > critical
     order = _order(np.where(accepted, evidence, 0.0))
     position = np.argsort(order)
     forward = position[:, None] < position[None, :]
     dropped = tuple((int(j), int(i)) for j, i in np.argwhere(accepted & ~forward))
-    return Ancestry(evidence, order, transitive_closure(accepted & forward), dropped)
+    rows = (weights > 0.5).sum(0).cpu().numpy()
+    broken = _intransitive(evidence, accepted, rows, critical)
+    return Ancestry(evidence, order, transitive_closure(accepted & forward), dropped, broken)
+
+
+def _intransitive(
+    evidence: np.ndarray, accepted: np.ndarray, rows: np.ndarray, critical: float
+) -> tuple[tuple[int, int, int], ...]:
+    """Chains whose composed effect should be far above the critical value and is below it.
+
+    For small effects a statistic is about r √M / 2, r the correlation and M the rows of its response, and correlations
+    multiply along a chain; `_CLEARLY` times the critical value leaves room for what this neglects.
+    """
+    correlation = np.where(accepted, np.minimum(1.0, 2.0 * evidence / np.sqrt(np.maximum(rows, 1))), 0.0)
+    expected = 0.5 * correlation[:, :, None] * correlation[None, :, :] * np.sqrt(rows)
+    missing = (expected > _CLEARLY * critical) & ~accepted[:, None, :]
+    return tuple((int(j), int(i), int(k)) for j, i, k in np.argwhere(missing) if j != k)
 
 
 def _order(evidence: np.ndarray) -> tuple[int, ...]:

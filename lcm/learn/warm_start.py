@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 
 # Directions with less than this share of the largest second moment may be rounding of float32.
 _DEAD_DIRECTION = 1e-11
+_UNMOVED = 1e-6
 
 
 def unmix_differences(
@@ -52,6 +53,34 @@ def unmix_differences(
     best = found[np.argmax(_fourth_moment(rows, found))]
     rotation = _rotate(white, best[None], max_iterations, tolerance)[0]
     return rotation @ whitening
+
+
+def separate_unmoved(
+    unmixing: Array, x: NDArray[np.floating], x_tilde: NDArray[np.floating], generator: np.random.Generator
+) -> Array:
+    """Settle what differences leave open: components (n, n) that no intervention moves, and their part in the others.
+
+    Variables that are never targets are found as a block: their components get unit covariance and a random rotation,
+    and are taken out of the others by least squares, since noise is independent. Where everything moves, nothing is
+    done.
+
+    Args:
+        unmixing: (n, n), from `unmix_differences`.
+        x, x_tilde: (N, n).
+        generator: draws the rotation.
+    """
+    moved = np.square((x_tilde - x) @ unmixing.T).mean(0) > _UNMOVED
+    if moved.all():
+        return unmixing
+    components = (x - x.mean(0)) @ unmixing.T
+    covariance = np.linalg.cholesky(np.cov(components[:, ~moved], rowvar=False).reshape((~moved).sum(), -1))
+    rotation = np.linalg.qr(generator.standard_normal(covariance.shape))[0]
+    block = rotation @ np.linalg.solve(covariance, unmixing[~moved])
+    unmoved = (x - x.mean(0)) @ block.T
+    shares = np.linalg.lstsq(unmoved, components[:, moved], rcond=None)[0]
+    separated = unmixing.copy()
+    separated[~moved], separated[moved] = block, unmixing[moved] - shares.T @ block
+    return separated
 
 
 def _whiten(differences: NDArray[np.floating]) -> tuple[Array, Array]:

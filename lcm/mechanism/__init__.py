@@ -5,9 +5,11 @@ from __future__ import annotations
 from lcm.mechanism.base import Mechanism
 from lcm.mechanism.conditional_spline import SplineMechanism
 from lcm.mechanism.location_scale import AdditiveMechanism, LinearMechanism, LocationScaleMechanism
+from lcm.mechanism.product import ProductMechanism
 
 MECHANISM_KINDS: dict[str, type[Mechanism]] = {
-    cls.kind: cls for cls in (LinearMechanism, AdditiveMechanism, LocationScaleMechanism, SplineMechanism)
+    cls.kind: cls
+    for cls in (LinearMechanism, AdditiveMechanism, LocationScaleMechanism, SplineMechanism, ProductMechanism)
 }
 
 __all__ = [
@@ -16,5 +18,6 @@ __all__ = [
     "LinearMechanism",
     "LocationScaleMechanism",
     "Mechanism",
+    "ProductMechanism",
     "SplineMechanism",
 ]

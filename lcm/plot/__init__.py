@@ -5,6 +5,8 @@ They go through matplotlib's Figure objects and touch neither pyplot nor any glo
 
 from __future__ import annotations
 
+from lcm.plot.comparison import draw_comparison
+from lcm.plot.geometry import MagnificationPanel, draw_magnification
 from lcm.plot.graph import draw_graph, draw_two_graphs
 from lcm.plot.pairs import draw_pairs
 from lcm.plot.posterior import draw_posterior
@@ -13,7 +15,10 @@ from lcm.plot.training import draw_training
 from lcm.plot.variables import draw_variables
 
 __all__ = [
+    "MagnificationPanel",
+    "draw_comparison",
     "draw_graph",
+    "draw_magnification",
     "draw_pairs",
     "draw_posterior",
     "draw_scores",

@@ -55,8 +55,9 @@ class Isomorphism:
         """The isomorphic model; it shares no tensors with `model`.
 
         Raises:
-            ValueError: the model has another number of variables.
+            ValueError: the model has another number of variables, or variables on a circle.
         """
+        require_real(model)
         if model.n != len(self.permutation):
             raise ValueError(f"Expected a model of {len(self.permutation)} variables; got {model.n}.")
         model, k, h = copy.deepcopy((model, self.noise_map, self.variable_map))
@@ -75,6 +76,13 @@ class Isomorphism:
         )
         image.thickness = model.thickness[old_label]
         return image.to(model.thickness.device)
+
+
+def require_real(model: LatentCausalModel) -> None:
+    """Raise ValueError for a model with variables on a circle, where monotone maps are not all there is."""
+    circles = torch.nonzero(model.scm.circular).flatten().tolist()
+    if circles:
+        raise ValueError(f"Expected real variables for elementwise monotone maps; got circles at {circles}.")
 
 
 def _reparametrised_decoder(decoder: Decoder, scm: SCM, h: ElementwiseMap, labels: list[int]) -> Decoder:

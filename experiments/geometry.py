@@ -1,0 +1,234 @@
+"""geometry: what decoders do to the latent space, side by side: the true one, fitted LCMs, and VAEs.
+
+The nature is that of paper_configs/toy2d.yaml. LCMs are fitted to pairs, VAEs to the x of the same pairs, two seeds
+each. Shown over the encodings of held-out x: the magnification √det JᵀJ, and geodesics from one x to eight others,
+the same for all. LCMs are in the order and orientation of the true variables, which theorem 1 leaves open; the latent
+variables of VAEs are as they come.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm.cells import run_once
+from lcm.experiment import base_parser, draw_data, fit_config
+from lcm.report import Column, write_report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lcm.data.pairs import PairData
+    from lcm.model import LatentCausalModel
+    from lcm.storage import StoredModel
+
+CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
+SEED = 0
+MODELS = (("nature", SEED), ("LCM", 0), ("LCM", 1), ("VAE", 0), ("VAE", 1))
+PAIRS, QUICK_PAIRS, QUICK_STEPS = 10_000, 2_000, 300
+GEODESICS, QUICK_GEODESICS, DRAWN, ROWS = 50, 20, 8, 2_000
+COLUMNS = (
+    Column("mcc", "MCC"),
+    Column("length_ratio", "geodesic / straight length"),
+    Column("length_ratio_least", "least ratio"),
+    Column("magnification_spread", "spread of log magnification"),
+    Column("magnification_agreement", "agreement with nature's"),
+    Column("reconstruction", "reconstruction error"),
+    Column("fit_seconds", "fit time (s)", 1),
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    options = base_parser("geometry", "What decoders do to the latent space, side by side.").parse_args(argv)
+    import os
+
+    import torch
+
+    from lcm.data.pairs import load_pairs
+
+    if options.threads is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(options.threads or 1)
+    pairs = options.pairs or (QUICK_PAIRS if options.quick else PAIRS)
+    steps = options.steps or (QUICK_STEPS if options.quick else None)
+    data = draw_data(CONFIG, "seed0", SEED, pairs, options.out)
+    train, test = load_pairs(data.train), load_pairs(data.test)
+    geodesics = QUICK_GEODESICS if options.quick else GEODESICS
+    records = []
+    for kind, seed in MODELS:
+        records.append(fit_cell(kind, seed, train, test, steps, geodesics, options.out))
+        print(f"{model_name(kind, seed)}: {_one_line(records[-1])}", flush=True)
+    settings = {
+        "nature": "paper_configs/toy2d.yaml, seed 0",
+        "pairs to fit on": str(pairs),
+        "steps": "the defaults of a fit" if steps is None else f"{steps}, not the defaults of a fit",
+        "geodesics": f"{geodesics}, between random pairs of {min(ROWS, len(test))} held-out x, the same for all models",
+        "spread": "standard deviation of log √det G over the encodings of held-out x",
+        "agreement": "|Spearman| with nature's √det G at the same x",
+        "reconstruction error": "RMS of g(encoding of x) − x, over the standard deviation of x",
+    }
+    table = write_report(
+        options.out, "geometry: decoders of two variables", records, {"model": "model"}, COLUMNS, settings
+    )
+    draw(test, options.out)
+    print(f"{table}\nResults: {options.out}")
+
+
+def _one_line(record: dict[str, Any]) -> str:
+    return f"MCC {record['mcc']:.4f}, geodesic / straight length {record['length_ratio']:.4f}"
+
+
+def fit_cell(
+    kind: str, seed: int, train: PairData, test: PairData, steps: int | None, geodesics: int, out: Path
+) -> dict[str, Any]:
+    """Fit and measure one model, unless that was done before; returns its record."""
+    from lcm.data.pairs import data_hash
+    from lcm.storage import save_model
+
+    name = model_name(kind, seed)
+
+    def compute() -> dict[str, Any]:
+        start = time.perf_counter()
+        model = fit_model(kind, seed, train, test, steps)
+        seconds = None if kind == "nature" else time.perf_counter() - start
+        (out / "models").mkdir(exist_ok=True)
+        save_model(model, out / "models" / f"{name}.safetensors")
+        return {**measure(model, test, geodesics), "fit_seconds": seconds}
+
+    settings = {"model": kind, "seed": seed, "steps": steps, "geodesics": geodesics, "data_sha256": data_hash(train)}
+    return run_once(out / "cells" / f"{name}.json", settings, compute)
+
+
+def model_name(kind: str, seed: int) -> str:
+    """The name of a model's files."""
+    return f"{kind.lower()}{seed}"
+
+
+def fit_model(kind: str, seed: int, train: PairData, test: PairData, steps: int | None) -> StoredModel:
+    """The true model, or one that is fitted; a latent causal model comes in the order and orientation of the truth."""
+    from lcm.baseline.vae import VAEConfig, fit_vae
+    from lcm.learn.fit import fit_pairs
+
+    if kind == "nature":
+        return nature()
+    if kind == "VAE":
+        config = VAEConfig(n=2) if steps is None else VAEConfig(n=2, steps=steps)
+        return fit_vae(train.x, config, seed).model
+    return aligned(fit_pairs(train, replace(fit_config(steps), n=2, seed=seed)).model, test)
+
+
+def nature() -> LatentCausalModel:
+    """The model that the data are from."""
+    from lcm.config import load_config
+    from lcm.data.generate import GenerateConfig
+    from lcm.data.nature import build_nature
+
+    return build_nature(load_config(CONFIG, GenerateConfig).nature, SEED)
+
+
+def aligned(model: LatentCausalModel, test: PairData) -> LatentCausalModel:
+    """The isomorphic model whose variables are in the order of the true ones and increase with them."""
+    import numpy as np
+    import torch
+
+    from lcm.elementwise import AffineMap
+    from lcm.isomorphism import Isomorphism
+    from lcm.metric.matching import correlation_matrix, match_variables
+
+    assert test.z is not None
+    learned = model.encode(test.x).z.detach().numpy()
+    match = match_variables(correlation_matrix(test.z, learned))
+    signs = np.ones(model.n, dtype=np.float32)
+    for true, column in enumerate(match):
+        signs[column] = np.sign(np.corrcoef(test.z[:, true], learned[:, column])[0, 1]) or 1.0
+    scale = torch.as_tensor(signs)
+    element = Isomorphism(np.argsort(match).tolist(), *(AffineMap(model.n, scale=scale.clone()) for _ in range(2)))
+    return element.apply(model).requires_grad_(False)
+
+
+def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any]:
+    """The geometry of one decoder at the encodings of held-out x."""
+    import numpy as np
+
+    from lcm.geometry import find_geodesics, log_magnification
+    from lcm.metric.matching import correlation_matrix, match_variables
+
+    # geodesics are minima: float64 has the digits to find them to the end
+    model = model.double()
+    assert test.z is not None
+    z, x = encodings(model, test)
+    found = find_geodesics(model, *random_pairs(z, geodesics))
+    ratio = (found.length / found.straight_length).numpy()
+    log_volume = log_magnification(model, z)
+    reference = nature().double()
+    true = log_magnification(reference, encodings(reference, test)[0])
+    correlation = correlation_matrix(test.z[:ROWS], z.numpy())
+    match = match_variables(correlation)
+    record = {
+        "mcc": float(np.mean([correlation[i, j] for i, j in enumerate(match)])),
+        "length_ratio": float(ratio.mean()),
+        "length_ratio_least": float(ratio.min()),
+        "magnification_spread": float(log_volume.std()),
+        "magnification_agreement": float(correlation_matrix(true[:, None].numpy(), log_volume[:, None].numpy())[0, 0]),
+        "reconstruction": float((model.decode(z) - x).square().mean().sqrt() / x.std()),
+        "gradient": float(found.gradient.max()),
+    }
+    model.float()
+    return record
+
+
+def encodings(model: StoredModel, test: PairData) -> tuple[Tensor, Tensor]:
+    """z (N, 2) and x (N, 2) of the first held-out observations, in float64."""
+    import torch
+
+    from lcm.model import LatentCausalModel
+
+    x = torch.as_tensor(test.x[:ROWS]).double()
+    z = model.encode(x).z if isinstance(model, LatentCausalModel) else model.encode(x)
+    return z.detach(), x
+
+
+def random_pairs(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Starts and ends of geodesics: random pairs of rows, the same for every model."""
+    import torch
+
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(SEED))
+    count = min(count, len(z) // 2)
+    return z[order[:count]], z[order[-count:]]
+
+
+def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Rows of an x in the middle of the data and, around it, of those nearest to `count` directions, 1.8 sd away."""
+    import torch
+
+    angle = 2.0 * torch.pi * (torch.arange(count, dtype=x.dtype) + 0.5) / count
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(x.T)), (x - x.mean(0)).T, upper=False).T
+    goals = 1.8 * torch.stack([angle.cos(), angle.sin()], 1)
+    middle = torch.cdist(torch.zeros(1, 2, dtype=x.dtype), whitened).argmin(1)
+    return middle.expand(count), torch.cdist(goals, whitened).argmin(1)
+
+
+def draw(test: PairData, out: Path) -> None:
+    """Draw the figure from the models that were saved."""
+    from lcm.geometry.panel import magnification_panel
+    from lcm.plot import draw_magnification
+    from lcm.storage import load_model
+
+    titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE from x alone, seed {}"}
+    panels = []
+    for kind, seed in MODELS:
+        model = load_model(out / "models" / f"{model_name(kind, seed)}.safetensors").double()
+        z, x = encodings(model, test)
+        start, end = star(x, DRAWN)
+        symbol = "z" if kind == "nature" else r"\hat{z}"
+        panels.append(magnification_panel(titles[kind].format(seed), model, z, (z[start], z[end]), symbol=symbol))
+    (out / "figures").mkdir(exist_ok=True)
+    draw_magnification(out / "figures" / "magnification.png", panels)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

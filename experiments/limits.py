@@ -1,0 +1,146 @@
+"""limits: what becomes of a fit where an assumption of the theorem fails (docs/theory.md section 4).
+
+One row for each assumption, over seeds of the nature: what is predicted, what is measured, whether a fit's doubts name
+the assumption, and whether all is as predicted, by a criterion that is stated in _limits_rows.py.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm import __version__
+from lcm.cells import run_once
+from lcm.experiment import at_least_one, base_parser
+from lcm.files import write_json, write_text
+from lcm.report import RESULTS_JSON, RESULTS_MARKDOWN, summarise, table_cells, to_markdown
+
+if TYPE_CHECKING:
+    from experiments._limits_fits import Budget
+    from experiments._limits_rows import Row
+
+FULL_SEEDS = 5
+TITLE = "limits: identifiability where an assumption fails"
+HEADINGS = ("what is broken", "prediction", "measured", "detected", "as predicted")
+Records = list[dict[str, Any]]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    parser = base_parser("limits", "Identifiability where an assumption of the theorem fails.")
+    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="natures with the seeds 0..K-1")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="these rows alone")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    options = parser.parse_args(argv)
+
+    import torch
+
+    from experiments._limits_figure import draw_limits
+    from experiments._limits_fits import FULL, QUICK
+    from experiments._limits_rows import ROWS
+
+    known = [row.name for row in ROWS]
+    for name in options.rows or ():
+        if name not in known:
+            parser.error(f"--rows: Expected some of {', '.join(known)}; got {name}")
+    if options.threads is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(options.threads or 1)
+    budget = (QUICK if options.quick else FULL).limited(options.pairs, options.steps)
+    seeds = range(options.seeds or (1 if options.quick else FULL_SEEDS))
+    rows = [row for row in ROWS if row.name in (options.rows or known)]
+    records = {row.name: [_cell(row, seed, budget, options.out, options.quiet) for seed in seeds] for row in rows}
+    table = _write(options.out, rows, records, budget)
+    (options.out / "figures").mkdir(exist_ok=True)
+    draw_limits(options.out / "figures" / "limits.png", records, options.out / "models")
+    if not options.quiet:
+        print(f"\n{TITLE}; median (range)\n\n{table}\nResults: {options.out}")
+
+
+def _cell(row: Row, seed: int, budget: Budget, out: Path, quiet: bool) -> dict[str, Any]:
+    settings = {"row": row.name, "seed": seed, **asdict(budget)}
+    path = out / "cells" / f"{row.name}-seed{seed}.json"
+    record = row.judged(run_once(path, settings, lambda: row.measure(seed, budget, out / "models")))
+    if not quiet:
+        verdict = "as predicted" if record["as_predicted"] else "NOT as predicted"
+        print(f"{row.name}, seed {seed}: {verdict}", flush=True)
+    return record
+
+
+def _write(out: Path, rows: Sequence[Row], records: Mapping[str, Records], budget: Budget) -> str:
+    """Write results.json and results.md; returns the table."""
+    import torch
+
+    settings = {
+        **asdict(budget),
+        "seeds": len(next(iter(records.values()))),
+        "threads": f"{torch.get_num_threads()}, on {os.cpu_count()} cores",
+        "versions": f"lcm {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+    }
+    summary = [
+        {
+            "row": row.name,
+            "title": row.title,
+            "prediction": row.prediction,
+            "criterion": row.criterion,
+            "undetectable": row.undetectable,
+            **_summary(row, records[row.name]),
+        }
+        for row in rows
+    ]
+    cells = [record for row in rows for record in records[row.name]]
+    write_json(out / RESULTS_JSON, {"title": TITLE, "settings": settings, "summary": summary, "cells": cells})
+    table = to_markdown([list(HEADINGS), *([*_texts(row, records[row.name])] for row in rows)])
+    criteria = "".join(f"- {row.title}: {row.criterion}\n" for row in rows)
+    reasons = "".join(f"- {row.title}: {row.undetectable}\n" for row in rows if row.undetectable)
+    heard = "".join(f"- {row.title}: {text}\n" for row in rows for text in _doubts(records[row.name]))
+    listed = "".join(f"- {key}: {value}\n" for key, value in settings.items())
+    parts = {
+        "As predicted": criteria,
+        "Undetectable": reasons or "- none\n",
+        "Doubts of the fits": heard or "- none\n",
+        "Settings": listed,
+    }
+    body = "\n".join(f"## {heading}\n\n{text}" for heading, text in parts.items())
+    note = "Median over the seeds, range (min–max) in brackets."
+    write_text(out / RESULTS_MARKDOWN, f"# {TITLE}\n\n{note}\n\n{table}\n{body}")
+    return table
+
+
+def _summary(row: Row, records: Records) -> dict[str, Any]:
+    keys = [*(column.key for column in row.columns), "detected", "as_predicted"]
+    (summary,) = summarise(records, ["row"], keys)
+    return {key: summary[key] for key in ["cells", *keys]}
+
+
+def _texts(row: Row, records: Records) -> list[str]:
+    """The cells of a row: its numbers in one of them, each with its name."""
+    shown = table_cells(summarise(records, ["row"], [column.key for column in row.columns]), {"row": ""}, row.columns)
+    measured = "; ".join(f"{column.heading} {text}" for column, text in zip(row.columns, shown[1][2:], strict=True))
+    detected = sum(record["detected"] is True for record in records)
+    count = len(records)
+    found = f"{detected} of {count}"
+    if row.undetectable:
+        doubted = sum(bool(record.get("doubts")) for record in records)
+        found = f"undetectable; doubts in {doubted} of {count}"
+    elif not row.signs and records[0]["detected"] is None:
+        found = f"nothing to detect; doubts in {sum(bool(record['doubts']) for record in records)} of {count}"
+    right = sum(record["as_predicted"] for record in records)
+    return [row.title, row.prediction, measured, found, f"{right} of {count}"]
+
+
+def _doubts(records: Records) -> list[str]:
+    """The doubts of all fits, each kind by its first words once, with an example."""
+    first: dict[str, str] = {}
+    for record in records:
+        for doubt in record.get("doubts", []):
+            first.setdefault(doubt.split(":")[0], doubt)
+    return list(first.values())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

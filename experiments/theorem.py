@@ -1,0 +1,86 @@
+"""theorem: Theorem 1 shown both ways (docs/theory.md section 1).
+
+(2 ⇒ 1) Random models and their images under random isomorphisms have equal densities of pairs, to rounding, and samples
+that no test tells apart; models that differ in one edge, weight, imposed law or probability are told apart.
+(1 ⇒ 2) Fits from bad to good: how far their held-out likelihood is below that of nature, beside how far they are from
+being isomorphic to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lcm.experiment import at_least_one
+
+
+@final
+@dataclass(frozen=True)
+class Sizes:
+    """How much is run: models and pairs of the images, natures of the power, budgets and seeds of the fits."""
+
+    models: int
+    rows: int
+    natures: int
+    mmd_natures: int
+    quick: bool
+    seeds: int
+
+
+FULL = Sizes(models=200, rows=2000, natures=100, mmd_natures=40, quick=False, seeds=3)
+QUICK = Sizes(models=20, rows=1000, natures=10, mmd_natures=4, quick=True, seeds=1)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    options = _parse(argv)
+    sizes = QUICK if options.quick else FULL
+    parts = run_parts(sizes, options.out, options.seeds or sizes.seeds, options.quiet)
+    from experiments._theorem_report import write
+
+    text = write(options.out, parts)
+    if not options.quiet:
+        print(f"\n{text}\nResults: {options.out}")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lcm reproduce theorem", description="Theorem 1 shown both ways.")
+    out = Path("runs") / "theorem"
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"results go here; default: {out}")
+    parser.add_argument("--quick", action="store_true", help="fewer models, natures and fits: two minutes at most")
+    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="fit every nature with the seeds 0..K-1")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    return parser.parse_args(argv)
+
+
+def run_parts(sizes: Sizes, out: Path, seeds: int, quiet: bool) -> dict[str, list[Mapping[str, Any]]]:
+    """The records of the three parts: images, neighbours and fits; finished cells are not run again."""
+    import torch
+
+    from experiments._theorem_fits import BUDGETS, QUICK_BUDGETS, natures, run_fits
+    from experiments._theorem_images import run_images
+    from experiments._theorem_power import Budget, run_power
+
+    torch.set_num_threads(1)
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, flush=True)
+
+    say(f"theorem: {sizes.models} models and their images")
+    images = run_images(out, sizes.models, sizes.rows)
+    say(f"theorem: neighbours of {sizes.natures} natures")
+    small = {"strengths": (0.05, 0.2, 0.8), "sizes": (100, 1000, 10_000)} if sizes.quick else {}
+    neighbours = run_power(out, Budget(sizes.natures, sizes.mmd_natures, **small))
+    say("theorem: fits")
+    names = list(natures())
+    fits = run_fits(out, names[:2] if sizes.quick else names, QUICK_BUDGETS if sizes.quick else BUDGETS, seeds)
+    return {"images": list(images), "neighbours": list(neighbours), "fits": list(fits)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,122 @@
+"""The rotations SO(2), the cyclic group ℤ_n and the symmetric group S_n, with their usual actions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lcm.circle import wrap
+from lcm.geometry.group_action import Group, GroupAction, require_columns
+
+
+@final
+@dataclass(frozen=True)
+class RotationGroup(Group[float]):
+    """SO(2): angles in radians, with addition."""
+
+    def identity(self) -> float:
+        return 0.0
+
+    def compose(self, a: float, b: float) -> float:
+        return math.remainder(a + b, 2.0 * math.pi)
+
+    def inverse(self, a: float) -> float:
+        return -a
+
+    def sample(self, generator: torch.Generator) -> float:
+        share = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
+        return math.pi * (2.0 * float(share) - 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class CyclicGroup(Group[int]):
+    """ℤ_n: 0 to n − 1, with addition modulo n."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when n < 1."""
+        _require_positive(self.n)
+
+    def identity(self) -> int:
+        return 0
+
+    def compose(self, a: int, b: int) -> int:
+        return (a + b) % self.n
+
+    def inverse(self, a: int) -> int:
+        return -a % self.n
+
+    def sample(self, generator: torch.Generator) -> int:
+        return int(torch.randint(self.n, (), generator=generator, device=generator.device))
+
+
+@final
+@dataclass(frozen=True)
+class SymmetricGroup(Group[tuple[int, ...]]):
+    """S_n: permutations p, which move entry i to place p[i]."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when n < 1."""
+        _require_positive(self.n)
+
+    def identity(self) -> tuple[int, ...]:
+        return tuple(range(self.n))
+
+    def compose(self, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(a[place] for place in b)
+
+    def inverse(self, a: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(range(self.n), key=a.__getitem__))
+
+    def sample(self, generator: torch.Generator) -> tuple[int, ...]:
+        return tuple(torch.randperm(self.n, generator=generator, device=generator.device).tolist())
+
+
+def plane_rotations() -> GroupAction[float]:
+    """SO(2) on the plane, x (N, 2), counter-clockwise."""
+
+    def act(angle: float, points: Tensor) -> Tensor:
+        require_columns(points, 2)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return points @ points.new_tensor([[cosine, sine], [-sine, cosine]])
+
+    return GroupAction(RotationGroup(), act)
+
+
+def circle_rotations() -> GroupAction[float]:
+    """SO(2) on angles (N, k) in radians, all turned by the same."""
+    return GroupAction(RotationGroup(), lambda angle, points: wrap(points + angle), lambda x, y: wrap(x - y))
+
+
+def cyclic_shifts(n: int) -> GroupAction[int]:
+    """ℤ_n on sequences (N, n): entry i moves to place i + k modulo n."""
+
+    def act(shift: int, points: Tensor) -> Tensor:
+        require_columns(points, n)
+        return points.roll(shift, 1)
+
+    return GroupAction(CyclicGroup(n), act)
+
+
+def permutations(n: int) -> GroupAction[tuple[int, ...]]:
+    """S_n on tuples (N, n): entry i moves to place p[i]."""
+    group = SymmetricGroup(n)
+
+    def act(permutation: tuple[int, ...], points: Tensor) -> Tensor:
+        require_columns(points, n)
+        return points[:, list(group.inverse(permutation))]
+
+    return GroupAction(group, act)
+
+
+def _require_positive(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"Expected a group on at least 1 entry; got {n}.")

@@ -1,0 +1,131 @@
+"""The group of LCM isomorphisms, acting on causal variables, on noise and on models (docs/theory.md section 1).
+
+An element relabels the variables and maps each of them, and its noise, by a diffeomorphism of ℝ. `Isomorphism.apply`
+is its action on models; p_𝓜(x, x̃) is invariant under it, and the decoder is moved as functions are, g′ = g ∘ h⁻¹.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from lcm.component import describe
+from lcm.elementwise import AffineMap, ElementwiseMap
+from lcm.geometry.group_action import Group, GroupAction, require_columns
+from lcm.geometry.groups import SymmetricGroup
+from lcm.isomorphism import Isomorphism
+from lcm.random_isomorphism import random_isomorphism
+
+
+@final
+class ComposedMap(ElementwiseMap):
+    """h_i = second_{labels[i]} ∘ first_i. Composed and inverse maps are for computing: models of them are not saved."""
+
+    kind = "composed"
+    labels: Tensor
+
+    def __init__(self, first: ElementwiseMap, second: ElementwiseMap, labels: Sequence[int]) -> None:
+        super().__init__()
+        self.n, self.first, self.second = first.n, first, second
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"first": describe(self.first), "second": describe(self.second), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_first = self.first(values, variables)
+        images, log_second = self.second(middle, self._moved(variables))
+        return images, log_first + log_second
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_second = self.second.inverse(values, self._moved(variables))
+        preimages, log_first = self.first.inverse(middle, variables)
+        return preimages, log_first + log_second
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+@final
+class InverseMap(ElementwiseMap):
+    """h_i = (inner_{labels[i]})⁻¹."""
+
+    kind = "inverse"
+    labels: Tensor
+
+    def __init__(self, inner: ElementwiseMap, labels: Sequence[int]) -> None:
+        super().__init__()
+        self.n, self.inner = inner.n, inner
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": describe(self.inner), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.inner.inverse(values, self._moved(variables))
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        images: tuple[Tensor, Tensor] = self.inner(values, self._moved(variables))
+        return images
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+@final
+@dataclass(frozen=True)
+class IsomorphismGroup(Group[Isomorphism]):
+    """All relabellings of n variables with elementwise diffeomorphisms of variables and noise.
+
+    Which of them are isomorphisms of a given model is no question: each takes the model to an isomorphic one.
+    """
+
+    n: int
+
+    def identity(self) -> Isomorphism:
+        return Isomorphism(tuple(range(self.n)), AffineMap(self.n), AffineMap(self.n))
+
+    def compose(self, a: Isomorphism, b: Isomorphism) -> Isomorphism:
+        labels = [int(label) for label in b.permutation]
+        return Isomorphism(
+            tuple(int(a.permutation[label]) for label in labels),
+            ComposedMap(b.noise_map, a.noise_map, labels),
+            ComposedMap(b.variable_map, a.variable_map, labels),
+        )
+
+    def inverse(self, a: Isomorphism) -> Isomorphism:
+        old_label = SymmetricGroup(self.n).inverse(tuple(int(label) for label in a.permutation))
+        return Isomorphism(old_label, InverseMap(a.noise_map, old_label), InverseMap(a.variable_map, old_label))
+
+    def sample(self, generator: torch.Generator) -> Isomorphism:
+        """`lcm.random_isomorphism`, in the default dtype."""
+        drawn, dtype = random_isomorphism(self.n, generator), torch.get_default_dtype()
+        return Isomorphism(drawn.permutation, drawn.noise_map.to(dtype), drawn.variable_map.to(dtype))
+
+
+def variable_action(n: int) -> GroupAction[Isomorphism]:
+    """The action on causal variables z (N, n): z′_{π(i)} = h_i(z_i)."""
+
+    def act(element: Isomorphism, z: Tensor) -> Tensor:
+        return _moved(element, element.variable_map, z)
+
+    return GroupAction(IsomorphismGroup(n), act)
+
+
+def noise_action(n: int) -> GroupAction[Isomorphism]:
+    """The action on noise (N, n): ε′_{π(i)} = k_i(ε_i)."""
+
+    def act(element: Isomorphism, noise: Tensor) -> Tensor:
+        return _moved(element, element.noise_map, noise)
+
+    return GroupAction(IsomorphismGroup(n), act)
+
+
+def _moved(element: Isomorphism, elementwise: ElementwiseMap, values: Tensor) -> Tensor:
+    require_columns(values, len(element.permutation))
+    images: Tensor = elementwise(values)[0]
+    return images[:, list(SymmetricGroup(values.shape[1]).inverse(tuple(int(p) for p in element.permutation)))]

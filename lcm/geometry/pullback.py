@@ -1,0 +1,138 @@
+"""The metric that a decoder g: 𝒵 → 𝒳 pulls back to its latent space, and the length of curves there.
+
+G(z) = J(z)ᵀ J(z), J = ∂g/∂z, measures in 𝒵 what is Euclidean in 𝒳 (docs/geometry.md section 2; Arvanitidis et al.
+2018, Shao et al. 2018). Jacobians are exact, by automatic differentiation over all points at once: n forward passes
+or d backward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from lcm.decoder import Decoder
+from lcm.model import LatentCausalModel
+
+Decode = Callable[[Tensor], Tensor]
+"""A map of rows, z (N, n) to x (N, d): each row of x depends on the same row of z alone."""
+
+Mode = Literal["auto", "forward", "reverse"]
+
+
+def as_decode(decoder: Decoder | LatentCausalModel | Decode) -> Decode:
+    """z (N, n) → x (N, d) of a decoder, of a latent causal model, of an object with a method `decode`, or itself."""
+    if isinstance(decoder, Decoder):
+        return lambda z: decoder(z)[0]
+    return getattr(decoder, "decode", decoder)
+
+
+def jacobian(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
+    """J (N, d, n) at points z (N, n).
+
+    Args:
+        decoder: differentiable; see `as_decode`.
+        z: (N, n).
+        mode: "forward" costs n passes, "reverse" d; "auto" takes the smaller number.
+
+    Raises:
+        ValueError: z is not a table, or an unknown mode.
+    """
+    decode = as_decode(decoder)
+    if z.dim() != 2:
+        raise ValueError(f"Expected latent points of shape (N, n); got {tuple(z.shape)}.")
+    if mode not in ("auto", "forward", "reverse"):
+        raise ValueError(f"Expected a mode of auto, forward or reverse; got {mode!r}.")
+    if mode == "auto":
+        mode = "forward" if z.shape[1] < decode(z[:1].detach()).shape[1] else "reverse"
+    return _forward(decode, z) if mode == "forward" else _reverse(decode, z)
+
+
+def _forward(decode: Decode, z: Tensor) -> Tensor:
+    def along(direction: Tensor) -> Tensor:
+        change: Tensor = jvp(decode, (z,), (direction.expand_as(z),))[1]
+        return change
+
+    axes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    return vmap(along)(axes).permute(1, 2, 0)
+
+
+def _reverse(decode: Decode, z: Tensor) -> Tensor:
+    x, pull = vjp(decode, z)[:2]
+    axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    rows: Tensor = vmap(lambda axis: pull(axis.expand_as(x))[0])(axes)
+    return rows.permute(1, 0, 2)
+
+
+def pullback_metric(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
+    """G = JᵀJ (N, n, n), symmetric and positive definite, at points z (N, n).
+
+    Raises:
+        ValueError: G is singular at one of the points, or not finite; also as `jacobian`.
+    """
+    j = jacobian(decoder, z, mode)
+    _singular_values(j, z)
+    return j.mT @ j
+
+
+def magnification(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
+    """The magnification factor √det G (N,) > 0: volume in 𝒳 for each volume in 𝒵, at points z (N, n).
+
+    Raises:
+        ValueError: as `pullback_metric`.
+    """
+    return log_magnification(decoder, z, mode).exp()
+
+
+def log_magnification(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
+    """½ log det G (N,), from the singular values of J: for a `Decoder`, its own log-determinant.
+
+    Raises:
+        ValueError: as `pullback_metric`.
+    """
+    return _singular_values(jacobian(decoder, z, mode), z).log().sum(-1)
+
+
+def _singular_values(j: Tensor, z: Tensor) -> Tensor:
+    """Singular values (N, n) of Jacobians; ValueError, with the first point, where one is zero to rounding."""
+    d, n = j.shape[1:]
+    if d < n:
+        raise ValueError(f"Expected a decoder into at least n = {n} dimensions; got {d}, where no metric is regular.")
+    finite = j.isfinite().all(-1).all(-1)
+    values = torch.linalg.svdvals(torch.where(finite[:, None, None], j, 0.0))
+    smallest, largest = values[:, -1], values[:, 0]
+    bad = ~finite | (smallest <= 10.0 * d * torch.finfo(j.dtype).eps * largest)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0, 0])
+        place = ", ".join(f"{float(value):.4g}" for value in z[row])
+        got = f"singular values from {float(smallest[row]):.3g} to {float(largest[row]):.3g}"
+        got = got if bool(finite[row]) else "a Jacobian that is not finite"
+        raise ValueError(
+            f"Expected a regular metric; got {got} at z = ({place}), row {row}, {int(bad.sum())} such rows."
+        )
+    return values
+
+
+def curve_length(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -> Tensor:
+    """Length (...) in 𝒳 of curves (..., T, n) in 𝒵: the polygon through the T decoded points, a lower bound."""
+    return torch.linalg.vector_norm(_chords(as_decode(decoder), curve), dim=-1).sum(-1)
+
+
+def curve_energy(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -> Tensor:
+    """Energy ½ ∫ |ẋ|² dt (...) of the same polygon, run through in unit time with equal time for each of its sides.
+
+    At least half the squared length, and equal to it at constant speed alone.
+    """
+    chords = _chords(as_decode(decoder), curve)
+    return 0.5 * chords.shape[-2] * chords.square().sum((-1, -2))
+
+
+def _chords(decode: Decode, curve: Tensor) -> Tensor:
+    """Differences (..., T − 1, d) of neighbouring decoded points."""
+    if curve.dim() < 2 or curve.shape[-2] < 2:
+        raise ValueError(f"Expected curves of at least two points, (T, n) or (P, T, n); got {tuple(curve.shape)}.")
+    x = decode(curve.reshape(-1, curve.shape[-1]))
+    return x.reshape(*curve.shape[:-1], -1).diff(dim=-2)

@@ -1,0 +1,9 @@
+"""LCM isomorphisms (docs/theory.md section 1): applied to a model, and found between two."""
+
+from __future__ import annotations
+
+from lcm.isomorphism.comparison import Comparison, Tolerances
+from lcm.isomorphism.find import find_isomorphism
+from lcm.isomorphism.transport import Isomorphism
+
+__all__ = ["Comparison", "Isomorphism", "Tolerances", "find_isomorphism"]

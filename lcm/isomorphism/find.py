@@ -1,0 +1,160 @@
+"""Find the isomorphism between two models, or say where it fails (docs/theory.md sections 1 and 5).
+
+By Theorem 1, models that reach the same likelihood on pairs are isomorphic. So two independent fits check each other
+where no truth is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcm.data.pairs import PairData
+from lcm.isomorphism.comparison import Comparison, Tolerances
+from lcm.isomorphism.leakage import leakage
+from lcm.isomorphism.models import compare_models, image
+from lcm.isomorphism.monotone import fit_monotone, knots_of, piecewise_linear
+from lcm.isomorphism.transport import require_real
+from lcm.learn.optimise import in_chunks
+from lcm.metric.matching import correlation_matrix, match_variables
+from lcm.model import LatentCausalModel
+
+if TYPE_CHECKING:
+    from lcm.baseline.vae import GaussianVAE
+
+MAX_ROWS = 20_000
+"""Pairs that a comparison looks at: the first ones, every second of them held out."""
+
+_LEAST_ROWS = 100
+
+Array = NDArray[np.float64]
+
+
+class _View(NamedTuple):
+    """What a model makes of observations: z, noise and noise in standard-normal gauge (N, n); None without an SCM."""
+
+    z: Array
+    noise: Array | None = None
+    normal: Array | None = None
+
+
+def find_isomorphism(
+    a: LatentCausalModel | GaussianVAE,
+    b: LatentCausalModel | GaussianVAE,
+    data: PairData,
+    tolerances: Tolerances | None = None,
+) -> Comparison:
+    """Match the variables of two models of the same observations, fit h and k, and measure what remains.
+
+    Args:
+        a, b: latent causal models, fitted or true; or variational autoencoders, of which only variables are compared.
+        data: pairs (N, d), N >= 100, of which the first 20,000 are used; no truth is looked at.
+        tolerances: of the verdict.
+
+    Raises:
+        ValueError: models of different dimension or number of variables, or with variables on a circle; data of
+            another dimension or with too few pairs; encodings that are not finite.
+    """
+    data = _checked(a, b, data)
+    view_a, view_b = _view(a, data), _view(b, data)
+    permutation = _match(view_a, view_b)
+    train = np.arange(len(data)) % 2 == 0
+    target = view_b.z[:, permutation]
+    h = fit_monotone(view_a.z[train], target[train])
+    scale = np.maximum(target.std(0), 1e-300)
+    residual = (target - image(h, view_a.z)) / scale
+    r2 = 1.0 - np.mean(np.square(residual[~train]), axis=0)
+    leaks = leakage(residual, view_a.z, train)
+    common: dict[str, Any] = {
+        "permutation": tuple(permutation.tolist()),
+        "orientation": tuple(int(sign) for sign in h.orientation),
+        "r2": r2,
+        "leakage": leaks.total,
+        "leakage_matrix": leaks.by_source,
+        "monotone_gain": _free_r2(view_a.z, target, train) - r2,
+        "variable_map": h,
+        "tolerances": tolerances or Tolerances(),
+    }
+    if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel):
+        assert view_a.noise is not None and view_a.normal is not None
+        assert view_b.noise is not None and view_b.normal is not None
+        noise, normal = (view_a.noise, view_b.noise), (view_a.normal, view_b.normal)
+        common |= compare_models(a, b, data, view_a.z, noise, normal, permutation, h, train)
+    return Comparison(**common)
+
+
+def _checked(a: Any, b: Any, data: PairData) -> PairData:
+    dimensions = [_dimension(model) for model in (a, b)]
+    if dimensions[0] != dimensions[1]:
+        raise ValueError(
+            f"Expected two models of the same observations; got dimensions {dimensions[0]} and {dimensions[1]}."
+        )
+    if a.n != b.n:
+        raise ValueError(f"Expected two models with as many variables; got {a.n} and {b.n}.")
+    for model in (a, b):
+        if isinstance(model, LatentCausalModel):
+            require_real(model)
+    where = f"{data.source}: x" if data.source else "x"
+    if data.is_images or data.n_dimensions != dimensions[0]:
+        raise ValueError(
+            f"{where}: Expected shape (N, {dimensions[0]}), as the models' observations; got {data.x.shape}."
+        )
+    if len(data) < _LEAST_ROWS:
+        raise ValueError(f"{where}: Expected at least {_LEAST_ROWS} pairs to compare models on; got {len(data)}.")
+    return PairData(data.x[:MAX_ROWS], data.x_tilde[:MAX_ROWS], source=data.source)
+
+
+def _dimension(model: Any) -> int:
+    return int(model.decoder.d if isinstance(model, LatentCausalModel) else model.d)
+
+
+@torch.no_grad()
+def encoded_variables(model: LatentCausalModel | GaussianVAE, data: PairData) -> Array:
+    """z (N, n) of the first 20,000 observations x, in float64."""
+    x = torch.from_numpy(data.x[:MAX_ROWS])
+    if not isinstance(model, LatentCausalModel):
+        return _finite(model.encode(x))
+    return _finite(in_chunks(lambda part: (model.encode(part).z,), x)[0])
+
+
+@torch.no_grad()
+def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
+    if not isinstance(model, LatentCausalModel):
+        return _View(encoded_variables(model, data))
+    scm = model.scm
+
+    def encode(x: Tensor) -> tuple[Tensor, ...]:
+        encoding = model.encode(x)
+        return encoding.z, encoding.noise, scm.noise.to_normal(encoding.noise)[0]
+
+    return _View(*map(_finite, in_chunks(encode, torch.from_numpy(data.x))))
+
+
+def _finite(values: Tensor) -> Array:
+    table: Array = values.double().cpu().numpy()
+    if not np.isfinite(table).all():
+        raise ValueError("Expected finite encodings of the data; got NaN or infinite ones. Are they of another scale?")
+    return table
+
+
+def _match(view_a: _View, view_b: _View) -> NDArray[np.int64]:
+    """The permutation of the largest sum of |Spearman|, of variables and, where both have it, of noise."""
+    scores = correlation_matrix(view_a.z, view_b.z)
+    if view_a.normal is not None and view_b.normal is not None:
+        scores = scores + correlation_matrix(view_a.normal, view_b.normal)
+    return match_variables(scores)
+
+
+def _free_r2(source: Array, target: Array, train: NDArray[np.bool_]) -> Array:
+    """Held-out R² (n,) of target_i on a polygon of source_i that need not be monotone."""
+    return np.array([_polygon_r2(x, y, train) for x, y in zip(source.T, target.T, strict=True)])
+
+
+def _polygon_r2(x: Array, y: Array, train: NDArray[np.bool_]) -> float:
+    design = np.column_stack([np.ones_like(x), piecewise_linear(x, knots_of(x[train]))])
+    weights = np.linalg.lstsq(design[train], y[train], rcond=None)[0]
+    return float(1.0 - np.mean(np.square(y - design @ weights)[~train]) / max(y.var(), 1e-300))
