@@ -33,7 +33,7 @@ _TITLES = {
     "soft": "Soft interventions: other mechanisms",
 }
 _FRAMES: dict[str, Sequence[Sequence[int]]] = {"no-support": (UNREACHED,), "never-atomic": BLOCKS}
-_STRIPS = {
+_STRIPS: dict[str, dict[str, str]] = {
     "control": {"noise_mcc": "MCC of noise", "z_mcc": "MCC of $z$"},
     "no-support": {
         "reached_r2": r"$R^2$ of $\varepsilon_0$, $\varepsilon_1$",
@@ -61,10 +61,10 @@ def draw_limits(path: Path, records: Mapping[str, Records], models: Path) -> Non
     bands = {
         "observations": ("observations" in records, 2.3),
         "matrices": (bool(matrices), 3.6),
-        "graphs": (bool(graphs) or "torus" in records, 3.2),
+        "graphs": (bool(graphs) or "torus" in records, 3.4),
     }
     heights = {name: height for name, (shown, height) in bands.items() if shown}
-    figure = new_figure(12.5, sum(heights.values()))
+    figure = new_figure(13.5, sum(heights.values()))
     parts = np.ravel(np.asarray(figure.subfigures(len(heights), 1, height_ratios=list(heights.values()))))
     letters = iter("abcdefgh")
     for name, part in zip(heights, parts, strict=True):
@@ -77,7 +77,7 @@ def draw_limits(path: Path, records: Mapping[str, Records], models: Path) -> Non
                 _draw_matrix(panel, row, records[row])
         else:
             with_torus = "torus" in records
-            widths = [1.0] * len(graphs) + [1.9] * with_torus
+            widths = [1.0] * len(graphs) + [2.3] * with_torus
             for panel, row in zip(_panels(part, widths), [*graphs, *["torus"] * with_torus], strict=True):
                 _name(panel, next(letters), _TITLES.get(row, "Angles: two models with the same pairs"))
                 _draw_torus(panel, records[row]) if row == "torus" else _draw_graphs(panel, row, records[row])
@@ -102,34 +102,42 @@ def _draw_observations(part: Any, records: Records, models: Path) -> None:
     for start, name, shown in ((0, "vae", "autoencoder"), (count, "lcm", "causal model")):
         spaces = [encoded_variables(load_model(folder / f"{name}{index}.safetensors"), test) for index in range(count)]
         for index, space in enumerate(spaces):
-            title = f"{shown} {index + 1}" + (f"\n{records[0]['elbo'][index]:.2f} nats" if name == "vae" else "\n")
+            bound = f"ELBO {records[0]['elbo'][index]:.2f} nats".replace("-", "−") if name == "vae" else ""
+            title = f"{shown} {index + 1}\n{bound}"
             draw_latent_space(axes[start + index], aligned_to(spaces[0], space), test.z[:, 0], title)
     strip = {
         "autoencoders": [value for record in records for value in record["vae_r2"]],
         "causal models": [value for record in records for value in record["lcm_r2"]],
     }
     draw_strip(axes[-1], {name: np.clip(values, 0.0, 1.0).tolist() for name, values in strip.items()})
-    axes[-1].set_xlabel("$R^2$ of the variable that agrees least", fontsize=8)
-    axes[-1].set_box_aspect(0.45)
+    axes[-1].set_title("$R^2$ between two of a kind,\nleast of both variables", fontsize=8.5, color=INK)
+    axes[-1].set_box_aspect(0.5)
 
 
 def _draw_matrix(panel: Any, row: str, records: Records) -> None:
-    upper, lower = panel.subplots(2, 1, height_ratios=[1.0, 0.3])
-    draw_found(upper, records[0][_MATRICES[row]], _FRAMES.get(row, ()))
-    _draw_seeds(lower, row, records)
+    upper, lower = _upper_and_lower(panel)
+    draw_found(upper.subplots(), records[0][_MATRICES[row]], _FRAMES.get(row, ()))
+    _draw_seeds(lower, {label: key for key, label in _STRIPS[row].items()}, records)
 
 
-def _draw_seeds(ax: Any, row: str, records: Records) -> None:
-    draw_strip(ax, {label: [record[key] for record in records] for key, label in _STRIPS[row].items()})
+def _upper_and_lower(panel: Any) -> Sequence[SubFigure]:
+    """Two parts that do not share margins: the labels of the lower one would take room from the upper."""
+    parts: Sequence[SubFigure] = panel.subfigures(2, 1, height_ratios=[1.0, 0.36]).tolist()
+    return parts
+
+
+def _draw_seeds(part: SubFigure, keys: Mapping[str, str], records: Records) -> None:
+    draw_strip(part.subplots(), {label: [record[key] for record in records] for label, key in keys.items()})
 
 
 def _draw_graphs(panel: Any, row: str, records: Records) -> None:
-    axes = panel.subplot_mosaic([["true", "learned"], ["strip", "strip"]], height_ratios=[1.0, 0.35])
+    upper, lower = _upper_and_lower(panel)
+    axes = upper.subplots(1, 2)
     assert GRAPH.edges is not None
     truth = Graph.from_edges(N, GRAPH.edges).adjacency
-    draw_graph(axes["true"], truth, title="true")
-    draw_graph(axes["learned"], records[0]["learned"], title="learned", true_adjacency=truth)
-    _draw_seeds(axes["strip"], row, records)
+    draw_graph(axes[0], truth, title="true")
+    draw_graph(axes[1], records[0]["learned"], title="learned", true_adjacency=truth)
+    _draw_seeds(lower, {label: key for key, label in _STRIPS[row].items()}, records)
 
 
 @torch.no_grad()
@@ -138,16 +146,13 @@ def _draw_torus(panel: Any, records: Records) -> None:
     model, turned = torus_counterexample(thickness=0.0)
     pairs = model.sample_pairs(_TORUS_PAIRS, torch_generator(0, "figure"))
     change = torch.remainder(pairs.z_tilde - pairs.z + torch.pi, 2.0 * torch.pi) - torch.pi
-    axes = panel.subplot_mosaic(
-        [["square", "graph", "turned square", "turned graph"], ["strip"] * 4],
-        height_ratios=[1.0, 0.3],
-        width_ratios=[1.0, 0.6, 1.0, 0.6],
-    )
     sheared = torch.stack([change[:, 0], change[:, 0] + change[:, 1]], 1)
-    views = (("", model, pairs.z, change, "z"), ("turned ", turned, turned.encode(pairs.x).z, sheared, "z'"))
-    for prefix, each, z, moved, symbol in views:
-        draw_torus_pairs(axes[f"{prefix}square"], z.numpy(), moved.numpy(), pairs.targets.numpy(), symbol)
+    upper, lower = _upper_and_lower(panel)
+    axes = upper.subplots(1, 4, width_ratios=[1.0, 0.8, 1.0, 0.8])
+    views = ((model, pairs.z, change, "z"), (turned, turned.encode(pairs.x).z, sheared, "z'"))
+    for index, (each, z, moved, symbol) in enumerate(views):
+        square, graph = axes[2 * index : 2 * index + 2]
+        draw_torus_pairs(square, z.numpy(), moved.numpy(), pairs.targets.numpy(), symbol)
         labels = [f"${symbol}_0$", f"${symbol}_1$"]
-        draw_graph(axes[f"{prefix}graph"], each.scm.graph.adjacency, labels=labels, order=(0, 1))
-    strip = {"same pairs, $p$": "p_value", r"$\tilde{p}_1$ not uniform, $p$": "control_p_value"}
-    draw_strip(axes["strip"], {label: [record[key] for record in records] for label, key in strip.items()})
+        draw_graph(graph, each.scm.graph.adjacency, labels=labels, order=(0, 1))
+    _draw_seeds(lower, {"$p$ of equal pairs": "p_value", r"$\tilde{p}_1$ not uniform": "control_p_value"}, records)

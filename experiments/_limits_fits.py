@@ -86,7 +86,7 @@ QUICK = Budget(
     toy_steps=250,
     models=4,
     autoencoder_steps=600,
-    torus_pairs=1000,
+    torus_pairs=4000,
     test=2000,
 )
 

@@ -42,25 +42,15 @@ class FitBudget:
         return f"{'default' if self.steps is None else self.steps} steps, {self.pairs} pairs"
 
 
-BUDGETS = (
-    FitBudget(100, 50_000),
-    FitBudget(300, 50_000),
-    FitBudget(1000, 3000),
-    FitBudget(1000, 50_000),
-    FitBudget(None, 50_000),
-)
-QUICK_BUDGETS = (FitBudget(100, 5000), FitBudget(500, 5000))
-
-
 def natures() -> dict[str, NatureConfig]:
     """The ground truths, by their names in the figure."""
     toy = load_config(_TOY2D, GenerateConfig).nature
-    full = GraphConfig("full")
+    full, additive = GraphConfig("full"), MechanismConfig("additive")
     mixing = DecoderConfig("mixing", strength=0.3)
     return {
         "n = 2, location-scale, flow": replace(toy, thickness=THICKNESS),
         "n = 3, linear, rotation": NatureConfig(3, full, thickness=THICKNESS),
-        "n = 3, additive, mixing": NatureConfig(3, full, MechanismConfig("additive"), decoder=mixing, thickness=THICKNESS),
+        "n = 3, additive, mixing": NatureConfig(3, full, additive, decoder=mixing, thickness=THICKNESS),
     }
 
 

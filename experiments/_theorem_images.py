@@ -29,7 +29,7 @@ BLOCK = 10
 MECHANISMS = ("linear", "additive", "location-scale", "spline")
 DECODERS = ("rotation", "mixing", "flow")
 NOISES = ("normal", "laplace", "logistic", "skewed", "uniform")
-HISTOGRAM = (-18.0, -6.0, 48)
+HISTOGRAM = (-17.0, -8.0, 45)
 """Of log10 |difference of log p|: lower end, upper end, bins; values outside count in the bins at the ends."""
 
 

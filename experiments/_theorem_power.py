@@ -30,8 +30,6 @@ from lcm.two_sample import mmd_test, pair_rows
 N = 4
 THICKNESS = 0.02
 LEVEL = 0.01
-STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
-SIZES = (100, 300, 1000, 3000, 10_000)
 MMD_STRENGTHS = (0.2, 0.4, 0.8)
 MMD_SIZES = (1000, 3000, 10_000)
 DECODERS = ("rotation", "flow")
@@ -44,8 +42,8 @@ class Budget:
 
     natures: int
     mmd_natures: int
-    strengths: tuple[float, ...] = STRENGTHS
-    sizes: tuple[int, ...] = SIZES
+    strengths: tuple[float, ...]
+    sizes: tuple[int, ...]
 
 
 @final
@@ -83,6 +81,10 @@ def _reversed(nature: Nature, size: float) -> Models:
     return model, with_reversed_edge(model, nature.reversible)
 
 
+def _easily_added(nature: Nature, size: float) -> Models:
+    return nature.model, with_edge(nature.model, nature.gap, size, keep="decoder")
+
+
 def _easily_removed(nature: Nature, size: float) -> Models:
     model = with_edge_strength(nature.model, nature.edge, size)
     return model, without_edge(model, nature.edge, keep="decoder")
@@ -99,8 +101,9 @@ KINDS: dict[str, Callable[[Nature, float], Models]] = {
         with_moved_probability(nature.model, *nature.sets, size),
     ),
     "edge removed, decoder kept": _easily_removed,
+    "edge added, decoder kept": _easily_added,
 }
-"""(model, neighbour) of a nature and the size of the change. In all but the last the noise encoder is kept."""
+"""(model, neighbour) of a nature and the size of the change. In all but the last two the noise encoder is kept."""
 
 ONE_EDGE = ("edge removed", "edge added", "edge reversed")
 

@@ -110,12 +110,13 @@ def _sentences(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:
     images, edges, fits = summary["images"], summary["one_edge"], summary["fits"]
     share = edges["likelihood_ratio_rejections"] / edges["neighbours"]
     said = [
-        f"{images['models']} models and their images: log p differs by at most {images['largest_difference']:.1e} nats a "
-        f"pair; the two-sample test rejects {images['mmd_rejections']} of them at level {LEVEL}, the likelihood ratio "
-        f"{images['likelihood_ratio_rejections']}.",
-        f"Neighbours by one edge of strength {LEAST_STRENGTH} or more, {edges['pairs']} pairs: the likelihood ratio rejects "
-        f"{edges['likelihood_ratio_rejections']} of {edges['neighbours']} ({share:.1%}; {edges['least_power']:.0%} in the "
-        f"worst cell), the two-sample test {edges['mmd_rejections']} of {edges['mmd_neighbours']}.",
+        f"{images['models']} models and their images: log p differs by at most {images['largest_difference']:.1e} nats "
+        f"a pair; the two-sample test rejects {images['mmd_rejections']} of them at level {LEVEL}, the likelihood "
+        f"ratio {images['likelihood_ratio_rejections']}.",
+        f"Neighbours by one edge of strength {LEAST_STRENGTH} or more, {edges['pairs']} pairs: the likelihood ratio "
+        f"rejects {edges['likelihood_ratio_rejections']} of {edges['neighbours']} ({share:.1%}; "
+        f"{edges['least_power']:.0%} in the worst cell), the two-sample test {edges['mmd_rejections']} of "
+        f"{edges['mmd_neighbours']}.",
     ]
     for name, words in (("near", f"at most {NEAR}"), ("far", f"more than {NEAR}")):
         if fits[name]:

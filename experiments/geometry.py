@@ -8,15 +8,17 @@ variables of VAEs are as they come.
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from lcm.cells import run_once
-from lcm.experiment import base_parser, draw_data, fit_config
+from lcm.experiment import at_least_one, base_parser, draw_data, fit_config
 from lcm.report import Column, write_report
 
 if TYPE_CHECKING:
@@ -26,17 +28,29 @@ if TYPE_CHECKING:
     from lcm.model import LatentCausalModel
     from lcm.storage import StoredModel
 
+
+@final
+@dataclass(frozen=True)
+class Size:
+    """How much is run: pairs to fit on, steps of the LCM's flow and of the VAE (None: their defaults), geodesics."""
+
+    pairs: int
+    steps: int | None
+    vae_steps: int | None
+    geodesics: int
+
+
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
 SEED = 0
 MODELS = (("nature", SEED), ("LCM", 0), ("LCM", 1), ("VAE", 0), ("VAE", 1))
-PAIRS, QUICK_PAIRS, QUICK_STEPS = 10_000, 2_000, 300
-GEODESICS, QUICK_GEODESICS, DRAWN, ROWS = 50, 20, 8, 2_000
+FULL, QUICK = Size(10_000, None, None, 50), Size(2_000, 300, 1_500, 20)
+DRAWN, ROWS = 8, 2_000
 COLUMNS = (
     Column("mcc", "MCC"),
     Column("length_ratio", "geodesic / straight length"),
     Column("length_ratio_least", "least ratio"),
+    Column("gradient", "gradient left"),
     Column("magnification_spread", "spread of log magnification"),
-    Column("magnification_agreement", "agreement with nature's"),
     Column("reconstruction", "reconstruction error"),
     Column("fit_seconds", "fit time (s)", 1),
 )
@@ -44,8 +58,9 @@ COLUMNS = (
 
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
-    options = base_parser("geometry", "What decoders do to the latent space, side by side.").parse_args(argv)
-    import os
+    parser = base_parser("geometry", "What decoders do to the latent space, side by side.")
+    parser.add_argument("--geodesics", type=at_least_one, metavar="N", help="how many are measured")
+    options = parser.parse_args(argv)
 
     import torch
 
@@ -53,38 +68,46 @@ def main(argv: Sequence[str]) -> None:
 
     if options.threads is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(options.threads or 1)
-    pairs = options.pairs or (QUICK_PAIRS if options.quick else PAIRS)
-    steps = options.steps or (QUICK_STEPS if options.quick else None)
-    data = draw_data(CONFIG, "seed0", SEED, pairs, options.out)
+    size = chosen(options)
+    data = draw_data(CONFIG, "seed0", SEED, size.pairs, options.out)
     train, test = load_pairs(data.train), load_pairs(data.test)
-    geodesics = QUICK_GEODESICS if options.quick else GEODESICS
     records = []
     for kind, seed in MODELS:
-        records.append(fit_cell(kind, seed, train, test, steps, geodesics, options.out))
+        records.append(fit_cell(kind, seed, train, test, size, options.out))
         print(f"{model_name(kind, seed)}: {_one_line(records[-1])}", flush=True)
-    settings = {
+    title = "geometry: decoders of two variables"
+    table = write_report(options.out, title, records, {"model": "model"}, COLUMNS, _settings(size, test))
+    draw(test, options.out)
+    print(f"\n{title}; median (range)\n\n{table}\nResults: {options.out}")
+
+
+def chosen(options: argparse.Namespace) -> Size:
+    """The full or the quick size, with what the options say instead."""
+    size = QUICK if options.quick else FULL
+    if options.steps is not None:
+        size = replace(size, steps=options.steps, vae_steps=options.steps)
+    return replace(size, pairs=options.pairs or size.pairs, geodesics=options.geodesics or size.geodesics)
+
+
+def _settings(size: Size, test: PairData) -> dict[str, str]:
+    """How the cells were run and what the columns mean, in words."""
+    steps = f"{size.steps} of the LCM's flow and {size.vae_steps} of the VAE, not the defaults of a fit"
+    return {
         "nature": "paper_configs/toy2d.yaml, seed 0",
-        "pairs to fit on": str(pairs),
-        "steps": "the defaults of a fit" if steps is None else f"{steps}, not the defaults of a fit",
-        "geodesics": f"{geodesics}, between random pairs of {min(ROWS, len(test))} held-out x, the same for all models",
+        "pairs to fit on": str(size.pairs),
+        "steps": "the defaults of a fit" if size.steps is None else steps,
+        "geodesics": f"{size.geodesics}, between the same random pairs of {min(ROWS, len(test))} held-out x for all",
+        "gradient left": "the largest; of an energy of 1, about its square could still be saved",
         "spread": "standard deviation of log √det G over the encodings of held-out x",
-        "agreement": "|Spearman| with nature's √det G at the same x",
         "reconstruction error": "RMS of g(encoding of x) − x, over the standard deviation of x",
     }
-    table = write_report(
-        options.out, "geometry: decoders of two variables", records, {"model": "model"}, COLUMNS, settings
-    )
-    draw(test, options.out)
-    print(f"{table}\nResults: {options.out}")
 
 
 def _one_line(record: dict[str, Any]) -> str:
     return f"MCC {record['mcc']:.4f}, geodesic / straight length {record['length_ratio']:.4f}"
 
 
-def fit_cell(
-    kind: str, seed: int, train: PairData, test: PairData, steps: int | None, geodesics: int, out: Path
-) -> dict[str, Any]:
+def fit_cell(kind: str, seed: int, train: PairData, test: PairData, size: Size, out: Path) -> dict[str, Any]:
     """Fit and measure one model, unless that was done before; returns its record."""
     from lcm.data.pairs import data_hash
     from lcm.storage import save_model
@@ -93,13 +116,13 @@ def fit_cell(
 
     def compute() -> dict[str, Any]:
         start = time.perf_counter()
-        model = fit_model(kind, seed, train, test, steps)
+        model = fit_model(kind, seed, train, test, size)
         seconds = None if kind == "nature" else time.perf_counter() - start
         (out / "models").mkdir(exist_ok=True)
         save_model(model, out / "models" / f"{name}.safetensors")
-        return {**measure(model, test, geodesics), "fit_seconds": seconds}
+        return {**measure(model, test, size.geodesics), "fit_seconds": seconds}
 
-    settings = {"model": kind, "seed": seed, "steps": steps, "geodesics": geodesics, "data_sha256": data_hash(train)}
+    settings = {"model": kind, "seed": seed, **asdict(size), "data_sha256": data_hash(train)}
     return run_once(out / "cells" / f"{name}.json", settings, compute)
 
 
@@ -108,7 +131,7 @@ def model_name(kind: str, seed: int) -> str:
     return f"{kind.lower()}{seed}"
 
 
-def fit_model(kind: str, seed: int, train: PairData, test: PairData, steps: int | None) -> StoredModel:
+def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> StoredModel:
     """The true model, or one that is fitted; a latent causal model comes in the order and orientation of the truth."""
     from lcm.baseline.vae import VAEConfig, fit_vae
     from lcm.learn.fit import fit_pairs
@@ -116,9 +139,9 @@ def fit_model(kind: str, seed: int, train: PairData, test: PairData, steps: int 
     if kind == "nature":
         return nature()
     if kind == "VAE":
-        config = VAEConfig(n=2) if steps is None else VAEConfig(n=2, steps=steps)
+        config = VAEConfig(n=2) if size.vae_steps is None else VAEConfig(n=2, steps=size.vae_steps)
         return fit_vae(train.x, config, seed).model
-    return aligned(fit_pairs(train, replace(fit_config(steps), n=2, seed=seed)).model, test)
+    return aligned(fit_pairs(train, replace(fit_config(size.steps), n=2, seed=seed)).model, test)
 
 
 def nature() -> LatentCausalModel:
@@ -140,7 +163,7 @@ def aligned(model: LatentCausalModel, test: PairData) -> LatentCausalModel:
     from lcm.metric.matching import correlation_matrix, match_variables
 
     assert test.z is not None
-    learned = model.encode(test.x).z.detach().numpy()
+    learned = model.encode(torch.as_tensor(test.x)).z.detach().numpy()
     match = match_variables(correlation_matrix(test.z, learned))
     signs = np.ones(model.n, dtype=np.float32)
     for true, column in enumerate(match):
@@ -161,11 +184,9 @@ def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any
     model = model.double()
     assert test.z is not None
     z, x = encodings(model, test)
-    found = find_geodesics(model, *random_pairs(z, geodesics))
+    found = find_geodesics(model, *random_pairs(z, geodesics), tolerance=1e-3)
     ratio = (found.length / found.straight_length).numpy()
     log_volume = log_magnification(model, z)
-    reference = nature().double()
-    true = log_magnification(reference, encodings(reference, test)[0])
     correlation = correlation_matrix(test.z[:ROWS], z.numpy())
     match = match_variables(correlation)
     record = {
@@ -173,7 +194,6 @@ def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any
         "length_ratio": float(ratio.mean()),
         "length_ratio_least": float(ratio.min()),
         "magnification_spread": float(log_volume.std()),
-        "magnification_agreement": float(correlation_matrix(true[:, None].numpy(), log_volume[:, None].numpy())[0, 0]),
         "reconstruction": float((model.decode(z) - x).square().mean().sqrt() / x.std()),
         "gradient": float(found.gradient.max()),
     }

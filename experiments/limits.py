@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from lcm import __version__
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
 FULL_SEEDS = 5
 TITLE = "limits: identifiability where an assumption fails"
-HEADINGS = ("what is broken", "prediction", "measured", "detected", "as predicted")
+HEADINGS = ("panel", "what is broken", "prediction", "measured", "detected", "as predicted")
+_MODELS = """\
+The models of the row on observations are in models/, for `lcm compare MODEL_A MODEL_B DATA`: in observations-seedS,
+vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders standardise each column of x.
+"""
 Records = list[dict[str, Any]]
 
 
@@ -62,12 +68,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _cell(row: Row, seed: int, budget: Budget, out: Path, quiet: bool) -> dict[str, Any]:
+    def measured() -> dict[str, Any]:
+        started = time.perf_counter()
+        found = row.measure(seed, budget, out / "models")
+        return {**found, "seconds": time.perf_counter() - started}
+
     settings = {"row": row.name, "seed": seed, **asdict(budget)}
-    path = out / "cells" / f"{row.name}-seed{seed}.json"
-    record = row.judged(run_once(path, settings, lambda: row.measure(seed, budget, out / "models")))
+    record = row.judged(run_once(out / "cells" / f"{row.name}-seed{seed}.json", settings, measured))
     if not quiet:
         verdict = "as predicted" if record["as_predicted"] else "NOT as predicted"
-        print(f"{row.name}, seed {seed}: {verdict}", flush=True)
+        print(f"{row.name}, seed {seed}: {verdict}, {record['seconds']:.0f} s", flush=True)
     return record
 
 
@@ -94,7 +104,8 @@ def _write(out: Path, rows: Sequence[Row], records: Mapping[str, Records], budge
     ]
     cells = [record for row in rows for record in records[row.name]]
     write_json(out / RESULTS_JSON, {"title": TITLE, "settings": settings, "summary": summary, "cells": cells})
-    table = to_markdown([list(HEADINGS), *([*_texts(row, records[row.name])] for row in rows)])
+    body = [[letter, *_texts(row, records[row.name])] for letter, row in zip(ascii_lowercase, rows, strict=False)]
+    table = to_markdown([list(HEADINGS), *body])
     criteria = "".join(f"- {row.title}: {row.criterion}\n" for row in rows)
     reasons = "".join(f"- {row.title}: {row.undetectable}\n" for row in rows if row.undetectable)
     heard = "".join(f"- {row.title}: {text}\n" for row in rows for text in _doubts(records[row.name]))
@@ -104,10 +115,11 @@ def _write(out: Path, rows: Sequence[Row], records: Mapping[str, Records], budge
         "Undetectable": reasons or "- none\n",
         "Doubts of the fits": heard or "- none\n",
         "Settings": listed,
+        "Models": _MODELS,
     }
-    body = "\n".join(f"## {heading}\n\n{text}" for heading, text in parts.items())
+    sections = "\n".join(f"## {heading}\n\n{text}" for heading, text in parts.items())
     note = "Median over the seeds, range (min–max) in brackets."
-    write_text(out / RESULTS_MARKDOWN, f"# {TITLE}\n\n{note}\n\n{table}\n{body}")
+    write_text(out / RESULTS_MARKDOWN, f"# {TITLE}\n\n{note}\n\n{table}\n{sections}")
     return table
 
 
@@ -121,16 +133,19 @@ def _texts(row: Row, records: Records) -> list[str]:
     """The cells of a row: its numbers in one of them, each with its name."""
     shown = table_cells(summarise(records, ["row"], [column.key for column in row.columns]), {"row": ""}, row.columns)
     measured = "; ".join(f"{column.heading} {text}" for column, text in zip(row.columns, shown[1][2:], strict=True))
-    detected = sum(record["detected"] is True for record in records)
-    count = len(records)
-    found = f"{detected} of {count}"
-    if row.undetectable:
-        doubted = sum(bool(record.get("doubts")) for record in records)
-        found = f"undetectable; doubts in {doubted} of {count}"
-    elif not row.signs and records[0]["detected"] is None:
-        found = f"nothing to detect; doubts in {sum(bool(record['doubts']) for record in records)} of {count}"
     right = sum(record["as_predicted"] for record in records)
-    return [row.title, row.prediction, measured, found, f"{right} of {count}"]
+    return [row.title, row.prediction, measured, _detected(row, records), f"{right} of {len(records)}"]
+
+
+def _detected(row: Row, records: Records) -> str:
+    """How often the broken assumption was named, or why that is not to be expected."""
+    count = len(records)
+    doubted = f"; doubts in {sum(bool(record.get('doubts')) for record in records)} of {count}"
+    if row.undetectable:
+        return "undetectable" + (doubted if "doubts" in records[0] else "")
+    if records[0]["detected"] is None:
+        return "nothing to detect" + doubted
+    return f"{sum(record['detected'] for record in records)} of {count}"
 
 
 def _doubts(records: Records) -> list[str]:

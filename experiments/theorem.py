@@ -21,18 +21,38 @@ from lcm.experiment import at_least_one
 @final
 @dataclass(frozen=True)
 class Sizes:
-    """How much is run: models and pairs of the images, natures of the power, budgets and seeds of the fits."""
+    """How much is run.
+
+    Attributes:
+        models, rows: random models with one image each, and the pairs that are compared.
+        natures, mmd_natures: of each kind of neighbour and size of the change; samples of the first few are compared.
+        strengths, pairs: sizes of the change, and of the sample.
+        kinds: natures to fit. budgets: steps (None for the default of a fit) and pairs. seeds: of the fits.
+    """
 
     models: int
     rows: int
     natures: int
     mmd_natures: int
-    quick: bool
+    strengths: tuple[float, ...]
+    pairs: tuple[int, ...]
+    kinds: int
+    budgets: tuple[tuple[int | None, int], ...]
     seeds: int
 
 
-FULL = Sizes(models=200, rows=2000, natures=100, mmd_natures=40, quick=False, seeds=3)
-QUICK = Sizes(models=20, rows=1000, natures=10, mmd_natures=4, quick=True, seeds=1)
+FULL = Sizes(
+    models=200,
+    rows=2000,
+    natures=100,
+    mmd_natures=40,
+    strengths=(0.05, 0.1, 0.2, 0.4, 0.8),
+    pairs=(100, 300, 1000, 3000, 10_000),
+    kinds=3,
+    budgets=((100, 50_000), (300, 50_000), (1000, 3000), (1000, 50_000), (None, 50_000)),
+    seeds=3,
+)
+QUICK = Sizes(20, 1000, 10, 4, (0.05, 0.2, 0.8), (100, 1000, 10_000), 2, ((100, 5000), (500, 5000)), 1)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -61,7 +81,7 @@ def run_parts(sizes: Sizes, out: Path, seeds: int, quiet: bool) -> dict[str, lis
     """The records of the three parts: images, neighbours and fits; finished cells are not run again."""
     import torch
 
-    from experiments._theorem_fits import BUDGETS, QUICK_BUDGETS, natures, run_fits
+    from experiments._theorem_fits import FitBudget, natures, run_fits
     from experiments._theorem_images import run_images
     from experiments._theorem_power import Budget, run_power
 
@@ -74,11 +94,10 @@ def run_parts(sizes: Sizes, out: Path, seeds: int, quiet: bool) -> dict[str, lis
     say(f"theorem: {sizes.models} models and their images")
     images = run_images(out, sizes.models, sizes.rows)
     say(f"theorem: neighbours of {sizes.natures} natures")
-    small = {"strengths": (0.05, 0.2, 0.8), "sizes": (100, 1000, 10_000)} if sizes.quick else {}
-    neighbours = run_power(out, Budget(sizes.natures, sizes.mmd_natures, **small))
-    say("theorem: fits")
-    names = list(natures())
-    fits = run_fits(out, names[:2] if sizes.quick else names, QUICK_BUDGETS if sizes.quick else BUDGETS, seeds)
+    neighbours = run_power(out, Budget(sizes.natures, sizes.mmd_natures, sizes.strengths, sizes.pairs))
+    budgets = [FitBudget(*budget) for budget in sizes.budgets]
+    say(f"theorem: {sizes.kinds * len(budgets) * seeds} fits")
+    fits = run_fits(out, list(natures())[: sizes.kinds], budgets, seeds)
     return {"images": list(images), "neighbours": list(neighbours), "fits": list(fits)}
 
 

@@ -3,7 +3,8 @@
 Under the null the expected ratio of the densities of a pair is at most one, and that of independent pairs the product.
 By Markov's inequality the product exceeds 1/level with probability at most `level`; by Ville's (1939, "Étude critique
 de la notion de collectif") so does its largest value over all sample sizes, so that looking again and again is allowed.
-The product is an e-value, or a bet against the null (Shafer et al. 2011, "Test martingales, Bayes factors and p-values").
+The product is an e-value, the gain of a bet against the null (Shafer et al. 2011, "Test martingales, Bayes factors and
+p-values").
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import cast, final
+from typing import final
 
 import numpy as np
 import torch
@@ -49,12 +49,14 @@ class LinearMoments:
     @property
     def spread(self) -> FloatArray:
         """Standard deviations of z (n,)."""
-        return cast(FloatArray, np.sqrt(np.diag(self.covariance)))
+        spread: FloatArray = np.sqrt(np.diag(self.covariance))
+        return spread
 
     @property
     def strengths(self) -> FloatArray:
         """Standardised strengths |weight| sd(z_j)/sd(z_k) (n, n), [j, k]: j → k."""
-        return cast(FloatArray, np.abs(self.weight) * self.spread[:, None] / self.spread)
+        strengths: FloatArray = np.abs(self.weight) * self.spread[:, None] / self.spread
+        return strengths
 
 
 def linear_moments(scm: SCM) -> LinearMoments:
@@ -84,7 +86,7 @@ def linear_mechanism(scm: SCM) -> LinearMechanism:
 
 @torch.no_grad()
 def noise_moments(noise: Noise) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance (n,) of each noise, by the trapezoid rule over the standard-normal gauge; exact for a normal."""
+    """Mean and variance (n,) of each noise, by the trapezoid rule over its standard-normal gauge."""
     if isinstance(noise, NormalNoise):
         return np.zeros(noise.n), np.ones(noise.n)
     normal = torch.linspace(-_GRID_BOUND, _GRID_BOUND, _GRID_POINTS, dtype=torch.float64)

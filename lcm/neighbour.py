@@ -205,7 +205,7 @@ def _least_squares(
 def _fitted_weights(
     wanted: FloatArray, effects: FloatArray, parents: BoolArray, own: float, prescribed: _Prescribed | None
 ) -> FloatArray:
-    """Weights (n,) of one variable's parents, of which one may be prescribed, whose sum of effects is next to `wanted`."""
+    """Weights (n,) of the parents of one variable whose effects add up to nearly `wanted`; one may be prescribed."""
     weight, free = np.zeros(len(effects)), parents.copy()
     if prescribed is not None:
         j = prescribed.edge[0]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 
 from lcm.component import build, describe
 from lcm.decoder import DECODER_KINDS, Decoder, SolutionDecoder
-from lcm.model import LatentCausalModel
 from lcm.scm import SCM
+
+if TYPE_CHECKING:
+    from lcm.model import LatentCausalModel
 
 
 @final

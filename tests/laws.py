@@ -29,7 +29,7 @@ from lcm.decoder import (
     SolutionDecoder,
     TorusDecoder,
 )
-from lcm.elementwise import AffineMap, ElementwiseMap, SplineMap
+from lcm.elementwise import AffineMap, ElementwiseMap, KnotMap, SplineMap
 from lcm.graph import Graph
 from lcm.intervention import (
     InterventionalMechanism,
@@ -144,6 +144,12 @@ def negative_affine(n: int = N) -> AffineMap:
     return AffineMap(n, normal(n, seed=3), signs * (0.5 + torch.rand(n, generator=generator(4))))
 
 
+def knot_tables(knots: int = 5) -> Tensor:
+    """Random increasing positions and values, and positive slopes (N, 3, knots)."""
+    steps = 0.2 + torch.rand(N, 3, knots, generator=generator(7))
+    return torch.cat([steps[:, :2].cumsum(-1) - 2.0, steps[:, 2:]], 1)
+
+
 def adjacency(graph: Graph) -> list[list[int]]:
     """The adjacency as mechanisms take it."""
     return graph.adjacency.astype(int).tolist()
@@ -177,6 +183,8 @@ ELEMENTWISE_MAPS: dict[str, Callable[[], ElementwiseMap]] = {
     "affine-negative": negative_affine,
     "spline": lambda: randomised(SplineMap(N)),
     "spline-two-bins": lambda: randomised(SplineMap(N, bins=2, bound=1.5)),
+    "knots": lambda: KnotMap(N, 5, torch.ones(N), knot_tables()),
+    "knots-negative": lambda: KnotMap(N, 5, (-1.0) ** (torch.arange(N) + 1), knot_tables()),
 }
 
 NOISES: dict[str, Callable[[], Noise]] = {

@@ -14,7 +14,7 @@ from laws import (
 )
 
 from lcm.component import build, describe
-from lcm.elementwise import ELEMENTWISE_KINDS, AffineMap, ElementwiseMap, SplineMap
+from lcm.elementwise import ELEMENTWISE_KINDS, AffineMap, ElementwiseMap, KnotMap, SplineMap
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_map = pytest.mark.parametrize("name", ELEMENTWISE_MAPS)
@@ -43,7 +43,7 @@ def test_jacobian_is_diagonal_with_the_stated_log_derivative(name: str) -> None:
 def test_each_map_is_strictly_monotone(name: str) -> None:
     grid = torch.linspace(-10.0, 10.0, 500).unsqueeze(1).expand(500, N)
     rises = ELEMENTWISE_MAPS[name]()(grid)[0].diff(dim=0) > 0
-    falling = torch.tensor([name == "affine-negative" and i % 2 == 0 for i in range(N)])
+    falling = torch.tensor(["negative" in name and i % 2 == 0 for i in range(N)])
     assert torch.equal(rises, ~falling.expand(499, N))
 
 
@@ -96,3 +96,20 @@ def test_starts_at_the_identity(elementwise: ElementwiseMap) -> None:
     image, log_derivative = elementwise(values)
     assert torch.allclose(image, values, atol=1e-5)
     assert torch.allclose(log_derivative, torch.zeros_like(values), atol=1e-5)
+
+
+def test_a_knot_map_goes_through_its_knots() -> None:
+    elementwise = ELEMENTWISE_MAPS["knots-negative"]()
+    assert isinstance(elementwise, KnotMap)
+    positions, values, slopes = (table.T for table in elementwise.tables.unbind(1))
+    image, log_derivative = elementwise(positions)
+    assert torch.allclose(image, elementwise.orientation * values, atol=1e-12)
+    assert torch.allclose(log_derivative, slopes.log(), atol=1e-10)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_knots_that_do_not_increase_are_an_error(bad: int) -> None:
+    tables = KnotMap(N, 5).tables.clone()
+    tables[2, bad, 3] = -2.0
+    with pytest.raises(ValueError, match="Expected knots that increase, with positive slopes"):
+        KnotMap(N, 5, torch.ones(N), tables)

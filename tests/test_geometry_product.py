@@ -231,8 +231,8 @@ def integral(factor: Factor, scale: float) -> float:
         mean = torch.full_like(grid, 2.5)
     elif isinstance(factor, Sphere):
         # an equal-area grid in height and longitude, whose pole is not the mean
-        height = (torch.arange(1500) + 0.5) / 1500 * 2 - 1
-        longitude = (torch.arange(1500) + 0.5) / 1500 * 2 * math.pi
+        height = (torch.arange(800) + 0.5) / 800 * 2 - 1
+        longitude = (torch.arange(800) + 0.5) / 800 * 2 * math.pi
         h, a = torch.cartesian_prod(height, longitude).unbind(1)
         radius = (1 - h.square()).sqrt()
         grid = torch.stack([radius * a.cos(), radius * a.sin(), h], 1)

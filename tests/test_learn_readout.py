@@ -25,13 +25,34 @@ CLEAR = 20.0
 evidences = st.integers(1, 6).flatmap(lambda n: arrays(np.float64, (n, n), elements=st.floats(-10, 40)))
 
 
-def ancestry_of(evidence: NDArray[np.float64]) -> Ancestry:
-    """What follows from given statistics, whatever the data."""
+def ancestry_of(evidence: NDArray[np.float64], rows: int = 1) -> Ancestry:
+    """What follows from given statistics of so many rows a target, whatever the data."""
     n = len(evidence)
     found = Dependence(torch.from_numpy(evidence) * (1 - torch.eye(n)), torch.full((n, n), -1.0))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(readout, "dependence", lambda *_: found)
-        return find_ancestry(torch.zeros(1, n), torch.zeros(1, n), torch.zeros(1, n), 0.01)
+        return find_ancestry(torch.zeros(rows, n), torch.zeros(rows, n), torch.ones(rows, n), 0.01)
+
+
+def test_a_chain_without_its_end_to_end_relation_is_noticed_where_that_should_be_clear() -> None:
+    # 0 → 1 → 2, of correlation 0.8 each: along the chain 0.64, which 2,500 rows would show
+    strong = np.full((3, 3), -1.0)
+    strong[0, 1] = strong[1, 2] = 20.0
+    assert ancestry_of(strong, 2500).intransitive == ((0, 1, 2),)
+    strong[0, 2] = 16.0
+    assert ancestry_of(strong, 2500).intransitive == ()
+    # of correlation 0.25 each: along the chain 0.06, which they would not
+    weak = np.where(strong > 0, 6.25, -1.0)
+    weak[0, 2] = -1.0
+    assert ancestry_of(weak, 2500).intransitive == ()
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs, st.integers(0, 2**32 - 1))
+def test_complete_ancestor_relations_are_transitive(graph: Graph, seed: int) -> None:
+    ancestors = transitive_closure(graph.adjacency)
+    strength = np.random.default_rng(seed).uniform(CLEAR, 100.0, ancestors.shape)
+    assert ancestry_of(np.where(ancestors, strength, -1.0), 5000).intransitive == ()
 
 
 def test_the_critical_value_shares_the_level_among_all_tests() -> None:

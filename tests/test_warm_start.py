@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.learn.warm_start import unmix_differences
+from lcm.learn.warm_start import separate_unmoved, unmix_differences
 
 Array = NDArray[np.float64]
 
@@ -109,3 +109,34 @@ def test_twenty_variables_and_a_hundred_thousand_pairs_take_a_moment() -> None:
     unmixing = unmix_differences(differences, generator)
     assert time.process_time() - started < 5  # 0.1 s on an idle core
     assert distance_from_signed_permutation(unmixing @ mixing) < 1e-6
+
+
+@pytest.mark.parametrize("never", [1, 2])
+def test_what_no_intervention_moves_is_a_block_and_taken_out_of_the_rest(never: int) -> None:
+    generator = np.random.default_rng(1)
+    n, n_rows = 4, 20_000
+    mixing, noise = generator.normal(size=(n, n)), generator.laplace(size=(n_rows, n))
+    change = np.zeros((n_rows, n))
+    change[:, : n - never] = one_sparse(n_rows, n - never, generator)
+    x, x_tilde = noise @ mixing.T, (noise + change) @ mixing.T
+    unmixing = unmix_differences(x_tilde - x, generator)
+    first, second = (separate_unmoved(unmixing, x, x_tilde, np.random.default_rng(seed)) for seed in (0, 1))
+    for separated in (first, second):
+        components = x @ separated.T
+        moved = np.square((x_tilde - x) @ separated.T).mean(0) > 1e-6
+        assert moved.sum() == n - never
+        # each moved component is one noise alone, the others are functions of the noise that never moves
+        shares = np.square(np.corrcoef(noise.T, components.T)[:n, n:])
+        assert (shares[: n - never, moved].max(0) > 0.999).all()
+        assert (shares[n - never :, ~moved].sum(0) > 0.99).all()
+        np.testing.assert_allclose(np.cov(components[:, ~moved].T), np.eye(never), atol=1e-9)
+    rotation = np.abs(np.corrcoef((x @ first.T).T, (x @ second.T).T)[:n, n:])
+    assert (rotation.max(0).min() < 0.99) == (never > 1)
+
+
+def test_nothing_is_done_where_every_component_moves() -> None:
+    generator = np.random.default_rng(2)
+    change = one_sparse(500, 3, generator)
+    x = generator.normal(size=(500, 3))
+    unmixing = unmix_differences(change, generator)
+    assert separate_unmoved(unmixing, x, x + change, generator) is unmixing

@@ -22,6 +22,9 @@ from lcm.learn.tracker import Recorder
 _SETTINGS = ("n", "d", "hidden", "layers", "covariance")
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 _LEAST_VARIANCE = 1e-4
+_START_LOG_VARIANCE = -3.0
+# The reciprocal of the root mean square of SiLU at a standard normal.
+_SILU_GAIN = 1.68
 _LEAST_ROWS = 50
 _HELD_OUT_SHARE = 0.1
 _HELD_OUT_SAMPLES = 16
@@ -46,7 +49,7 @@ class GaussianVAE(nn.Module):
     ) -> None:
         """n latent variables, x of d dimensions, networks of `layers` hidden layers (0: linear) of `hidden` units.
 
-        All weights are zero until `draw_weights` draws them.
+        All weights are zero until `draw_weights` draws them, and the variance of x is 1.
 
         Raises:
             ValueError: n, d or hidden below 1, layers below 0, or an unknown covariance.
@@ -67,11 +70,17 @@ class GaussianVAE(nn.Module):
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator) -> None:
-        """Draw the weights of both networks, at unit gain; the biases stay as they are."""
-        for layer in (*self.encoder, *self.decoder):
-            if isinstance(layer, nn.Linear):
-                drawn = torch.randn(layer.weight.shape, generator=generator, device=generator.device)
-                layer.weight.copy_(drawn / math.sqrt(layer.in_features))
+        """Draw the weights of both networks, at unit gain, and set a small variance of x; biases stay as they are.
+
+        At a variance as large as that of the data, the encoder would first learn to say nothing.
+        """
+        self.log_variance.fill_(_START_LOG_VARIANCE)
+        for network in (self.encoder, self.decoder):
+            for layer in network:
+                if isinstance(layer, nn.Linear):
+                    gain = 1.0 if layer is network[0] else _SILU_GAIN
+                    drawn = torch.randn(layer.weight.shape, generator=generator, device=generator.device)
+                    layer.weight.copy_(gain * drawn / math.sqrt(layer.in_features))
 
     def encode(self, x: ArrayLike | Tensor) -> Tensor:
         """Posterior means (N, n) of observations x (N, d), an array or tensor of any precision.

@@ -13,6 +13,8 @@ from lcm.plot.geometry import MagnificationPanel
 
 _TAIL = 0.005
 _MARGIN = 0.08
+# an energy that is right to a millionth is more than can be seen
+_TOLERANCE = 1e-3
 
 
 def magnification_panel(
@@ -38,7 +40,7 @@ def magnification_panel(
     """
     if z.dim() != 2 or z.shape[1] != 2:
         raise ValueError(f"Expected encodings of shape (N, 2); got {tuple(z.shape)}.")
-    found = find_geodesics(decoder, *ends)
+    found = find_geodesics(decoder, *ends, tolerance=_TOLERANCE)
     bulk = torch.quantile(z, torch.tensor([_TAIL, 1.0 - _TAIL], dtype=z.dtype), dim=0)
     corners = torch.cat([bulk, found.curve.flatten(0, 1)])
     low, high = corners.amin(0), corners.amax(0)

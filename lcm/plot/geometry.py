@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
@@ -83,12 +84,12 @@ def draw_magnification(path: str | Path, panels: Sequence[MagnificationPanel]) -
         image = _draw_panel(ax, panel, norm)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=22, pad=0.015, extend="both")
+    bar = figure.colorbar(image, ax=list(axes.flat[: len(panels)]), shrink=0.9, aspect=22, pad=0.015, extend="both")
     ticks = _ticks(norm)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(colors=INK, labelsize=8)
-    bar.set_label(r"magnification $\sqrt{\det G}$", fontsize=9, color=INK)
+    bar.set_label("magnification √det G", fontsize=9, color=INK)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     save_figure(figure, path)
 
@@ -125,9 +126,9 @@ def _draw_panel(ax: Axes, panel: MagnificationPanel, norm: LogNorm) -> QuadMesh:
     dots = panel.encodings[:_MAX_POINTS]
     ax.scatter(dots[:, 0], dots[:, 1], s=1.5, color=_DOT, alpha=0.35, linewidths=0, rasterized=True)
     for curve, line in zip(panel.geodesics, panel.straight, strict=True):
-        ax.plot(*line.T, color=_CURVE, linewidth=0.7, linestyle=(0, (3, 2)), alpha=0.8)
-        ax.plot(*curve.T, color=_CURVE, linewidth=1.4)
-        ax.plot(*curve[[0, -1]].T, "o", color=_CURVE, markersize=2.8)
+        ax.add_line(_straight(line))
+        ax.add_line(_geodesic(curve))
+        ax.plot(*curve[[0, -1]].T, "o", color=_CURVE, markersize=3.2, markeredgecolor=INK, markeredgewidth=0.5)
     first, second = variable_names(2, symbol=panel.symbol)
     ax.set(xlim=panel.grid[0][[0, -1]], ylim=panel.grid[1][[0, -1]], box_aspect=1)
     ax.set_xlabel(first, fontsize=10, color=INK)
@@ -137,9 +138,18 @@ def _draw_panel(ax: Axes, panel: MagnificationPanel, norm: LogNorm) -> QuadMesh:
     return image
 
 
+def _geodesic(curve: Array) -> Line2D:
+    # an edge of ink keeps white lines visible on the lightest colours, and in the legend
+    edge = [Stroke(linewidth=2.1, foreground=INK), Normal()]
+    return Line2D(*curve.T, color=_CURVE, linewidth=1.3, path_effects=edge, label="geodesic")
+
+
+def _straight(line: Array) -> Line2D:
+    edge = [Stroke(linewidth=1.2, foreground=INK), Normal()]
+    dashes = (0, (3, 2))
+    return Line2D(*line.T, color=_CURVE, linewidth=0.7, linestyle=dashes, path_effects=edge, label="straight line")
+
+
 def _legend() -> list[Line2D]:
-    return [
-        Line2D([], [], color=INK, linewidth=1.4, label="geodesic"),
-        Line2D([], [], color=INK, linewidth=0.7, linestyle=(0, (3, 2)), label="straight line"),
-        Line2D([], [], color=GREY, marker="o", markersize=3, linestyle="none", label="encoded data"),
-    ]
+    dots = Line2D([], [], color=GREY, marker="o", markersize=3, linestyle="none", label="encoded data")
+    return [_geodesic(np.empty((0, 2))), _straight(np.empty((0, 2))), dots]

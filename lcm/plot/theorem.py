@@ -27,7 +27,7 @@ def draw_power(path: str | Path, records: Sequence[Record], columns: int = 4) ->
         path: file to write.
         records: one for each kind and strength, with `kind`, `strength`, `sizes`, `power` of the likelihood ratio, and
             `mmd_sizes` and `mmd_power` of the two-sample test, empty where there is none.
-        columns: panels in a row; the legend takes the place after the last.
+        columns: panels in a row.
 
     Raises:
         ValueError: no records.
@@ -38,13 +38,13 @@ def draw_power(path: str | Path, records: Sequence[Record], columns: int = 4) ->
     strengths = sorted({record["strength"] for record in records})
     shades = matplotlib.colormaps["viridis"](np.linspace(0.9, 0.05, len(strengths)))
     colors = dict(zip(strengths, shades, strict=True))
-    columns = min(columns, len(kinds) + 1)
-    rows = -(-(len(kinds) + 1) // columns)
-    figure = new_figure(2.55 * columns, 2.4 * rows + 0.2)
+    columns = min(columns, len(kinds))
+    rows = -(-len(kinds) // columns)
+    figure = new_figure(max(9.5, 2.55 * columns), 2.3 * rows + 0.6)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, kind in zip(axes, kinds, strict=False):
         for record in (record for record in records if record["kind"] == kind):
-            line = {"color": colors[record["strength"]], "markersize": 3.5, "linewidth": 1.5, "clip_on": False}
+            line = {"color": colors[record["strength"]], "markersize": 3.5, "linewidth": 1.5}
             ax.plot(record["sizes"], record["power"], "-o", zorder=3, **line)
             ax.plot(record["mmd_sizes"], record["mmd_power"], "--s", zorder=2, **{**line, "linewidth": 1.1})
         _finish_power(ax, kind)
@@ -56,28 +56,27 @@ def draw_power(path: str | Path, records: Sequence[Record], columns: int = 4) ->
             ax.set_ylabel("rejected at level 0.01", fontsize=9)
     for ax in axes[len(kinds) :]:
         ax.set_axis_off()
-    _power_legend(axes[len(kinds)], colors)
+    handles = _power_handles(colors)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     save_figure(figure, path)
 
 
 def _finish_power(ax: Axes, kind: str) -> None:
     clean(ax).set_title(kind, fontsize=10)
     ax.set_xscale("log")
-    ax.set_ylim(0.0, 1.0)
+    ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.grid(axis="y", color=PALE, linewidth=0.6)
 
 
-def _power_legend(ax: Axes, colors: Mapping[float, Any]) -> None:
-    tests = [
+def _power_handles(colors: Mapping[float, Any]) -> list[Line2D]:
+    sizes = colors.items()
+    return [
         Line2D([], [], color=INK, linestyle="-", marker="o", markersize=3.5, label="likelihood ratio"),
         Line2D([], [], color=INK, linestyle="--", marker="s", markersize=3.5, label="two-sample (MMD)"),
+        *(Line2D([], [], color=color, linewidth=2.5, label=f"change of {size:g}") for size, color in sizes),
     ]
-    lines = [Line2D([], [], color=color, linewidth=2.5, label=f"{strength:g}") for strength, color in colors.items()]
-    first = ax.legend(handles=tests, loc="upper left", frameon=False, fontsize=9)
-    ax.add_artist(first)
-    ax.legend(handles=lines, loc="lower left", ncols=2, frameon=False, fontsize=9, title="size of the change")
 
 
 def draw_equal_densities(
@@ -102,6 +101,9 @@ def draw_equal_densities(
     total = np.sum(counts, axis=0)
     left.bar(edges[:-1], total / total.sum(), width=np.diff(edges), align="edge", color=BLUE, edgecolor="white", lw=0.3)
     left.set_xscale("log")
+    if total[0]:
+        top = edges[0], total[0] / total.sum()
+        left.annotate("0", top, (2, 2), textcoords="offset points", fontsize=8, color=INK)
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     left.set_xlabel(r"$|\log p_{M} - \log p_{M'}|$, nats a pair", fontsize=9)
     left.set_title(f"Densities of {len(counts)} models and their images", fontsize=10)
@@ -122,7 +124,7 @@ def draw_equal_densities(
 
 
 def draw_likelihood_against_distance(path: str | Path, records: Sequence[Record]) -> None:
-    """Write a figure of the gap in held-out likelihood to nature against the distance from isomorphism, every fit a point.
+    """Write a figure of the gap in held-out likelihood to nature against the distance from isomorphism, by fits.
 
     A gap below its standard error is drawn there, with an arrow to the left: it could be zero.
 

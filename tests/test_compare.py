@@ -1,0 +1,150 @@
+"""`lcm compare`, and the agreement of restarts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from command_line import called, refused
+from small import SHORT, fit_in, small_data, thick_nature
+
+from lcm.data.pairs import PairData, save_pairs
+from lcm.files import read_json
+from lcm.fit_report import agreement_text, fit_report, fit_summary
+from lcm.graph import Graph
+from lcm.learn.fit import FitResult
+from lcm.learn.reruns import Rerun, compare_restarts
+from lcm.plot import draw_comparison
+from lcm.run import load_run
+from lcm.storage import save_model
+
+MORE_STEPS = replace(
+    SHORT, noise_encoder=replace(SHORT.noise_encoder, bins=8), mechanisms=replace(SHORT.mechanisms, steps=100)
+)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two fits of the linear nature with other seeds, on more pairs than they need."""
+    folder = tmp_path_factory.mktemp("runs")
+    from lcm.run import fit_run
+
+    for seed in (0, 1):
+        fit_run(
+            small_data("linear", 4000), folder / str(seed), replace(MORE_STEPS, seed=seed), device="cpu", progress=False
+        )
+    return folder / "0", folder / "1"
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """A fit without restarts."""
+    return fit_in(tmp_path_factory.mktemp("single") / "run")
+
+
+@pytest.fixture(scope="module")
+def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "test.safetensors"
+    data = small_data("linear", 2000, seed=0)
+    save_pairs(path, PairData(data.x, data.x_tilde))
+    return path
+
+
+def test_two_fits_of_the_same_pairs_are_isomorphic_and_it_is_said(
+    two_runs: tuple[Path, Path], data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "compared.json"
+    said = called(capsys, "compare", *two_runs, data_path, "--json", out)
+    assert "Verdict: isomorphic" in said and f"figure: {out.with_suffix('.png')}" in said
+    numbers = read_json(out)
+    assert numbers["isomorphic"] is True and min(numbers["r2"]) > 0.99 and max(numbers["leakage"]) < 0.01
+    assert numbers["a"] == str(two_runs[0]) and numbers["graphs_equal"] is True
+    assert out.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_the_figure_goes_into_the_first_run_or_where_it_is_wanted(
+    two_runs: tuple[Path, Path], data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called(capsys, "compare", *two_runs, data_path)
+    assert (two_runs[0] / "figures" / "compared_with_1.png").is_file()
+    called(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.png", "--quiet")
+    assert (tmp_path / "f.png").is_file()
+    model = two_runs[0] / "model.safetensors"
+    said = called(capsys, "compare", model, model, data_path)
+    assert "figure" not in said and "difference 0.0000" in said
+
+
+def test_bad_input_is_one_line(
+    two_runs: tuple[Path, Path], data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(thick_nature(3), tmp_path / "three.safetensors")
+    message = refused(capsys, "compare", two_runs[0], tmp_path / "three.safetensors", data_path)
+    assert "Expected two models of the same observations; got dimensions 2 and 3." in message
+    assert "Expected a run folder" in refused(capsys, "compare", tmp_path / "none", two_runs[1], data_path)
+    assert "Expected a .png file" in refused(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.txt")
+    few = tmp_path / "few.safetensors"
+    data = small_data("linear", 60)
+    save_pairs(few, PairData(data.x, data.x_tilde))
+    assert "Expected at least 100 pairs" in refused(capsys, "compare", *two_runs, few)
+
+
+def test_restarts_are_compared_with_the_best(tmp_path: Path) -> None:
+    result = fit_in(tmp_path / "run", "linear", replace(MORE_STEPS, restarts=3))
+    assert [rerun.restart for rerun in result.reruns] == [r for r in range(3) if r != result.restart]
+    saved = load_run(tmp_path / "run").fit
+    assert [rerun["restart"] for rerun in saved["reruns"]] == [rerun.restart for rerun in result.reruns]
+    assert saved["reruns"][0]["distance"] == result.reruns[0].distance and isinstance(saved["doubts"], list)
+    assert "at one thickness; " in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_model_beside_itself_and_beside_another(two_runs: tuple[Path, Path]) -> None:
+    first, second = (load_run(folder).model for folder in two_runs)
+    data = small_data("linear", 1000)
+    (same,) = compare_restarts([first, first], 1, data)
+    assert same == Rerun(0, 0.0, 0.0, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
+    (other,) = compare_restarts([first, second], 0, data)
+    assert other.restart == 1 and other.isomorphic
+
+
+@pytest.mark.parametrize(
+    ("reruns", "sentence"),
+    [
+        ((), ""),
+        (((2.0, True),), "No other restart reaches the likelihood of the best"),
+        (((0.0, True), (0.01, True)), "3 of 3 restarts reach the same likelihood and are isomorphic"),
+        (((0.0, True), (9.0, False)), "2 of 3 restarts reach the same likelihood and are isomorphic"),
+        (((0.0, True), (0.0, False)), "1 of the 2 others are isomorphic to the best. See the doubts."),
+    ],
+)
+def test_the_agreement_is_one_sentence(
+    reruns: tuple[tuple[float, bool], ...], sentence: str, single: FitResult
+) -> None:
+    reasons = ("The graphs differ: only in A z0 -> z1.",)
+    found = tuple(
+        Rerun(index + 1, worse, 0.01, same, 0.1, () if same else reasons) for index, (worse, same) in enumerate(reruns)
+    )
+    result = replace(single, reruns=found)
+    assert sentence in agreement_text(result)
+    data = small_data("linear")
+    for text in (fit_report(result, data), fit_summary(result, data, "run")):
+        assert sentence in text
+        assert ("do not identify the model" in text) == any(worse < 1 and not same for worse, same in reruns)
+
+
+def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
+    from lcm.data.nature import NatureConfig, build_nature
+    from lcm.isomorphism import find_isomorphism
+    from lcm.isomorphism.find import encoded_variables
+
+    nature = build_nature(NatureConfig(14), 0)
+    from small import sampled
+
+    data = sampled(nature, 500)
+    found = find_isomorphism(nature, nature, data)
+    z = encoded_variables(nature, data)
+    draw_comparison(tmp_path / "many.png", found, (z, z), (nature.scm.graph, nature.scm.graph))
+    draw_comparison(tmp_path / "none.png", found, (z, z))
+    assert (tmp_path / "none.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match=r"Expected two tables of 14 variables; got shapes \(500, 14\) and \(500, 3\)"):
+        draw_comparison(tmp_path / "bad.png", found, (z, z[:, :3]), (Graph([[0]]), Graph([[0]])))

@@ -1,0 +1,283 @@
+"""Isomorphisms found: those that are there, exactly, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import negative_affine, randomised
+from small import sampled, without
+
+from lcm.baseline.vae import GaussianVAE
+from lcm.data.nature import (
+    DecoderConfig,
+    GraphConfig,
+    InterventionConfig,
+    MechanismConfig,
+    NatureConfig,
+    build_nature,
+)
+from lcm.data.pairs import PairData
+from lcm.elementwise import SplineMap
+from lcm.graph import Graph
+from lcm.intervention import PerfectIntervention, TargetDistribution
+from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
+from lcm.isomorphism.comparison import comparison_text
+from lcm.isomorphism.leakage import leakage
+from lcm.isomorphism.monotone import fit_monotone
+from lcm.mechanism import LinearMechanism
+from lcm.model import LatentCausalModel
+from lcm.noise import LaplaceNoise, NormalNoise, PushforwardNoise
+from lcm.scm import SCM
+from lcm.torus import torus_counterexample
+
+N = 4
+PERMUTATION = (2, 0, 3, 1)
+CONFIGS = {
+    "linear": NatureConfig(N, GraphConfig("chain"), thickness=0.02),
+    "location-scale": NatureConfig(
+        N, GraphConfig("full"), MechanismConfig("location-scale"), decoder=DecoderConfig("flow"), thickness=0.02
+    ),
+    "exact-embedded": NatureConfig(
+        N, mechanism=MechanismConfig("additive"), decoder=DecoderConfig("rotation", dim_x=7)
+    ),
+    "soft": NatureConfig(N, GraphConfig("full"), intervention=InterventionConfig(kind="soft"), thickness=0.02),
+}
+
+
+def isomorphic_pair(name: str) -> tuple[LatentCausalModel, LatentCausalModel, Isomorphism, PairData]:
+    nature = build_nature(CONFIGS[name], 1)
+    maps = randomised(SplineMap(N), seed=9), negative_affine(N)
+    morphism = Isomorphism(PERMUTATION, *maps)
+    return nature, morphism.apply(nature).requires_grad_(False), morphism, sampled(nature, 4000)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_isomorphism_that_is_there_is_found(name: str) -> None:
+    nature, image, morphism, data = isomorphic_pair(name)
+    found = find_isomorphism(nature, image, without(data, "z", "noise", "targets", "adjacency"))
+    assert found.isomorphic and found.reasons == ()
+    assert found.permutation == PERMUTATION
+    assert found.r2.min() > 0.9999 and found.leakage.max() < 1e-4 and found.distance < 1e-4
+    assert found.orientation == (-1, 1, -1, 1)
+    assert found.graphs_equal and found.n_edges == len(nature.scm.graph.edges())
+    assert found.noise_r2 is not None and found.noise_r2.min() > 0.9999
+    assert found.noise_distance is not None and found.noise_distance.max() < 0.01
+    assert found.target_distance == 0.0
+    assert found.log_likelihood_difference is not None
+    # exact pairs are compared at a thickness of 1e-3, where float32 has few digits left
+    assert abs(found.log_likelihood_difference[0]) < (1e-3 if CONFIGS[name].thickness else 0.1)
+    z = torch.linspace(-1.0, 1.0, 9).unsqueeze(1).expand(9, N)
+    expected, got = morphism.variable_map(z)[0].detach(), found.variable_map(z.double())[0]
+    assert torch.allclose(got.float(), expected, atol=0.02)
+
+
+def test_the_isomorphism_that_is_found_carries_the_model_over() -> None:
+    nature, image, _, data = isomorphic_pair("location-scale")
+    morphism = find_isomorphism(nature, image, data).isomorphism
+    assert morphism is not None
+    again = morphism.apply(nature.double())
+    x, x_tilde = (torch.from_numpy(part).double() for part in (data.x, data.x_tilde))
+    # any elementwise maps give an equal density; that the variables are those of the image needs the right ones
+    assert torch.allclose(again.pair_log_density(x, x_tilde), nature.pair_log_density(x, x_tilde), atol=1e-6)
+    assert float((again.encode(x).z - image.double().encode(x).z).abs().mean()) < 2e-3
+
+
+def test_the_order_of_the_two_does_not_matter_for_the_verdict() -> None:
+    nature, image, _, data = isomorphic_pair("linear")
+    there, back = find_isomorphism(nature, image, data), find_isomorphism(image, nature, data)
+    assert back.isomorphic
+    assert [there.permutation[i] for i in back.permutation] == list(range(N))
+    np.testing.assert_allclose(back.r2[list(there.permutation)], there.r2, atol=1e-3)
+
+
+def test_another_nature_is_not_isomorphic_and_every_reason_is_given() -> None:
+    nature, other = build_nature(CONFIGS["location-scale"], 1), build_nature(CONFIGS["location-scale"], 2)
+    found = find_isomorphism(nature, other, sampled(nature, 3000))
+    assert not found.isomorphic and found.distance > 0.1
+    text = " ".join(found.reasons)
+    for part in ("No functions of their match alone", "Mixed with other variables", "Noise is no function", "Solution"):
+        assert part in text
+    assert "NOT isomorphic" in comparison_text(found)
+
+
+def changed(part: str) -> tuple[LatentCausalModel, LatentCausalModel]:
+    """A linear model of the chain 0 → 1 → 2, and one that differs from it in one part only."""
+
+    def model(edges: list[tuple[int, int]], laws: tuple[float, float], shares: tuple[float, ...]) -> LatentCausalModel:
+        graph = Graph.from_edges(3, edges)
+        adjacency = torch.tensor(graph.adjacency)
+        scm = SCM(graph, LinearMechanism(adjacency, 0.8 * adjacency), NormalNoise(3))
+        imposed = LaplaceNoise(3) if laws[1] else NormalNoise(3)
+        decoder = build_nature(NatureConfig(3, GraphConfig("empty")), 5).decoder
+        targets = TargetDistribution.family(3, "atomic-or-empty", shares)
+        return LatentCausalModel(scm, decoder, PerfectIntervention(imposed), targets, 0.02).requires_grad_(False)
+
+    chain, even = [(0, 1), (1, 2)], (0.25, 0.25, 0.25, 0.25)
+    other = {
+        "edge": model([(0, 1)], (0, 0), even),
+        "targets": model(chain, (0, 0), (0.55, 0.15, 0.15, 0.15)),
+        "imposed": model(chain, (0, 1), even),
+    }
+    return model(chain, (0, 0), even), other[part]
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("edge", "The graphs differ: only in A z1 -> z2."),
+        ("targets", "Target sets are drawn differently: total variation 0.300, above 0.05."),
+        ("imposed", "Another law of imposed values"),
+    ],
+)
+def test_one_part_that_differs_is_named(part: str, reason: str) -> None:
+    first, second = changed(part)
+    found = find_isomorphism(first, second, sampled(first, 3000))
+    assert not found.isomorphic
+    assert any(sentence.startswith(reason) for sentence in found.reasons)
+    # the decoder is the same, so that the variables are
+    assert found.r2.min() > 0.9999
+    assert (found.distance > 0.1) == (part == "edge")
+    assert found.noise_distance is not None and (found.noise_distance.max() > 0.05) == (part == "edge")
+
+
+def test_a_missing_edge_shows_in_the_noise_in_proportion_to_its_square() -> None:
+    first, second = changed("edge")
+    found = find_isomorphism(first, second, sampled(first, 20_000))
+    # z_2 = 0.8 z_1 + e_2 with var z_1 = 1.64, so that without the edge 0.64 · 1.64 of its variance is unexplained
+    share = 0.64 * 1.64 / (1.0 + 0.64 * 1.64)
+    assert found.noise_r2 is not None
+    np.testing.assert_allclose(1.0 - found.noise_r2, [0.0, 0.0, share], atol=0.02)
+
+
+def test_all_numbers_are_json_and_the_report_names_every_variable() -> None:
+    nature, image, _, data = isomorphic_pair("soft")
+    found = find_isomorphism(nature, image, data)
+    numbers = json.loads(json.dumps(found.numbers(), allow_nan=False))
+    assert numbers["isomorphic"] is True and numbers["permutation"] == list(PERMUTATION)
+    assert numbers["imposed_distance"] is None and np.shape(numbers["leakage_matrix"]) == (N, N)
+    text = comparison_text(found)
+    assert all(f"z{i} -> z{j}" in text for i, j in enumerate(PERMUTATION))
+    assert "imposed values -" in text and "Tolerances: R2 >= 0.98" in text
+
+
+def vae(n: int = 2, seed: int = 0, d: int = 2) -> GaussianVAE:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return randomised(GaussianVAE(n, d, hidden=8), scale=0.3, seed=seed).requires_grad_(False)
+
+
+def test_of_a_vae_only_the_variables_are_compared() -> None:
+    data = sampled(build_nature(NatureConfig(2), 0), 2000)
+    same = find_isomorphism(vae(), vae(), data)
+    assert same.isomorphic and same.r2.min() > 0.999 and same.isomorphism is None
+    other = find_isomorphism(vae(), vae(seed=1), data)
+    assert not other.isomorphic and other.graphs_equal is None and other.log_likelihood is None
+    assert "no latent causal model" in comparison_text(other)
+    assert find_isomorphism(vae(), build_nature(NatureConfig(2), 0), data).noise_r2 is None
+
+
+def test_bad_input_is_an_error() -> None:
+    nature = build_nature(NatureConfig(3, GraphConfig("chain")), 0)
+    data = sampled(nature, 200)
+    wide = build_nature(NatureConfig(3, decoder=DecoderConfig("rotation", dim_x=5)), 0)
+    with pytest.raises(ValueError, match="Expected two models of the same observations; got dimensions 3 and 5"):
+        find_isomorphism(nature, wide, data)
+    with pytest.raises(ValueError, match="Expected two models with as many variables; got 3 and 2"):
+        find_isomorphism(nature, vae(2, d=3), data)
+    with pytest.raises(ValueError, match=r"x: Expected shape \(N, 5\), as the models' observations; got \(200, 3\)"):
+        find_isomorphism(wide, wide, data)
+    with pytest.raises(ValueError, match="x: Expected at least 100 pairs to compare models on; got 99"):
+        find_isomorphism(nature, nature, PairData(data.x[:99], data.x_tilde[:99]))
+    bad = replace(data, x=data.x.copy())
+    bad.x[0, 0] = np.nan
+    with pytest.raises(ValueError, match="Expected finite encodings of the data; got NaN or infinite ones"):
+        find_isomorphism(nature, nature, bad)
+    torus = torus_counterexample()
+    with pytest.raises(
+        ValueError, match=r"Expected real variables for elementwise monotone maps; got circles at \[0, 1"
+    ):
+        find_isomorphism(*torus, sampled(torus[0], 200))
+    with pytest.raises(ValueError, match="leakage: Expected a tolerance in \\[0, 1\\]; got 2"):
+        Tolerances(leakage=2.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.floats(0.1, 1.0))
+def test_monotone_curves_are_recovered(seed: int, falls: bool, bend: float) -> None:
+    x = np.random.default_rng(seed).standard_normal((2000, 1))
+    y = (x + np.sinh(bend * x) / bend) * (-1.0 if falls else 1.0)
+    curve = fit_monotone(x[::2], y[::2])
+    left = y - curve(torch.from_numpy(x))[0].numpy()
+    assert np.square(left[1::2]).mean() < 2e-3 * y.var()
+    assert float(curve.orientation) == (-1.0 if falls else 1.0)
+    back = curve.inverse(curve(torch.from_numpy(x))[0])[0].numpy()
+    np.testing.assert_allclose(back, x, atol=1e-6)
+
+
+def test_curves_that_are_not_monotone_and_tied_values_still_give_monotone_maps() -> None:
+    x = np.column_stack([np.random.default_rng(0).standard_normal(500), np.repeat([0.0, 1.0], 250)])
+    curve = fit_monotone(x, np.column_stack([x[:, 0] ** 2, x[:, 1]]))
+    grid = torch.linspace(-5.0, 5.0, 400, dtype=torch.float64).unsqueeze(1).expand(400, 2)
+    rises = curve(grid)[0].diff(dim=0) > 0
+    assert bool((rises == (curve.orientation > 0)).all())
+
+
+def test_a_map_that_is_not_monotone_is_noticed() -> None:
+    nature = build_nature(NatureConfig(2, GraphConfig("empty")), 0)
+    data = sampled(nature, 4000)
+    folding = vae(2)
+    # a representation that folds z_0: a function of z_0 alone, and no monotone one
+    square, straight = torch.tensor([1.0, 0.0]), torch.tensor([0.1, 1.0])
+    folding.encode = lambda x: nature.encode(x).z ** 2 * square + nature.encode(x).z * straight  # type: ignore[method-assign]
+    found = find_isomorphism(nature, folding, data)
+    assert not found.isomorphic and found.monotone_gain[0] > 0.3 > abs(found.monotone_gain[1])
+    assert any(reason.startswith("No monotone functions") for reason in found.reasons)
+    assert "not monotone" in comparison_text(found)
+
+
+def test_leakage_is_the_share_that_others_explain() -> None:
+    rng = np.random.default_rng(0)
+    z, noise = rng.standard_normal((20_000, 3)), rng.standard_normal((20_000, 3))
+    # 1 % of z_1 and 4 % of an interplay of z_0 and z_2 leak into the first, nothing into the others
+    residuals = np.column_stack([0.1 * z[:, 1] + 0.2 * z[:, 0] * z[:, 2], 0.3 * noise[:, 1], 0.3 * z[:, 2] ** 2])
+    found = leakage(residuals, z, np.arange(20_000) % 2 == 0)
+    np.testing.assert_allclose(found.total, [0.05, 0.0, 0.0], atol=0.003)
+    np.testing.assert_allclose(found.by_source, [[0, 0.01, 0.04], [0, 0, 0], [0, 0, 0]], atol=0.003)
+
+
+def test_the_verdict_follows_the_tolerances() -> None:
+    first, second = changed("targets")
+    data = sampled(first, 1000)
+    assert not find_isomorphism(first, second, data).isomorphic
+    assert find_isomorphism(first, second, data, Tolerances(targets=0.5)).isomorphic
+
+
+def test_a_comparison_of_nothing_but_numbers_gives_its_reasons() -> None:
+    nature, image, _, data = isomorphic_pair("linear")
+    found = find_isomorphism(nature, image, data)
+    worse = replace(found, r2=np.array([0.5, 1.0, 1.0, 1.0]), solution_error=0.5, decoder_error=float("nan"))
+    assert isinstance(worse, Comparison) and worse.distance == 0.5
+    assert [reason.split(":")[0] for reason in worse.reasons] == [
+        "No functions of their match alone, R2 below 0.98",
+        "Solution maps do not commute with h and k",
+        "Decoders do not commute with h and k",
+    ]
+
+
+def test_laws_that_differ_by_a_pushforward_only_are_one() -> None:
+    first, _ = changed("edge")
+    flipped = torch.tensor([-1.0, 1.0, 2.0])
+    from lcm.elementwise import AffineMap
+
+    maps = AffineMap(3), AffineMap(3, torch.zeros(3), flipped)
+    image = Isomorphism((0, 1, 2), *maps).apply(first).requires_grad_(False)
+    assert isinstance(image.intervention, PerfectIntervention)
+    assert not isinstance(image.intervention.noise, PushforwardNoise)
+    found = find_isomorphism(first, image, sampled(first, 2000))
+    assert found.imposed_distance is not None and found.imposed_distance.max() < 0.01
