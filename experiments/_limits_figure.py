@@ -149,10 +149,13 @@ def _draw_torus(panel: Any, records: Records) -> None:
     sheared = torch.stack([change[:, 0], change[:, 0] + change[:, 1]], 1)
     upper, lower = _upper_and_lower(panel)
     axes = upper.subplots(1, 4, width_ratios=[1.0, 0.8, 1.0, 0.8])
-    views = ((model, pairs.z, change, "z"), (turned, turned.encode(pairs.x).z, sheared, "z'"))
-    for index, (each, z, moved, symbol) in enumerate(views):
+    views = (
+        (model, pairs.z, change, "z", r"$\mathcal{M}$"),
+        (turned, turned.encode(pairs.x).z, sheared, "z'", r"$\mathcal{M}'$"),
+    )
+    for index, (each, z, moved, symbol, name) in enumerate(views):
         square, graph = axes[2 * index : 2 * index + 2]
         draw_torus_pairs(square, z.numpy(), moved.numpy(), pairs.targets.numpy(), symbol)
-        labels = [f"${symbol}_0$", f"${symbol}_1$"]
-        draw_graph(graph, each.scm.graph.adjacency, labels=labels, order=(0, 1))
+        square.set_title(f"read by {name}", fontsize=8.5, color=INK, pad=3)
+        draw_graph(graph, each.scm.graph.adjacency, order=(0, 1))
     _draw_seeds(lower, {"$p$ of equal pairs": "p_value", r"$\tilde{p}_1$ not uniform": "control_p_value"}, records)

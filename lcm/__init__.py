@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
     from lcm.graph import Graph
+    from lcm.isomorphism import find_isomorphism
     from lcm.learn.fit import fit
     from lcm.model import LatentCausalModel
     from lcm.storage import load_model as load
@@ -22,6 +23,7 @@ __all__ = [
     "LatentCausalModel",
     "PairData",
     "__version__",
+    "find_isomorphism",
     "fit",
     "load",
     "load_pairs",
@@ -32,6 +34,7 @@ _HOMES = {
     "Graph": ("lcm.graph", "Graph"),
     "LatentCausalModel": ("lcm.model", "LatentCausalModel"),
     "PairData": ("lcm.data.pairs", "PairData"),
+    "find_isomorphism": ("lcm.isomorphism", "find_isomorphism"),
     "fit": ("lcm.learn.fit", "fit"),
     "load": ("lcm.storage", "load_model"),
     "load_pairs": ("lcm.data.pairs", "load_pairs"),

@@ -8,12 +8,13 @@ n by default).
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from lcm.component import Component
+from lcm.component import Component, build, describe
 from lcm.spline import knot_spline, monotone_spline, parameter_count
 
 
@@ -119,4 +120,74 @@ class KnotMap(ElementwiseMap):
         return knot_spline(oriented, pick(self.tables, variables), inverse=True)
 
 
-ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap)}
+@final
+class ComposedMap(ElementwiseMap):
+    """h_i = second_{labels[i]} ∘ first_i."""
+
+    kind = "composed"
+    labels: Tensor
+
+    def __init__(
+        self,
+        first: ElementwiseMap | dict[str, Any],
+        second: ElementwiseMap | dict[str, Any],
+        labels: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.first, self.second = build_map(first), build_map(second)
+        self.n = self.first.n
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"first": describe(self.first), "second": describe(self.second), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_first = self.first(values, variables)
+        images, log_second = self.second(middle, self._moved(variables))
+        return images, log_first + log_second
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_second = self.second.inverse(values, self._moved(variables))
+        preimages, log_first = self.first.inverse(middle, variables)
+        return preimages, log_first + log_second
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+@final
+class InverseMap(ElementwiseMap):
+    """h_i = (inner_{labels[i]})⁻¹."""
+
+    kind = "inverse"
+    labels: Tensor
+
+    def __init__(self, inner: ElementwiseMap | dict[str, Any], labels: Sequence[int]) -> None:
+        super().__init__()
+        self.inner = build_map(inner)
+        self.n = self.inner.n
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": describe(self.inner), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.inner.inverse(values, self._moved(variables))
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        images: tuple[Tensor, Tensor] = self.inner(values, self._moved(variables))
+        return images
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {
+    cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap, ComposedMap, InverseMap)
+}
+
+
+def build_map(elementwise: ElementwiseMap | dict[str, Any]) -> ElementwiseMap:
+    """An elementwise map as it is, or rebuilt from its description."""
+    built: ElementwiseMap = build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
+    return built

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.special import log_ndtr, ndtri
 
 from lcm.component import Component, build, describe
-from lcm.elementwise import ELEMENTWISE_KINDS, ElementwiseMap
+from lcm.elementwise import ElementwiseMap, build_map
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -217,9 +217,7 @@ class PushforwardNoise(Noise):
         """Raises ValueError when the noise has circle variables, of which a monotone map of ℝ is none."""
         super().__init__()
         self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
-        self.map: ElementwiseMap = (
-            build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
-        )
+        self.map = build_map(elementwise)
         circles = torch.nonzero(self.noise.circular).flatten().tolist()
         if circles:
             raise ValueError(f"Expected real variables for monotone maps of the line; got circles at {circles}.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lcm.component import build, describe
 from lcm.decoder import DECODER_KINDS, Decoder
-from lcm.elementwise import ELEMENTWISE_KINDS, ElementwiseMap
+from lcm.elementwise import ElementwiseMap, build_map
 from lcm.intervention import INTERVENTION_KINDS, InterventionalMechanism
 from lcm.mechanism import MECHANISM_KINDS, Mechanism
 from lcm.noise import NOISE_KINDS, Noise
@@ -83,7 +83,7 @@ class ReparametrisedMechanism(Mechanism):
         old = labels.old_label.to(built.adjacency.device)
         super().__init__(built.adjacency[old][:, old])
         self.mechanism, self.labels = built, labels
-        self.noise_map, self.variable_map = _built_map(noise_map), _built_map(variable_map)
+        self.noise_map, self.variable_map = build_map(noise_map), build_map(variable_map)
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -125,7 +125,7 @@ class ReparametrisedDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.decoder: Decoder = build(decoder, DECODER_KINDS) if isinstance(decoder, dict) else decoder
-        self.variable_map, self.labels = _built_map(variable_map), _Relabelling(permutation)
+        self.variable_map, self.labels = build_map(variable_map), _Relabelling(permutation)
         self.n, self.d = self.decoder.n, self.decoder.d
 
     def settings(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class ReparametrisedIntervention(InterventionalMechanism):
             build(intervention, INTERVENTION_KINDS) if isinstance(intervention, dict) else intervention
         )
         self.scm = SCM.build(scm) if isinstance(scm, dict) else scm
-        self.variable_map, self.labels = _built_map(variable_map), _Relabelling(permutation)
+        self.variable_map, self.labels = build_map(variable_map), _Relabelling(permutation)
         self.n = self.scm.n
 
     def settings(self) -> dict[str, Any]:
@@ -184,11 +184,6 @@ class ReparametrisedIntervention(InterventionalMechanism):
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
         old_z, log_derivative = self.variable_map.inverse(z[:, self.labels.new_label])
         return (self.intervention.log_density(old_z, self.scm) + log_derivative)[:, self.labels.old_label]
-
-
-def _built_map(elementwise: ElementwiseMap | dict[str, Any]) -> ElementwiseMap:
-    built: ElementwiseMap = build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
-    return built
 
 
 NOISE_KINDS[RelabelledNoise.kind] = RelabelledNoise

@@ -29,7 +29,7 @@ from lcm.decoder import (
     SolutionDecoder,
     TorusDecoder,
 )
-from lcm.elementwise import AffineMap, ElementwiseMap, KnotMap, SplineMap
+from lcm.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
 from lcm.graph import Graph
 from lcm.intervention import (
     InterventionalMechanism,
@@ -184,6 +184,8 @@ ELEMENTWISE_MAPS: dict[str, Callable[[], ElementwiseMap]] = {
     "spline": lambda: randomised(SplineMap(N)),
     "spline-two-bins": lambda: randomised(SplineMap(N, bins=2, bound=1.5)),
     "knots": lambda: KnotMap(N, 5, torch.ones(N), knot_tables()),
+    "composed-negative": lambda: ComposedMap(negative_affine(), randomised(SplineMap(N)), PERMUTATION),
+    "inverse": lambda: InverseMap(randomised(SplineMap(N)), PERMUTATION),
     "knots-negative": lambda: KnotMap(N, 5, (-1.0) ** (torch.arange(N) + 1), knot_tables()),
 }
 

@@ -73,6 +73,18 @@ def test_the_description_rebuilds_the_model(name: str) -> None:
     assert torch.equal(rebuilt.encode(observations()), model.encode(observations()))
 
 
+def test_a_rotation_of_z_changes_neither_the_bound_nor_what_is_decoded() -> None:
+    model, x = drawn(), observations(50)
+    turned = GaussianVAE.build(model.description())
+    turned.load_state_dict({**model.state_dict(), "rotation": torch.eye(2)})
+    assert torch.allclose(model.rotation @ model.rotation.T, torch.eye(2), atol=1e-6)
+    assert not torch.allclose(turned.encode(x), model.encode(x), atol=0.01)
+    assert torch.allclose(turned.encode(x) @ model.rotation.T, model.encode(x), atol=1e-5)
+    assert torch.allclose(turned.decode(turned.encode(x)), model.decode(model.encode(x)), atol=1e-4)
+    assert torch.equal(turned.elbo(x, generator()), model.elbo(x, generator()))
+    assert torch.equal(drawn(covariance="diagonal").rotation, torch.eye(2))
+
+
 def test_a_diagonal_encoder_has_independent_coordinates() -> None:
     x = observations(5)
     for name, correlated in (("full", True), ("diagonal", False)):

@@ -101,7 +101,7 @@ def rows_by_name(limits: Path) -> Mapping[str, Any]:
 def test_criteria_can_fail_and_hold(limits: Path) -> None:
     rows = rows_by_name(limits)
     good: dict[str, dict[str, Any]] = {
-        "observations": {"elbo_spread": 0.01, "vae_agreeing": 0, "lcm_agreeing": 6, "model_pairs": 6, "detected": True},
+        "observations": {"elbo_spread": 0.01, "vae_agreeing": 3, "lcm_agreeing": 6, "model_pairs": 6, "detected": True},
         "control": {"z_mcc": 0.999, "shd": 0, "doubts": []},
         "no-support": {"reached_r2": 0.99, "block_r2": 0.99, "single_r2": 0.7},
         "never-atomic": {"block_r2": 0.99, "single_r2": 0.7},
@@ -111,7 +111,7 @@ def test_criteria_can_fail_and_hold(limits: Path) -> None:
         "torus": {"difference": 1e-12, "same_graph": False, "p_value": 0.5, "control_p_value": 0.005},
     }
     bad: dict[str, dict[str, Any]] = {
-        "observations": {"elbo_spread": 0.1, "vae_agreeing": 1, "lcm_agreeing": 5},
+        "observations": {"elbo_spread": 0.1, "vae_agreeing": 4, "lcm_agreeing": 5},
         "control": {"z_mcc": 0.9, "shd": 1, "doubts": ["The fit: bad."]},
         "no-support": {"reached_r2": 0.9, "block_r2": 0.9, "single_r2": 0.99},
         "never-atomic": {"block_r2": 0.9, "single_r2": 0.99},

@@ -17,7 +17,7 @@ from lcm.experiment import SCORES
 from lcm.metric.evaluate import KEYS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/theory.md", "docs/method.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/theory.md", "docs/method.md", "docs/geometry.md")
 
 
 def blocks(language: str) -> list[str]:

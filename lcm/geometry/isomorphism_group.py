@@ -6,74 +6,17 @@ is its action on models; p_𝓜(x, x̃) is invariant under it, and the decoder i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from lcm.component import describe
-from lcm.elementwise import AffineMap, ElementwiseMap
+from lcm.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap
 from lcm.geometry.group_action import Group, GroupAction, require_columns
 from lcm.geometry.groups import SymmetricGroup
 from lcm.isomorphism import Isomorphism
 from lcm.random_isomorphism import random_isomorphism
-
-
-@final
-class ComposedMap(ElementwiseMap):
-    """h_i = second_{labels[i]} ∘ first_i. Composed and inverse maps are for computing: models of them are not saved."""
-
-    kind = "composed"
-    labels: Tensor
-
-    def __init__(self, first: ElementwiseMap, second: ElementwiseMap, labels: Sequence[int]) -> None:
-        super().__init__()
-        self.n, self.first, self.second = first.n, first, second
-        self.register_buffer("labels", torch.as_tensor(list(labels)))
-
-    def settings(self) -> dict[str, Any]:
-        return {"first": describe(self.first), "second": describe(self.second), "labels": self.labels.tolist()}
-
-    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        middle, log_first = self.first(values, variables)
-        images, log_second = self.second(middle, self._moved(variables))
-        return images, log_first + log_second
-
-    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        middle, log_second = self.second.inverse(values, self._moved(variables))
-        preimages, log_first = self.first.inverse(middle, variables)
-        return preimages, log_first + log_second
-
-    def _moved(self, variables: Tensor | None) -> Tensor:
-        return self.labels if variables is None else self.labels[variables]
-
-
-@final
-class InverseMap(ElementwiseMap):
-    """h_i = (inner_{labels[i]})⁻¹."""
-
-    kind = "inverse"
-    labels: Tensor
-
-    def __init__(self, inner: ElementwiseMap, labels: Sequence[int]) -> None:
-        super().__init__()
-        self.n, self.inner = inner.n, inner
-        self.register_buffer("labels", torch.as_tensor(list(labels)))
-
-    def settings(self) -> dict[str, Any]:
-        return {"inner": describe(self.inner), "labels": self.labels.tolist()}
-
-    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.inner.inverse(values, self._moved(variables))
-
-    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        images: tuple[Tensor, Tensor] = self.inner(values, self._moved(variables))
-        return images
-
-    def _moved(self, variables: Tensor | None) -> Tensor:
-        return self.labels if variables is None else self.labels[variables]
 
 
 @final
