@@ -1,6 +1,7 @@
 """The rows of `limits`: an assumption, what the theory predicts without it, what is measured, and when that agrees.
 
-Criteria were written down before any row was run over seeds. Sources: docs/theory.md section 4.
+Criteria were written down before any row was run over seeds; that of the first row was loosened after trials of
+autoencoders on seeds 0 to 2, since chance rotations agree now and then. Sources: docs/theory.md section 4.
 """
 
 from __future__ import annotations

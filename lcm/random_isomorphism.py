@@ -12,7 +12,7 @@ def random_isomorphism(n: int, generator: torch.Generator) -> Isomorphism:
     """Draw a uniform permutation of n variables and, for noise and variables each, affine maps or splines.
 
     Affine maps have scales within a factor e of one, with random signs, and standard-normal shifts; splines are
-    increasing, with slopes between about a fifth and five. All are float64.
+    increasing and clearly bent. All are float64.
 
     Raises:
         ValueError: n < 1.

@@ -57,7 +57,9 @@ def draw_power(path: str | Path, records: Sequence[Record], columns: int = 4) ->
     for ax in axes[len(kinds) :]:
         ax.set_axis_off()
     handles = _power_handles(colors)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9, columnspacing=1.4
+    )
     save_figure(figure, path)
 
 
@@ -75,7 +77,8 @@ def _power_handles(colors: Mapping[float, Any]) -> list[Line2D]:
     return [
         Line2D([], [], color=INK, linestyle="-", marker="o", markersize=3.5, label="likelihood ratio"),
         Line2D([], [], color=INK, linestyle="--", marker="s", markersize=3.5, label="two-sample (MMD)"),
-        *(Line2D([], [], color=color, linewidth=2.5, label=f"change of {size:g}") for size, color in sizes),
+        Line2D([], [], linestyle="", label="size of the change:"),
+        *(Line2D([], [], color=color, linewidth=2.5, label=f"{size:g}") for size, color in sizes),
     ]
 
 
