@@ -21,7 +21,7 @@ from experiments import _theorem_images as images  # noqa: E402
 from experiments import _theorem_power as neighbours  # noqa: E402
 from experiments import theorem  # noqa: E402
 
-TINY = theorem.Sizes(3, 100, 2, 1, (0.05, 0.8), (50, 1000), 2, ((2, 300),), 1)
+TINY = theorem.Sizes(3, 100, 2, 1, (0.05, 0.8), (50, 1000), 2, ((2, 300),), (), 1)
 ARGUMENTS = ["--quick", "--quiet", "--seeds", "2"]
 
 

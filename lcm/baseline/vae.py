@@ -16,7 +16,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lcm.decoder.linear import random_rotation
 from lcm.learn.optimise import Group, Objective, Schedule, in_chunks, optimise
 from lcm.learn.tracker import Recorder
 
@@ -38,15 +37,12 @@ class GaussianVAE(nn.Module):
     x is standardised inside, coordinate by coordinate; there the variance is learned and at least 1e-4, since data near
     a surface of n < d dimensions would make the likelihood unbounded. With a full L the bound is as invariant under
     rotations of z as the likelihood is. The usual diagonal one is not: it prefers some axes, which are those of the
-    variational family and not of the data's causes (Rolínek et al. 2019). So does Adam, which works coordinate by
-    coordinate; therefore the z of a full L is the networks' own turned by a fixed rotation, which is drawn with the
-    weights and changes no bound.
+    variational family and not of the data's causes (Rolínek et al. 2019).
     """
 
     kind: ClassVar[str] = "gaussian-vae"
     location: Tensor
     scale: Tensor
-    rotation: Tensor
 
     def __init__(
         self, n: int, d: int, hidden: int = 64, layers: int = 2, covariance: Literal["full", "diagonal"] = "full"
@@ -71,14 +67,12 @@ class GaussianVAE(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(d))
         self.register_buffer("location", torch.zeros(d))
         self.register_buffer("scale", torch.ones(d))
-        self.register_buffer("rotation", torch.eye(n))
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator) -> None:
         """Draw the weights of both networks, at unit gain, and set a small variance of x; biases stay as they are.
 
-        At a variance as large as that of the data, the encoder would first learn to say nothing. With a full
-        covariance, the rotation of z is drawn too.
+        At a variance as large as that of the data, the encoder would first learn to say nothing.
         """
         self.log_variance.fill_(_START_LOG_VARIANCE)
         for network in (self.encoder, self.decoder):
@@ -87,8 +81,6 @@ class GaussianVAE(nn.Module):
                     gain = 1.0 if layer is network[0] else _SILU_GAIN
                     drawn = torch.randn(layer.weight.shape, generator=generator, device=generator.device)
                     layer.weight.copy_(gain * drawn / math.sqrt(layer.in_features))
-        if self.covariance == "full":
-            self.rotation.copy_(random_rotation(self.n, generator))
 
     def encode(self, x: ArrayLike | Tensor) -> Tensor:
         """Posterior means (N, n) of observations x (N, d), an array or tensor of any precision.
@@ -96,11 +88,11 @@ class GaussianVAE(nn.Module):
         Raises:
             ValueError: x is not of shape (N, d).
         """
-        return self._posterior(self._standardised(x))[0] @ self.rotation.T
+        return self._posterior(self._standardised(x))[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """Means (N, d) of x given latent variables z (N, n)."""
-        mean: Tensor = self.location + self.scale * self.decoder(z @ self.rotation)
+        mean: Tensor = self.location + self.scale * self.decoder(z)
         return mean
 
     def elbo(self, x: ArrayLike | Tensor, generator: torch.Generator, samples: int = 1) -> Tensor:
