@@ -15,12 +15,12 @@ from experiments._limits_rows import BLOCKS, UNREACHED
 from lcm.data.nature import torch_generator
 from lcm.data.pairs import load_pairs
 from lcm.graph import Graph
+from lcm.identifiability.torus import torus_counterexample
 from lcm.isomorphism.find import encoded_variables
 from lcm.plot.graph import draw_graph
 from lcm.plot.limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
 from lcm.plot.style import INK, new_figure, save_figure
 from lcm.storage import load_model
-from lcm.torus import torus_counterexample
 
 Records = Sequence[Mapping[str, Any]]
 

@@ -24,15 +24,15 @@ from lcm.data.independent import independent_pairs
 from lcm.data.nature import InterventionConfig, build_nature, torch_generator
 from lcm.data.pairs import PairData, save_pairs
 from lcm.doubts import doubts
+from lcm.identifiability.soft_twin import empty_graph_twin
+from lcm.identifiability.torus import torus_counterexample
+from lcm.identifiability.two_sample import mmd_test, pair_rows
 from lcm.isomorphism import Comparison, find_isomorphism
 from lcm.learn.fit import FitResult
 from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.model import LatentCausalModel
 from lcm.report import Column
-from lcm.soft_twin import empty_graph_twin
 from lcm.storage import save_model
-from lcm.torus import torus_counterexample
-from lcm.two_sample import mmd_test, pair_rows
 
 TOY = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
 FOUND, LOST, MIXED = 0.99, 0.9, 0.95

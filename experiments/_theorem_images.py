@@ -18,10 +18,10 @@ from lcm.data.nature_config import (
     NatureConfig,
     NoiseConfig,
 )
-from lcm.likelihood_ratio import likelihood_ratio_test
+from lcm.identifiability.likelihood_ratio import likelihood_ratio_test
+from lcm.identifiability.two_sample import mmd_test, pair_rows
+from lcm.isomorphism.random import random_isomorphism
 from lcm.model import LatentCausalModel
-from lcm.random_isomorphism import random_isomorphism
-from lcm.two_sample import mmd_test, pair_rows
 
 THICKNESS = 0.02
 LEVEL = 0.01

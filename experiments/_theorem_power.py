@@ -14,10 +14,9 @@ from lcm.cells import run_once
 from lcm.data.nature import build_nature, numpy_generator, torch_generator
 from lcm.data.nature_config import DecoderConfig, GraphConfig, NatureConfig
 from lcm.graph import Graph
-from lcm.likelihood_ratio import cumulative_log_ratio, rejection_threshold
-from lcm.linear_scm import Edge, with_edge_strength
-from lcm.model import LatentCausalModel
-from lcm.neighbour import (
+from lcm.identifiability.likelihood_ratio import cumulative_log_ratio, rejection_threshold
+from lcm.identifiability.linear_scm import Edge, with_edge_strength
+from lcm.identifiability.neighbour import (
     with_changed_weight,
     with_edge,
     with_moved_probability,
@@ -25,7 +24,8 @@ from lcm.neighbour import (
     with_shifted_law,
     without_edge,
 )
-from lcm.two_sample import mmd_test, pair_rows
+from lcm.identifiability.two_sample import mmd_test, pair_rows
+from lcm.model import LatentCausalModel
 
 N = 4
 THICKNESS = 0.02

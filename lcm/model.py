@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-import lcm.noise_decoder
 import lcm.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
 from lcm.component import build, describe
 from lcm.decoder import Decoder, build_decoder

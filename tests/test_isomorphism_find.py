@@ -25,6 +25,7 @@ from lcm.data.nature import (
 from lcm.data.pairs import PairData
 from lcm.elementwise import SplineMap
 from lcm.graph import Graph
+from lcm.identifiability.torus import torus_counterexample
 from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
 from lcm.isomorphism.comparison import comparison_text
@@ -34,7 +35,6 @@ from lcm.mechanism import LinearMechanism
 from lcm.model import LatentCausalModel
 from lcm.noise import LaplaceNoise, NormalNoise, PushforwardNoise
 from lcm.scm import SCM
-from lcm.torus import torus_counterexample
 
 N = 4
 PERMUTATION = (2, 0, 3, 1)

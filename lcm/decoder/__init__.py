@@ -7,6 +7,7 @@ from lcm.decoder.composed import DECODER_KINDS, ChainDecoder
 from lcm.decoder.flow import FlowDecoder
 from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
 from lcm.decoder.mixing import MixingDecoder
+from lcm.decoder.noise import NoiseDecoder, noise_decoder
 from lcm.decoder.solution import SolutionDecoder, build_decoder
 from lcm.decoder.torus import AutomorphismDecoder, TorusDecoder
 
@@ -20,8 +21,10 @@ __all__ = [
     "FlowDecoder",
     "LinearDecoder",
     "MixingDecoder",
+    "NoiseDecoder",
     "RotationDecoder",
     "SolutionDecoder",
     "TorusDecoder",
     "build_decoder",
+    "noise_decoder",
 ]

@@ -16,7 +16,7 @@ from lcm.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap
 from lcm.geometry.group_action import Group, GroupAction, require_columns
 from lcm.geometry.groups import SymmetricGroup
 from lcm.isomorphism import Isomorphism
-from lcm.random_isomorphism import random_isomorphism
+from lcm.isomorphism.random import random_isomorphism
 
 
 @final
@@ -45,7 +45,7 @@ class IsomorphismGroup(Group[Isomorphism]):
         return Isomorphism(old_label, InverseMap(a.noise_map, old_label), InverseMap(a.variable_map, old_label))
 
     def sample(self, generator: torch.Generator) -> Isomorphism:
-        """`lcm.random_isomorphism`, in the default dtype."""
+        """`lcm.isomorphism.random`, in the default dtype."""
         drawn, dtype = random_isomorphism(self.n, generator), torch.get_default_dtype()
         return Isomorphism(drawn.permutation, drawn.noise_map.to(dtype), drawn.variable_map.to(dtype))
 

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 from laws import BASE_MODELS, DECODERS, N, batch_jacobian, generator, model, normal
-from test_linear_scm import linear_model
+from test_identifiability_linear_scm import linear_model
 from torch import Tensor
 
+from lcm.decoder.noise import NoiseDecoder, noise_decoder
 from lcm.elementwise import AffineMap
 from lcm.graph import Graph
-from lcm.intervention import PerfectIntervention
-from lcm.linear_scm import linear_moments, with_edge_strength
-from lcm.metric.graph import structural_hamming_distance
-from lcm.model import LatentCausalModel, Pairs
-from lcm.neighbour import (
+from lcm.identifiability.linear_scm import linear_moments, with_edge_strength
+from lcm.identifiability.neighbour import (
     with_changed_weight,
     with_edge,
     with_moved_probability,
@@ -26,8 +24,10 @@ from lcm.neighbour import (
     with_shifted_law,
     without_edge,
 )
+from lcm.intervention import PerfectIntervention
+from lcm.metric.graph import structural_hamming_distance
+from lcm.model import LatentCausalModel, Pairs
 from lcm.noise import LaplaceNoise, PushforwardNoise, SkewedNoise
-from lcm.noise_decoder import NoiseDecoder, noise_decoder
 from lcm.scm import SCM
 from lcm.storage import load_model, save_model
 

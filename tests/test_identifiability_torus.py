@@ -13,10 +13,10 @@ from laws import generator
 from scipy import stats
 from torch import Tensor
 
+from lcm.identifiability.torus import torus_counterexample
 from lcm.model import LatentCausalModel
 from lcm.scm import Do
 from lcm.storage import load_model, save_model
-from lcm.torus import torus_counterexample
 
 pytestmark = pytest.mark.usefixtures("float64")
 N_PAIRS = 20_000

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, final
 from torch import Tensor
 
 from lcm.component import build, describe
-from lcm.decoder import DECODER_KINDS, Decoder, SolutionDecoder
+from lcm.decoder.base import Decoder
+from lcm.decoder.composed import DECODER_KINDS
+from lcm.decoder.solution import SolutionDecoder
 from lcm.scm import SCM
 
 if TYPE_CHECKING:

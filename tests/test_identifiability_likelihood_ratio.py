@@ -8,7 +8,7 @@ import pytest
 from laws import normal
 from torch import Tensor
 
-from lcm.likelihood_ratio import cumulative_log_ratio, likelihood_ratio_test, rejection_threshold
+from lcm.identifiability.likelihood_ratio import cumulative_log_ratio, likelihood_ratio_test, rejection_threshold
 from lcm.noise import standard_normal_log_density
 
 LEVEL = 0.05

@@ -11,9 +11,9 @@ from laws import BASE_MODELS, GRAPH, MECHANISMS, NOISES, N, adjacency, generator
 
 from lcm.decoder import RotationDecoder
 from lcm.graph import Graph
+from lcm.identifiability.linear_scm import linear_moments, noise_moments, weight_of_strength, with_edge_strength
 from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.learn.readout import edge_strengths
-from lcm.linear_scm import linear_moments, noise_moments, weight_of_strength, with_edge_strength
 from lcm.mechanism import LinearMechanism
 from lcm.model import LatentCausalModel
 from lcm.noise import NormalNoise

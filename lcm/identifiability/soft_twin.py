@@ -12,14 +12,13 @@ import copy
 import torch
 from torch import Tensor
 
-from lcm.decoder import SolutionDecoder
+from lcm.decoder import SolutionDecoder, noise_decoder
 from lcm.elementwise import AffineMap
 from lcm.graph import Graph
 from lcm.intervention import PerfectIntervention, ShiftedIntervention
 from lcm.mechanism import AdditiveMechanism, LinearMechanism
 from lcm.model import LatentCausalModel
 from lcm.noise import Noise, PushforwardNoise
-from lcm.noise_decoder import noise_decoder
 from lcm.scm import SCM
 
 

@@ -19,11 +19,10 @@ from typing import Literal, final
 import numpy as np
 import torch
 
-from lcm.decoder import SolutionDecoder
+from lcm.decoder import SolutionDecoder, noise_decoder
 from lcm.elementwise import AffineMap
 from lcm.graph import BoolArray, Graph
-from lcm.intervention import PerfectIntervention
-from lcm.linear_scm import (
+from lcm.identifiability.linear_scm import (
     Edge,
     FloatArray,
     LinearMoments,
@@ -33,10 +32,10 @@ from lcm.linear_scm import (
     require_edge,
     weight_of_strength,
 )
+from lcm.intervention import PerfectIntervention
 from lcm.mechanism import LinearMechanism
 from lcm.model import LatentCausalModel
 from lcm.noise import Noise, PushforwardNoise
-from lcm.noise_decoder import noise_decoder
 from lcm.scm import SCM
 
 Kept = Literal["noise encoder", "decoder"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lcm.data.nature import InterventionConfig, MechanismConfig, NatureConfig, NoiseConfig, build_nature
-from lcm.soft_twin import empty_graph_twin
+from lcm.identifiability.soft_twin import empty_graph_twin
 from lcm.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -1,0 +1,1 @@
+"""What theorem 1 is shown with: models that differ in one thing, models that only seem to, and tests of pairs."""
