@@ -1,8 +1,8 @@
 """The rows of `limits`: an assumption, what the theory predicts without it, what is measured, and when that agrees.
 
 Criteria were written down before any row was run over seeds; that of the first row was loosened after trials of
-autoencoders on seeds 0 to 2, some of which agree: nothing but their optimiser prefers an axis, but that it does.
-Sources: docs/theory.md section 4.
+autoencoders on seeds 0 to 2, some of which agree: their likelihood prefers no axes, but their bound and their optimiser
+do. Sources: docs/theory.md section 4.
 """
 
 from __future__ import annotations

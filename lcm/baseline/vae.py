@@ -35,9 +35,9 @@ class GaussianVAE(nn.Module):
     """z ~ N(0, I), x | z ~ N(decoder(z), diag(variance)), and an encoder that makes q(z | x) = N(mean, L Lᵀ).
 
     x is standardised inside, coordinate by coordinate; there the variance is learned and at least 1e-4, since data near
-    a surface of n < d dimensions would make the likelihood unbounded. With a full L the bound is as invariant under
-    rotations of z as the likelihood is. The usual diagonal one is not: it prefers some axes, which are those of the
-    variational family and not of the data's causes (Rolínek et al. 2019).
+    a surface of n < d dimensions would make the likelihood unbounded. L is diagonal, as usual, or lower triangular.
+    A diagonal one makes the bound prefer some axes among those of equal likelihood: axes of the variational family, not
+    of the data's causes (Rolínek et al. 2019).
     """
 
     kind: ClassVar[str] = "gaussian-vae"
@@ -45,7 +45,7 @@ class GaussianVAE(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, n: int, d: int, hidden: int = 64, layers: int = 2, covariance: Literal["full", "diagonal"] = "full"
+        self, n: int, d: int, hidden: int = 64, layers: int = 2, covariance: Literal["full", "diagonal"] = "diagonal"
     ) -> None:
         """n latent variables, x of d dimensions, networks of `layers` hidden layers (0: linear) of `hidden` units.
 
@@ -162,7 +162,7 @@ class VAEConfig:
     n: int
     hidden: int = 64
     layers: int = 2
-    covariance: Literal["full", "diagonal"] = "full"
+    covariance: Literal["full", "diagonal"] = "diagonal"
     steps: int = 4000
     batch_size: int = 512
     learning_rate: float = 5e-3
