@@ -102,7 +102,7 @@ def test_a_diagonal_encoder_has_independent_coordinates() -> None:
 
 def linear_gaussian() -> tuple[GaussianVAE, Tensor, Tensor]:
     """x = location + scale (W z + b) + noise: the model, and the mean and covariance of x in closed form."""
-    model = drawn(layers=0)
+    model = drawn(layers=0, covariance="full")
     weight, bias = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, 2.0]]), torch.tensor([0.1, -0.4, 0.7])
     _linear(model.decoder).weight.copy_(weight)
     _linear(model.decoder).bias.copy_(bias)
