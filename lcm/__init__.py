@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lcm.isomorphism import find_isomorphism
     from lcm.learn.fit import fit
     from lcm.model import LatentCausalModel
-    from lcm.storage import load_model as load
+    from lcm.storage import load_causal_model as load
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _HOMES = {
     "PairData": ("lcm.data.pairs", "PairData"),
     "find_isomorphism": ("lcm.isomorphism", "find_isomorphism"),
     "fit": ("lcm.learn.fit", "fit"),
-    "load": ("lcm.storage", "load_model"),
+    "load": ("lcm.storage", "load_causal_model"),
     "load_pairs": ("lcm.data.pairs", "load_pairs"),
     "save_pairs": ("lcm.data.pairs", "save_pairs"),
 }

@@ -181,9 +181,10 @@ def _restarts(result: FitResult) -> str:
     apart = [rerun for rerun in result.reruns if rerun.as_likely and not rerun.isomorphic]
     if not apart:
         return ""
-    first = apart[0]
+    first, several = apart[0], len(apart) > 1
     listed = ", ".join(str(rerun.restart) for rerun in apart)
+    verbs = ("s", "reach", "are") if several else ("", "reaches", "is")
     return (
-        f"Identifiability: restart {listed} reaches the likelihood of the best and is not isomorphic to it"
-        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
+        f"Identifiability: restart{verbs[0]} {listed} {verbs[1]} the likelihood of the best and {verbs[2]} not isomorphic"
+        f" to it ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
     )

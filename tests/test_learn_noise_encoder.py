@@ -135,6 +135,20 @@ def test_unchanged_pairs_say_nothing_of_the_thickness(exact: None) -> None:
     assert bool((found > model.staying_variance(pairs, posterior, everyone)).all())
 
 
+def test_where_nothing_else_stays_unchanged_pairs_are_all_there_is(exact: None) -> None:
+    model = implicit_model([], "atomic-or-empty")
+    normal = torch.randn(60, N, generator=torch.Generator().manual_seed(0))
+    change = torch.zeros(60, N)
+    change[20:, 0] = 1.5
+    pairs = NoisePairs(normal, normal + change, torch.zeros(60))
+    # only variable 0 is ever a target, so that among changed pairs it never stays, and the others always do
+    posterior = torch.zeros(60, 1 + N)
+    posterior[:20, 0], posterior[20:, 1] = 1.0, 1.0
+    pairs.normal_tilde[20:, 1:] += 0.1
+    found = model.staying_variance(pairs, posterior, (change != 0).any(1))
+    torch.testing.assert_close(found, torch.tensor([0.0, *[0.01] * (N - 1)]))
+
+
 def objective_of(model: ImplicitModel) -> tuple[NoiseEncoderObjective, Prepared]:
     prepared = prepared_of(model)
     return NoiseEncoderObjective(model, prepared, replace(CONFIG, anneal_from=2.0, anneal_share=0.4)), prepared

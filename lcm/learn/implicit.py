@@ -20,6 +20,8 @@ from lcm.likelihood import (
 from lcm.mechanism import LocationScaleMechanism
 from lcm.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
 
+_FEW_STAYING = 0.05
+
 
 class NoisePairs(NamedTuple):
     """Standard-normal noise encodings u, ũ (N, n) of a batch of pairs and the summed log-determinants (N,)."""
@@ -107,9 +109,12 @@ class ImplicitModel(nn.Module):
     def staying_variance(self, pairs: NoisePairs, posterior: Tensor, changed: Tensor) -> Tensor:
         """Closed-form σ² (n,) given the posterior (N, K) (docs/theory.md section 2).
 
-        Pairs with x = x̃ exactly (`changed` False) say nothing of σ and are left out.
+        Pairs with x = x̃ exactly (`changed` False) say nothing of σ and are left out; but where a coordinate hardly ever
+        stays in the others (one variable, or one that alone is ever a target), they are all there is.
         """
         stays = 1.0 - posterior @ self.target_distribution.target_sets.to(posterior.dtype)
-        weight = stays * changed.to(stays.dtype).unsqueeze(1)
+        among_changed = stays * changed.to(stays.dtype).unsqueeze(1)
+        alone = among_changed.sum(0) < _FEW_STAYING * stays.sum(0)
+        weight = torch.where(alone, stays, among_changed)
         squared = (pairs.normal_tilde - pairs.normal).square()
         return (weight * squared).sum(0) / weight.sum(0).clamp_min(1e-6)

@@ -45,7 +45,7 @@ class NoiseEncoderObjective(Objective):
         super().__init__()
         self.model, self.config = model, config
         self._train, self._validation = prepared.train, prepared.validation
-        self._changed = _tells_thickness(*prepared.train)
+        self._changed = (prepared.train[0] != prepared.train[1]).any(1)
         self.register_buffer("closed_form", model.thickness.clone())
 
     def groups(self) -> list[Group]:
@@ -175,14 +175,6 @@ def fit_noise_encoder(
     return model
 
 
-def _tells_thickness(x: Tensor, x_tilde: Tensor) -> Tensor:
-    """Pairs (N,) bool that say something of σ: those that changed, but all of them where n = 1.
-
-    With one variable only pairs of the empty set could tell, and leaving these out lets σ grow without end.
-    """
-    return (x != x_tilde).any(1) | (x.shape[1] == 1)
-
-
 @torch.no_grad()
 def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     """Alternate the posterior and the closed form of σ on some of the pairs, from a wide and from a narrow start.
@@ -190,7 +182,7 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     The likelier of the two ends is kept; p_𝓘 stays as it is.
     """
     x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
-    changed = _tells_thickness(x, x_tilde)
+    changed = (x != x_tilde).any(1)
     pairs = model.encode_pairs(x, x_tilde)
     ends = []
     for start in _START_THICKNESS:
