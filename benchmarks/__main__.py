@@ -51,6 +51,7 @@ def _time_case(name: str, settings: dict[str, Any], pairs: int, repeats: int) ->
     from lcm.data.generate import sample_data
     from lcm.data.nature import NatureConfig, build_nature, torch_generator
     from lcm.encode import encode_data
+    from lcm.isomorphism import find_isomorphism
     from lcm.learn.config import FitConfig
     from lcm.learn.fit import fit_pairs
     from lcm.metric.evaluate import evaluate
@@ -64,6 +65,7 @@ def _time_case(name: str, settings: dict[str, Any], pairs: int, repeats: int) ->
         "fit": lambda: fit_pairs(train, FitConfig()),
         "encode": lambda: encode_data(model, train),
         "evaluate": lambda: evaluate(model, test),
+        "compare": lambda: find_isomorphism(model, model, test),
     }
     return [{"case": name, "job": job, "pairs": pairs, **_timed(run, repeats)} for job, run in jobs.items()]
 

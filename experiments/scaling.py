@@ -13,12 +13,11 @@ from typing import Any
 
 from lcm.experiment import (
     Cell,
-    DataSet,
     Plan,
     Size,
     at_least_one,
-    draw_data,
     draw_fit,
+    draw_sizes,
     experiment_parser,
     given_data,
     run_cells,
@@ -49,18 +48,10 @@ def main(argv: Sequence[str]) -> None:
     if options.data:
         data, by = [given_data(*files) for files in options.data], {"n": "n", "data": "data"}
     else:
-        data, by = _drawn(options.n or (QUICK_N if options.quick else FULL_N), plan), {"n": "n"}
+        data, by = draw_sizes(CONFIG, options.n or (QUICK_N if options.quick else FULL_N), plan), {"n": "n"}
     cells = [Cell(part, seed) for part in data for seed in range(plan.size.model_seeds)]
     records = run_cells("scaling: random DAG, linear SCM, rotation", cells, by, plan)
     _draw(cells, records, plan.out)
-
-
-def _drawn(sizes: Sequence[int], plan: Plan) -> list[DataSet]:
-    return [
-        draw_data(CONFIG, f"n{n}-seed{seed}", seed, plan.size.pairs, plan.out, n)
-        for n in sizes
-        for seed in range(plan.size.data_seeds)
-    ]
 
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:

@@ -183,8 +183,8 @@ def _restarts(result: FitResult) -> str:
         return ""
     first, several = apart[0], len(apart) > 1
     listed = ", ".join(str(rerun.restart) for rerun in apart)
-    verbs = ("s", "reach", "are") if several else ("", "reaches", "is")
+    s, reach, are = ("s", "reach", "are") if several else ("", "reaches", "is")
     return (
-        f"Identifiability: restart{verbs[0]} {listed} {verbs[1]} the likelihood of the best and {verbs[2]} not isomorphic"
-        f" to it ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
+        f"Identifiability: restart{s} {listed} {reach} the likelihood of the best and {are} not isomorphic to it"
+        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
     )

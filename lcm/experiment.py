@@ -187,6 +187,15 @@ def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n:
     return DataSet(name, folder / "train.safetensors", folder / "test.safetensors", seed)
 
 
+def draw_sizes(config_file: Path, sizes: Iterable[int], plan: Plan) -> list[DataSet]:
+    """The data sets of a nature at several numbers of variables, each with all of the plan's data seeds."""
+    return [
+        draw_data(config_file, f"n{n}-seed{seed}", seed, plan.size.pairs, plan.out, n)
+        for n in sizes
+        for seed in range(plan.size.data_seeds)
+    ]
+
+
 def _resized(config: GenerateConfig, pairs: int) -> GenerateConfig:
     splits = config.pairs
     return replace(config, pairs=replace(splits, train=pairs, val=min(splits.val, pairs), test=min(splits.test, pairs)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lcm.isomorphism
 import lcm.run
 from lcm.commands.reproduce import run_experiment
 from lcm.data.pairs import PairData, save_pairs
@@ -52,6 +53,22 @@ def no_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a finished fit was fitted again")
 
     monkeypatch.setattr(lcm.run, "fit_run", refuse)
+
+
+def test_agreement_compares_every_fit_with_the_first_and_does_it_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = [*TINY, "--n", "2", "--model-seeds", "3", "--data-seeds", "1", "--out", str(tmp_path)]
+    reproduce("agreement", *argv)
+    content = results(tmp_path)
+    assert [record["model_seeds"] for record in content["cells"]] == [[0, 1], [0, 2]]
+    assert all(record["seconds"] > 0 and len(record["r2"]) == 2 for record in content["cells"])
+    monkeypatch.setattr(lcm.isomorphism, "find_isomorphism", None)
+    reproduce("agreement", *argv)
+    assert results(tmp_path) == content
+    with pytest.raises(SystemExit):
+        reproduce("agreement", *TINY, "--model-seeds", "1", "--out", str(tmp_path))
+    assert "--model-seeds: Expected at least 2, to compare; got 1" in capsys.readouterr().err
 
 
 def test_toy2d_has_a_cell_for_every_seed_and_one_row(toy2d: Path) -> None:

@@ -1,0 +1,85 @@
+"""agreement: independent fits of the same pairs, compared up to isomorphism as `lcm compare` does; no truth is used.
+
+Every data set is fitted with several model seeds, and every fit is compared with the first one on test pairs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lcm.cells import run_once
+from lcm.experiment import Cell, DataSet, Plan, Size, at_least_one, draw_sizes, experiment_parser, given_data, run_cells
+from lcm.report import Column, write_report
+
+CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
+FULL = Size(model_seeds=3, data_seeds=3, pairs=100_000)
+QUICK = Size(model_seeds=2, data_seeds=1, pairs=20_000)
+FULL_N, QUICK_N = (4, 8), (4,)
+COLUMNS = (
+    Column("isomorphic", "isomorphic"),
+    Column("least_r2", "least R² of h"),
+    Column("greatest_leakage", "greatest leakage"),
+    Column("least_noise_r2", "least R² of noise"),
+    Column("graphs_equal", "graphs equal"),
+    Column("distance", "distance"),
+    Column("likelihood_difference", "likelihoods differ by (nats a pair)"),
+    Column("seconds", "time to compare (s)", 1),
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    parser = experiment_parser("agreement", "Independent fits of the same pairs, compared up to isomorphism.")
+    parser.add_argument("--n", type=at_least_one, nargs="+", metavar="N", help="numbers of variables")
+    parser.add_argument(
+        "--data", type=Path, nargs=2, action="append", metavar=("TRAIN", "TEST"), help="fit these files instead"
+    )
+    options = parser.parse_args(argv)
+    plan = Plan.chosen(options, FULL, QUICK)
+    if plan.size.model_seeds < 2:
+        parser.error("--model-seeds: Expected at least 2, to compare; got 1")
+    sizes = options.n or (QUICK_N if options.quick else FULL_N)
+    data = [given_data(*files) for files in options.data or ()] or draw_sizes(CONFIG, sizes, plan)
+    cells = [Cell(part, seed) for part in data for seed in range(plan.size.model_seeds)]
+    run_cells("agreement: the fits", cells, {"n": "n"}, plan)
+    records = [_compared(part, seed, plan.out) for part in data for seed in range(1, plan.size.model_seeds)]
+    settings = {"fits": "those of cells/, by their names", "data": ", ".join(part.name for part in data)}
+    table = write_report(plan.out, "agreement of independent fits", records, {"n": "n"}, COLUMNS, settings)
+    if not plan.quiet:
+        print(f"\nagreement of independent fits; median (range)\n\n{table}\nResults: {plan.out}")
+
+
+def _compared(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
+    """The fit of a model seed beside that of seed 0."""
+    path = out / "comparisons" / f"{data.name}-model0-model{seed}.json"
+    return run_once(path, {"data": data.name, "model_seeds": [0, seed]}, lambda: _compare(data, seed, out))
+
+
+def _compare(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
+    from lcm.data.pairs import load_pairs
+    from lcm.isomorphism import find_isomorphism
+    from lcm.run import load_run
+
+    first, second = (load_run(out / "fits" / Cell(data, number).name).model for number in (0, seed))
+    test = load_pairs(data.test)
+    started = time.perf_counter()
+    found = find_isomorphism(first, second, test)
+    seconds = time.perf_counter() - started
+    assert found.noise_r2 is not None
+    return {
+        **found.numbers(),
+        "n": first.n,
+        "least_r2": float(found.r2.min()),
+        "greatest_leakage": float(found.leakage.max()),
+        "least_noise_r2": float(found.noise_r2.min()),
+        "likelihood_difference": found.log_likelihood_difference and abs(found.log_likelihood_difference[0]),
+        "seconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
