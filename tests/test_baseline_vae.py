@@ -241,12 +241,16 @@ def test_bad_data_are_errors() -> None:
     broken[[3, 5], 0] = np.nan, np.inf
     constant = x.copy()
     constant[:, 1] = 2.0
+    varying_once = constant.copy()
+    # the first of the shuffled rows, which are held out
+    varying_once[int(torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[0]), 1] = 3.0
     for data, message in (
         (x[:, 0], r"x: Expected shape \(N, d\); got \(500,\)"),
         (x[:, :0], r"x: Expected shape \(N, d\); got \(500, 0\)"),
         (x[:49], "x: Expected at least 50 rows; got 49"),
         (broken, "x: Expected finite entries; got 2 rows with others"),
         (constant, "x: Expected columns that vary; got a constant column 1"),
+        (varying_once, "x: Expected columns that vary; got a constant column 1"),
     ):
         with pytest.raises(ValueError, match=message):
             fit_vae(data, QUICK)

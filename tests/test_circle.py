@@ -247,6 +247,11 @@ def test_degrees_that_do_not_fit_are_an_error(degree: list[list[float]], message
         ProductMechanism([[0, 1, 1], [0, 0, 0], [0, 0, 0]], [True, True, False], torch.tensor(degree))
 
 
+def test_weights_of_another_size_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"Expected weights of shape \[2, 2\]; got \[3\]"):
+        ProductMechanism([[0, 1], [0, 0]], [True, False], weight=torch.ones(3))
+
+
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [

@@ -328,6 +328,17 @@ def test_opposite_points_of_a_sphere_have_no_logarithm() -> None:
     assert torch.allclose(manifold.distance_sum(x, -x), torch.tensor(math.pi))
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-2])
+def test_logarithms_of_nearly_opposite_points_are_tangent_in_single_precision(gap: float) -> None:
+    manifold = ProductManifold([Sphere(2)])
+    x = points(manifold)
+    y = manifold.exp(x, tangents(manifold, x, math.pi - gap)).float()
+    x = x.float()
+    velocity = manifold.log(x, y)
+    manifold.check_tangent(x, velocity)
+    assert torch.allclose(manifold.exp(x, velocity), y, atol=1e-5)
+
+
 def test_hyperbolic_geodesics_that_leave_the_coordinates_are_an_error() -> None:
     manifold = ProductManifold([Hyperbolic(2)])
     x = torch.zeros(1, 2)

@@ -236,6 +236,8 @@ def fit_vae(x: ArrayLike | Tensor, config: VAEConfig, seed: int = 0, progress: b
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(observations), generator=generator)
     held_out, train = observations[order].split([count := _held_out_rows(len(order)), len(order) - count])
+    # not of all rows: what varies in a held-out row alone has no scale to be divided by
+    _require_varying(train)
     model = GaussianVAE(config.n, observations.shape[1], config.hidden, config.layers, config.covariance)
     model.draw_weights(generator)
     model.location.copy_(train.mean(0))
@@ -264,7 +266,10 @@ def _checked(x: ArrayLike | Tensor) -> Tensor:
     finite = values.isfinite().all(1)
     if not bool(finite.all()):
         raise ValueError(f"x: Expected finite entries; got {int((~finite).sum())} rows with others.")
-    constant = values.amax(0) == values.amin(0)
+    return values
+
+
+def _require_varying(train: Tensor) -> None:
+    constant = train.amax(0) == train.amin(0)
     if bool(constant.any()):
         raise ValueError(f"x: Expected columns that vary; got a constant column {int(constant.int().argmax())}.")
-    return values

@@ -220,7 +220,8 @@ class Sphere(Factor):
         across = self.project_tangent(x, y - x)
         length = torch.linalg.vector_norm(across, dim=-1)
         stretch = torch.where(length > 0, self.distance(x, y) / length, 1.0)
-        return across * stretch.unsqueeze(-1)
+        # near the opposite point the stretch is large, and that of the rounding errors with it
+        return self.project_tangent(x, across * stretch.unsqueeze(-1))
 
     def uniform(self, n_samples: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
         points: Tensor = _geoopt().Sphere().projx(_randn((n_samples, self.width), generator, dtype))

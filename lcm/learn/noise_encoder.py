@@ -13,6 +13,7 @@ from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
 from lcm.learn.prepare import Prepared
+from lcm.learn.target_labels import label_components
 from lcm.likelihood import THICKNESS_FLOOR
 from lcm.noise import standard_normal_log_density
 
@@ -149,7 +150,8 @@ def fit_noise_encoder(
     n, device = prepared.n, generator.device
     config = config.for_variables(n)
     assert config.layers is not None and config.steps is not None
-    linear = LinearDecoder(n, torch.linalg.inv(prepared.unmixing).float().cpu()).to(device)
+    unmixing = prepared.unmixing[_labels(prepared, targets)]
+    linear = LinearDecoder(n, torch.linalg.inv(unmixing).float().cpu()).to(device)
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
     flow = FlowDecoder(n, config.coupling, 0, bins=config.bins)
@@ -173,6 +175,13 @@ def fit_noise_encoder(
     objective = NoiseEncoderObjective(model, prepared, config)
     optimise(objective, Schedule(config.steps, config.batch_size), generator, tracker)
     return model
+
+
+def _labels(prepared: Prepared, targets: TargetDistribution) -> Tensor:
+    """Order (n,) of the components of the linear start that suits the target sets."""
+    x, x_tilde = ((part[:_START_ROWS].double() @ prepared.unmixing.T).cpu().numpy() for part in prepared.train)
+    order = label_components(x, x_tilde, targets.target_sets.cpu().numpy())
+    return torch.from_numpy(order).to(prepared.unmixing.device)
 
 
 @torch.no_grad()

@@ -35,8 +35,8 @@ class ProductMechanism(Mechanism):
         """`circular` (n,) says which variables are circles; `degree` and `weight` are (n, n), zero when None.
 
         Raises:
-            ValueError: a mask or degrees of another size, degrees that are no integers, or a degree elsewhere than on
-                an edge from a circle to a circle.
+            ValueError: a mask, degrees or weights of another size, degrees that are no integers, or a degree elsewhere
+                than on an edge from a circle to a circle.
         """
         super().__init__(adjacency)
         mask = circle_mask(circular).to(self.adjacency.device)
@@ -44,6 +44,8 @@ class ProductMechanism(Mechanism):
             raise ValueError(f"Expected {self.n} flags, circle or not, one for each variable; got {len(mask)}.")
         self.circular = mask
         self.register_buffer("degree", self._checked_degree(degree), persistent=False)
+        if weight is not None and weight.shape != self.adjacency.shape:
+            raise ValueError(f"Expected weights of shape {[self.n, self.n]}; got {list(weight.shape)}.")
         self.weight = nn.Parameter(torch.zeros(self.n, self.n) if weight is None else weight)
         self.log_scale = nn.Parameter(torch.zeros(self.n))
 
