@@ -67,6 +67,8 @@ def _independent(data: PairData) -> str:
     correlations = np.linalg.svd(spans[0].T @ spans[1], compute_uv=False).clip(max=1.0 - 1e-12)
     degrees = spans[0].shape[1] * spans[1].shape[1]
     weight = len(x) - 1.5 - 0.5 * (spans[0].shape[1] + spans[1].shape[1])
+    if weight <= 0:
+        return ""
     statistic = -weight * np.log1p(-np.square(correlations)).sum()
     if chi2.sf(statistic, degrees) < _INDEPENDENCE_LEVEL:
         return ""
@@ -86,7 +88,7 @@ def _one_sparse(result: FitResult, data: PairData) -> str:
     if len(change) == 0 or outside <= _SPREAD_CHANGES:
         return ""
     moments = np.abs(change).T @ np.abs(change)
-    together = moments / np.sqrt(np.outer(np.diag(moments), np.diag(moments)))
+    together = moments / np.maximum(np.sqrt(np.outer(np.diag(moments), np.diag(moments))), 1e-300)
     pairs = [(i, j) for i, j in np.argwhere(np.triu(together, 1) > _MOVES_WITH)]
     named = ", ".join(f"z{i} with z{j}" for i, j in pairs[:_MAX_LISTED])
     return (

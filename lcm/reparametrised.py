@@ -53,7 +53,7 @@ class RelabelledNoise(Noise):
 
     @property
     def circular(self) -> Tensor:
-        return self.noise.circular[self.labels.old_label]
+        return self.noise.circular.to(self.labels.old_label.device)[self.labels.old_label]
 
     def settings(self) -> dict[str, Any]:
         return {"noise": describe(self.noise), "permutation": self.labels.new_label.tolist()}

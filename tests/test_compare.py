@@ -80,7 +80,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     save_model(thick_nature(3), tmp_path / "three.safetensors")
     message = refused(capsys, "compare", two_runs[0], tmp_path / "three.safetensors", data_path)
-    assert "Expected two models of the same observations; got dimensions 2 and 3." in message
+    assert "Expected two models of the same observations; got dimensions 2 (A) and 3 (B)." in message
     assert "Expected a run folder" in refused(capsys, "compare", tmp_path / "none", two_runs[1], data_path)
     assert "Expected a .png file" in refused(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.txt")
     few = tmp_path / "few.safetensors"
@@ -101,10 +101,18 @@ def test_restarts_are_compared_with_the_best(tmp_path: Path) -> None:
 def test_a_model_beside_itself_and_beside_another(two_runs: tuple[Path, Path]) -> None:
     first, second = (load_run(folder).model for folder in two_runs)
     data = small_data("linear", 1000)
-    (same,) = compare_restarts([first, first], 1, data)
+    (same,) = compare_restarts([first, first], 1, data, data)
     assert same == Rerun(0, 0.0, 0.0, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
-    (other,) = compare_restarts([first, second], 0, data)
+    (other,) = compare_restarts([first, second], 0, data, data)
     assert other.restart == 1 and other.isomorphic
+
+
+def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path, Path]) -> None:
+    first, broken = (load_run(folder).model for folder in two_runs)
+    broken.scm.mechanism.get_parameter("bias").fill_(float("nan"))
+    data = small_data("linear", 1000)
+    (rerun,) = compare_restarts([first, broken], 0, data, data)
+    assert not rerun.as_likely and not rerun.isomorphic and "Expected finite encodings" in rerun.reasons[0]
 
 
 @pytest.mark.parametrize(

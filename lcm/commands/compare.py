@@ -79,7 +79,9 @@ def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None
     if not folder.is_dir():
         return None
     check_writable(folder)
-    return folder / "figures" / f"compared_with_{Path(arguments.run_b).resolve().stem}.png"
+    other = Path(arguments.run_b).resolve()
+    name = f"{other.parent.name}_{other.stem}" if other.is_file() else other.name
+    return folder / "figures" / f"compared_with_{name}.png"
 
 
 def _open(path: str) -> LatentCausalModel | GaussianVAE:

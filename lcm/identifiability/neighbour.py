@@ -163,7 +163,8 @@ def _neighbour(model: LatentCausalModel, graph: Graph, prescribed: _Prescribed |
         intervention = PerfectIntervention(_widened(law, excess, model.thickness))
     image = LatentCausalModel(scm, decoder, intervention, copy.deepcopy(model.target_distribution))
     image.thickness = model.thickness.clone()
-    return image.requires_grad_(False)
+    # adjacencies are made on the CPU
+    return image.to(model.thickness.device).requires_grad_(False)
 
 
 def _kept_weights(moments: LinearMoments, graph: Graph, prescribed: _Prescribed | None) -> FloatArray:

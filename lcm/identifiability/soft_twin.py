@@ -49,4 +49,4 @@ def empty_graph_twin(model: LatentCausalModel) -> LatentCausalModel:
     )
     # past the constructor, which takes the default precision
     found.thickness = model.thickness.clone()
-    return found.requires_grad_(False)
+    return found.to(model.thickness.device).requires_grad_(False)

@@ -81,7 +81,7 @@ def mmd_test(a: Any, b: Any, generator: torch.Generator, features: int = 500, pe
     observed = torch.arange(len(pooled)).unsqueeze(0) < sizes[0]
     drawn = _subsets(permutations, sizes[0], len(pooled), generator)
     contrast = torch.where(torch.cat([observed, drawn]), 1.0 / sizes[0], -1.0 / sizes[1])
-    statistics = (contrast @ waves).square().sum(1)
+    statistics = (contrast.to(waves) @ waves).square().sum(1)
     # equal up to rounding counts as equal: a tie must not become evidence
     as_large = int((statistics[1:] >= statistics[0] * (1.0 - _ROUNDING) - _ROUNDING**2).sum())
     return MMDTest(float(statistics[0]), (1 + as_large) / (1 + permutations))

@@ -209,7 +209,9 @@ def _model_lines(found: Comparison) -> list[str]:
         f"Distributions: target sets {found.target_distance:.3f} (total variation), noise "
         f"{found.noise_distance.max():.3f}, imposed values {imposed} (Kolmogorov, the largest)"
     )
-    if found.log_likelihood_difference is not None and found.log_likelihood is not None:
+    if found.log_likelihood_difference is None or found.log_likelihood is None:
+        lines.append("Log-likelihood at one thickness: not finite for some pairs")
+    else:
         difference, error = found.log_likelihood_difference
         lines.append(
             f"Log-likelihood at one thickness: A {found.log_likelihood[0]:.4f}, B {found.log_likelihood[1]:.4f}, "

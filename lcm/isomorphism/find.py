@@ -35,9 +35,13 @@ Array = NDArray[np.float64]
 
 
 class _View(NamedTuple):
-    """What a model makes of observations: z, noise and noise in standard-normal gauge (N, n); None without an SCM."""
+    """What a model makes of pairs: z, z̃, and the noise of x, raw and in standard-normal gauge (N, n).
+
+    Noise is None without an SCM.
+    """
 
     z: Array
+    z_tilde: Array
     noise: Array | None = None
     normal: Array | None = None
 
@@ -63,10 +67,10 @@ def find_isomorphism(
     view_a, view_b = _view(a, data), _view(b, data)
     permutation = _match(view_a, view_b)
     train = np.arange(len(data)) % 2 == 0
-    target = view_b.z[:, permutation]
-    h = fit_monotone(view_a.z[train], target[train])
-    scale = np.maximum(target.std(0), 1e-300)
-    residual = (target - image(h, view_a.z)) / scale
+    target, target_tilde = (part[:, permutation] for part in view_b[:2])
+    # on both observations of a pair, so that h is known where interventions alone lead
+    h = fit_monotone(*(np.vstack([part[train], moved[train]]) for part, moved in (view_a[:2], (target, target_tilde))))
+    residual = (target - image(h, view_a.z)) / _spread(target)
     r2 = 1.0 - np.mean(np.square(residual[~train]), axis=0)
     leaks = leakage(residual, view_a.z, train)
     common: dict[str, Any] = {
@@ -91,10 +95,10 @@ def _checked(a: Any, b: Any, data: PairData) -> PairData:
     dimensions = [_dimension(model) for model in (a, b)]
     if dimensions[0] != dimensions[1]:
         raise ValueError(
-            f"Expected two models of the same observations; got dimensions {dimensions[0]} and {dimensions[1]}."
+            f"Expected two models of the same observations; got dimensions {dimensions[0]} (A) and {dimensions[1]} (B)."
         )
     if a.n != b.n:
-        raise ValueError(f"Expected two models with as many variables; got {a.n} and {b.n}.")
+        raise ValueError(f"Expected two models with as many variables; got {a.n} (A) and {b.n} (B).")
     for model in (a, b):
         if isinstance(model, LatentCausalModel):
             require_real(model)
@@ -115,7 +119,10 @@ def _dimension(model: Any) -> int:
 @torch.no_grad()
 def encoded_variables(model: LatentCausalModel | GaussianVAE, data: PairData) -> Array:
     """z (N, n) of the first 20,000 observations x, in float64."""
-    x = torch.from_numpy(data.x[:MAX_ROWS])
+    return _variables(model, torch.from_numpy(data.x[:MAX_ROWS]))
+
+
+def _variables(model: LatentCausalModel | GaussianVAE, x: Tensor) -> Array:
     if not isinstance(model, LatentCausalModel):
         return _finite(model.encode(x))
     return _finite(in_chunks(lambda part: (model.encode(part).z,), x)[0])
@@ -123,15 +130,23 @@ def encoded_variables(model: LatentCausalModel | GaussianVAE, data: PairData) ->
 
 @torch.no_grad()
 def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
+    z_tilde = _variables(model, torch.from_numpy(data.x_tilde))
     if not isinstance(model, LatentCausalModel):
-        return _View(encoded_variables(model, data))
+        return _View(encoded_variables(model, data), z_tilde)
     scm = model.scm
 
     def encode(x: Tensor) -> tuple[Tensor, ...]:
         encoding = model.encode(x)
         return encoding.z, encoding.noise, scm.noise.to_normal(encoding.noise)[0]
 
-    return _View(*map(_finite, in_chunks(encode, torch.from_numpy(data.x))))
+    z, noise, normal = map(_finite, in_chunks(encode, torch.from_numpy(data.x)))
+    return _View(z, z_tilde, noise, normal)
+
+
+def _spread(table: Array) -> Array:
+    """Standard deviations (n,); 1 for a column that is constant to rounding, of which no map explains anything."""
+    spread = table.std(0)
+    return np.where(spread > 1e-9 * np.abs(table).max(0), spread, 1.0)
 
 
 def _finite(values: Tensor) -> Array:

@@ -67,11 +67,11 @@ def compare_models(
         "edges_only_in_b": only_b,
         "n_edges": len(a.scm.graph.edges()),
         "solution_error": _solution_error(b, normal_image, z_image, permutation),
-        "decoder_error": _decoder_error(b, data.x[~train], z_image, permutation),
+        "decoder_error": _decoder_error(a, b, z[~train], z_image, permutation),
         "target_distance": _target_distance(a.target_distribution, b.target_distribution, permutation),
         "noise_distance": _kolmogorov(k, lambda normals: normals, lambda normals: normals),
         "imposed_distance": _imposed_distance(a, b, h, permutation),
-        **_likelihoods(a, b, data, permutation),
+        **likelihoods(a, b, data, permutation),
     }
 
 
@@ -113,11 +113,15 @@ def _solution_error(b: LatentCausalModel, normal_image: Array, z_image: Array, p
     return float(_unexplained(_in_a(solved, permutation), z_image).max())
 
 
-def _decoder_error(b: LatentCausalModel, x: NDArray[Any], z_image: Array, permutation: IntArray) -> float:
-    """g′ of the image of z against x: the unexplained share of the variance of x."""
-    (decoded,) = in_chunks(lambda z: (b.decode(z),), _in_b(z_image, permutation, b))
-    difference = decoded.double().cpu().numpy() - x
-    return float(np.square(difference).sum() / max(np.square(x - x.mean(0)).sum(), 1e-300))
+def _decoder_error(
+    a: LatentCausalModel, b: LatentCausalModel, z: Array, z_image: Array, permutation: IntArray
+) -> float:
+    """g′ of the image of z against g(z): the unexplained share of the variance."""
+    inputs = (a, torch.from_numpy(z).to(a.thickness)), (b, _in_b(z_image, permutation, b))
+    first, second = (in_chunks(lambda part, m=model: (m.decode(part),), values)[0] for model, values in inputs)
+    expected, found = (part.double().cpu().numpy() for part in (first, second))
+    variation = np.square(expected - expected.mean(0)).sum()
+    return float(np.square(found - expected).sum() / max(variation, 1e-300))
 
 
 def _target_distance(a: TargetDistribution, b: TargetDistribution, permutation: IntArray) -> float:
@@ -162,7 +166,8 @@ def _kolmogorov(
     return distances
 
 
-def _likelihoods(
+@torch.no_grad()
+def likelihoods(
     a: LatentCausalModel, b: LatentCausalModel, data: PairData, permutation: IntArray
 ) -> dict[str, tuple[float, float] | None]:
     """Mean log p(x, x̃) of both at one thickness, the wider of the two for each variable, and their difference."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from torch import Tensor, nn
 
 from lcm.decoder import Decoder, SolutionDecoder
 from lcm.elementwise import AffineMap, ElementwiseMap
@@ -61,6 +62,10 @@ class Isomorphism:
         if model.n != len(self.permutation):
             raise ValueError(f"Expected a model of {len(self.permutation)} variables; got {model.n}.")
         model, k, h = copy.deepcopy((model, self.noise_map, self.variable_map))
+        # maps found by comparison are in float64, where their knots can be told apart
+        finest = max((tensor.dtype for part in (model, k, h) for tensor in _tensors(part)), key=lambda t: t.itemsize)
+        device = model.thickness.device
+        model, k, h = model.to(device, finest), k.to(device, finest), h.to(device, finest)
         labels = [int(label) for label in self.permutation]
         old_label = torch.argsort(torch.as_tensor(labels))
         scm = SCM(
@@ -76,6 +81,10 @@ class Isomorphism:
         )
         image.thickness = model.thickness[old_label]
         return image.to(model.thickness.device)
+
+
+def _tensors(part: nn.Module) -> list[Tensor]:
+    return [tensor for tensor in [*part.parameters(), *part.buffers()] if tensor.is_floating_point()]
 
 
 def require_real(model: LatentCausalModel) -> None:

@@ -107,7 +107,7 @@ def fit_pairs(
         raise FloatingPointError(f"the held-out log-likelihood of the explicit model became {-scores[best]}")
     return replace(
         results[best],
-        reruns=compare_restarts([result.model for result in results], best, data),
+        reruns=compare_restarts([result.model for result in results], best, data, prepared.held_out()),
         seconds=recorder.seconds,
         records=tuple(recorder.records),
         restart=best,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcm.data.pairs import PairData
 from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.learn.warm_start import separate_unmoved, unmix_differences
 
@@ -38,6 +39,11 @@ class Prepared:
     def log_volume(self) -> float:
         """Log-determinant of the standardisation: nats a row between the density of coordinates and that of x."""
         return float(self.standardisation(self.train[0][:1])[1])
+
+    def held_out(self) -> PairData:
+        """The validation pairs in the units of the data."""
+        x, x_tilde = (self.standardisation(part)[0].cpu().numpy() for part in self.validation)
+        return PairData(x, x_tilde)
 
     def restarted(self, generator: np.random.Generator) -> Prepared:
         """The same pairs with another linear start, from other rows: where it is not determined, it will differ."""

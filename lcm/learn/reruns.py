@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from lcm.data.pairs import PairData
 from lcm.isomorphism import find_isomorphism
+from lcm.isomorphism.models import likelihoods
 from lcm.model import LatentCausalModel
 
 _EQUAL_LIKELIHOOD = 0.05
@@ -17,7 +21,7 @@ _STANDARD_ERRORS = 2.0
 @final
 @dataclass(frozen=True)
 class Rerun:
-    """A restart beside the best one, compared on the same pairs at one thickness.
+    """A restart beside the best one, likelihoods on the same held-out pairs at one thickness.
 
     Attributes:
         restart: its number.
@@ -41,17 +45,25 @@ class Rerun:
         return self.worse_by <= _EQUAL_LIKELIHOOD + _STANDARD_ERRORS * self.standard_error
 
 
-def compare_restarts(models: Sequence[LatentCausalModel], best: int, data: PairData) -> tuple[Rerun, ...]:
-    """Every other restart against the best one, on the pairs of the fit.
+def compare_restarts(
+    models: Sequence[LatentCausalModel], best: int, data: PairData, held_out: PairData
+) -> tuple[Rerun, ...]:
+    """Every other restart against the best one: likelihoods on held-out pairs, variables on the pairs of the fit.
 
-    An infinite `worse_by` stands for a density that is zero in floating point.
+    An infinite `worse_by` stands for a density that is not finite, or for encodings that are not.
     """
-    return tuple(
-        _compare(models[best], model, restart, data) for restart, model in enumerate(models) if restart != best
-    )
+    others = [restart for restart in range(len(models)) if restart != best]
+    return tuple(_compare(models[best], models[restart], restart, data, held_out) for restart in others)
 
 
-def _compare(best: LatentCausalModel, other: LatentCausalModel, restart: int, data: PairData) -> Rerun:
-    found = find_isomorphism(best, other, data)
-    worse_by, error = found.log_likelihood_difference or (float("inf"), 0.0)
-    return Rerun(restart, worse_by, error, found.isomorphic, found.distance, found.reasons)
+def _compare(
+    best: LatentCausalModel, other: LatentCausalModel, restart: int, data: PairData, held_out: PairData
+) -> Rerun:
+    try:
+        found = find_isomorphism(best, other, data)
+    except ValueError as error:
+        # one restart that went wrong must not cost the others
+        return Rerun(restart, math.inf, 0.0, False, 1.0, (str(error),))
+    difference = likelihoods(best, other, held_out, np.array(found.permutation))["log_likelihood_difference"]
+    worse_by, standard_error = difference or (math.inf, 0.0)
+    return Rerun(restart, worse_by, standard_error, found.isomorphic, found.distance, found.reasons)
