@@ -31,8 +31,7 @@ TITLE = "limits: identifiability where an assumption fails"
 HEADINGS = ("panel", "what is broken", "prediction", "measured", "detected", "as predicted")
 _MODELS = """\
 The models of the row on observations are in models/, for `lcm compare MODEL_A MODEL_B DATA`: in observations-seedS,
-vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders standardise each column of x, and
-their z is turned by a random rotation that is part of the initial draw: the ELBO does not depend on it, Adam would.
+vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders standardise each column of x.
 """
 Records = list[dict[str, Any]]
 

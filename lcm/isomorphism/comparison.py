@@ -192,7 +192,7 @@ def comparison_text(found: Comparison) -> str:
 
 def _model_lines(found: Comparison) -> list[str]:
     if found.graphs_equal is None:
-        return ["Only the variables are compared: one of the two is no latent causal model."]
+        return ["Only the variables are compared: not both are latent causal models."]
     graphs = (
         f"equal, {found.n_edges} edge{'' if found.n_edges == 1 else 's'}"
         if found.graphs_equal
