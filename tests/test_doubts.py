@@ -13,10 +13,15 @@ from small import sampled
 from lcm.data.nature import DecoderConfig, GraphConfig, InterventionConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
 from lcm.doubts import doubts
+from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.fit import FitResult, fit_pairs
 from lcm.learn.reruns import Rerun
+from lcm.mechanism import LinearMechanism
+from lcm.model import LatentCausalModel
+from lcm.noise import NormalNoise
+from lcm.scm import SCM
 
 DATA = sampled(build_nature(NatureConfig(3, GraphConfig("chain")), 0), 5000, 0)
 CONFIG = FitConfig(noise_encoder=NoiseEncoderConfig(marginal_steps=100), mechanisms=MechanismsConfig(steps=50))
@@ -51,6 +56,20 @@ def test_cyclic_ancestors_are_doubted(sound: FitResult) -> None:
 def test_intransitive_ancestors_are_doubted(sound: FitResult) -> None:
     (doubt,) = doubts(replace(sound, ancestry=replace(sound.ancestry, intransitive=((2, 0, 1),))), DATA)
     assert doubt.startswith("Perfect interventions, faithfulness: ") and "z2 -> z0 -> z1" in doubt
+
+
+def test_effects_that_cancel_along_two_paths_are_noticed_in_a_real_fit() -> None:
+    # 0 → 1 → 2 and 0 → 2, of which the direct effect undoes the other: not faithful
+    graph = Graph.from_edges(3, [(0, 1), (1, 2), (0, 2)])
+    weight = torch.tensor([[0.0, 1.5, -1.5], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    scm = SCM(graph, LinearMechanism(torch.tensor(graph.adjacency), weight), NormalNoise(3))
+    nature = build_nature(NatureConfig(3), 0)
+    unfaithful = LatentCausalModel(scm, nature.decoder, nature.intervention, nature.target_distribution)
+    data = sampled(unfaithful.requires_grad_(False), 10_000)
+    fitted = fit_pairs(data, CONFIG)
+    ((j, i, k),) = fitted.ancestry.intransitive
+    found = [doubt for doubt in doubts(fitted, data) if doubt.startswith("Perfect interventions, faithfulness: ")]
+    assert len(found) == 1 and f"z{j} -> z{i} -> z{k}" in found[0]
 
 
 def test_a_target_that_is_never_hit_is_doubted(sound: FitResult) -> None:
