@@ -180,7 +180,7 @@ def _inseparable(result: FitResult) -> str:
 
 
 def _restarts(result: FitResult) -> str:
-    apart = [rerun for rerun in result.reruns if rerun.as_likely and not rerun.isomorphic]
+    apart = [rerun for rerun in result.reruns if rerun.as_likely and not rerun.agrees]
     if not apart:
         return ""
     first, several = apart[0], len(apart) > 1
@@ -188,5 +188,6 @@ def _restarts(result: FitResult) -> str:
     s, reach, are = ("s", "reach", "are") if several else ("", "reaches", "is")
     return (
         f"Identifiability: restart{s} {listed} {reach} the likelihood of the best and {are} not isomorphic to it"
-        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model: trust only what the restarts share."
+        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model, or the"
+        " fits are unfinished (see the training curves): trust only what the restarts share."
     )

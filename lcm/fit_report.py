@@ -69,13 +69,14 @@ def agreement_text(result: FitResult) -> str:
         return ""
     alike = [rerun for rerun in result.reruns if rerun.as_likely]
     if not alike:
-        return "No other restart reaches the likelihood of the best: nothing confirms it. Try more restarts or steps."
-    agreeing = [rerun for rerun in alike if rerun.isomorphic]
+        missing = "No other restart clearly reaches the likelihood of the best: nothing confirms it."
+        return f"{missing} Try more restarts or steps."
+    agreeing = [rerun for rerun in alike if rerun.agrees]
     reached = f"{len(alike) + 1} of {len(result.reruns) + 1} restarts reach the same likelihood"
     if len(agreeing) < len(alike):
-        return f"{reached}; {len(agreeing)} of the {len(alike)} others are isomorphic to the best. See the doubts."
+        return f"{reached}; {len(agreeing)} of the {len(alike)} others have its variables and graph. See the doubts."
     farthest = max(rerun.distance for rerun in agreeing)
-    return f"{reached} and are isomorphic: distance from the best at most {farthest:.4f}."
+    return f"{reached} and have the same variables and graph: distance from the best at most {farthest:.4f}."
 
 
 def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def test_a_model_beside_itself_and_beside_another(two_runs: tuple[Path, Path]) -
     first, second = (load_run(folder).model for folder in two_runs)
     data = small_data("linear", 1000)
     (same,) = compare_restarts([first, first], 1, data, data)
-    assert same == Rerun(0, 0.0, 0.0, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
+    assert same == Rerun(0, 0.0, 0.0, True, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
     (other,) = compare_restarts([first, second], 0, data, data)
     assert other.restart == 1 and other.isomorphic
 
@@ -119,10 +119,16 @@ def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path
     ("reruns", "sentence"),
     [
         ((), ""),
-        (((2.0, True),), "No other restart reaches the likelihood of the best"),
-        (((0.0, True), (0.01, True)), "3 of 3 restarts reach the same likelihood and are isomorphic"),
-        (((0.0, True), (9.0, False)), "2 of 3 restarts reach the same likelihood and are isomorphic"),
-        (((0.0, True), (0.0, False)), "1 of the 2 others are isomorphic to the best. See the doubts."),
+        (((2.0, True),), "No other restart clearly reaches the likelihood of the best"),
+        (
+            ((0.0, True), (0.01, True)),
+            "3 of 3 restarts reach the same likelihood and have the same variables and graph",
+        ),
+        (
+            ((0.0, True), (9.0, False)),
+            "2 of 3 restarts reach the same likelihood and have the same variables and graph",
+        ),
+        (((0.0, True), (0.0, False)), "1 of the 2 others have its variables and graph. See the doubts."),
     ],
 )
 def test_the_agreement_is_one_sentence(
@@ -130,7 +136,8 @@ def test_the_agreement_is_one_sentence(
 ) -> None:
     reasons = ("The graphs differ: only in A z0 -> z1.",)
     found = tuple(
-        Rerun(index + 1, worse, 0.01, same, 0.1, () if same else reasons) for index, (worse, same) in enumerate(reruns)
+        Rerun(index + 1, worse, 0.01, same, same, 0.1, () if same else reasons)
+        for index, (worse, same) in enumerate(reruns)
     )
     result = replace(single, reruns=found)
     assert sentence in agreement_text(result)

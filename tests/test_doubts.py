@@ -118,9 +118,10 @@ def test_noise_that_changes_in_several_coordinates_is_doubted_by_name(sound: Fit
 
 def test_restarts_of_one_likelihood_that_disagree_are_doubted(sound: FitResult) -> None:
     reasons = ("The graphs differ: only in A z0 -> z1.",)
-    alike, worse = Rerun(1, 0.01, 0.005, False, 0.3, reasons), Rerun(2, 3.0, 0.1, False, 0.9, reasons)
+    alike, worse = Rerun(1, 0.01, 0.005, False, False, 0.3, reasons), Rerun(2, 3.0, 0.02, False, False, 0.9, reasons)
     assert doubts(replace(sound, reruns=(worse,)), DATA) == []
-    assert doubts(replace(sound, reruns=(replace(alike, isomorphic=True),)), DATA) == []
+    assert doubts(replace(sound, reruns=(replace(alike, agrees=True),)), DATA) == []
+    assert doubts(replace(sound, reruns=(replace(alike, standard_error=0.3),)), DATA) == []
     (doubt,) = doubts(replace(sound, reruns=(alike, worse)), DATA)
     assert doubt.startswith("Identifiability: restart 1 reaches the likelihood of the best and is not isomorphic to it")
     assert "do not identify the model" in doubt and "only in A z0 -> z1" in doubt

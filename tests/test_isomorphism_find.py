@@ -103,7 +103,10 @@ def test_another_nature_is_not_isomorphic_and_every_reason_is_given() -> None:
     text = " ".join(found.reasons)
     for part in ("No functions of their match alone", "Mixed with other variables", "Noise is no function", "Solution"):
         assert part in text
-    assert "NOT isomorphic" in comparison_text(found)
+    assert "NOT isomorphic" in comparison_text(found) and "A explains these pairs better: keep A" in str(found)
+    assert found.log_likelihood_difference is not None
+    equal = replace(found, log_likelihood_difference=(0.01, 0.01))
+    assert "Neither explains these pairs better" in str(equal)
 
 
 def changed(part: str) -> tuple[LatentCausalModel, LatentCausalModel]:
@@ -163,6 +166,7 @@ def test_all_numbers_are_json_and_the_report_names_every_variable() -> None:
     assert numbers["imposed_distance"] is None and np.shape(numbers["leakage_matrix"]) == (N, N)
     text = comparison_text(found)
     assert all(f"z{i} -> z{j}" in text for i, j in enumerate(PERMUTATION))
+    assert str(found) == text and "The two are one model" in text
     assert "imposed values -" in text and "Tolerances: R2 >= 0.98" in text
 
 
@@ -201,6 +205,10 @@ def test_bad_input_is_an_error() -> None:
         ValueError, match=r"Expected real variables for elementwise monotone maps; got circles at \[0, 1"
     ):
         find_isomorphism(*torus, sampled(torus[0], 200))
+    with pytest.raises(ValueError, match=r"Expected pairs as PairData, such as lcm\.load_pairs gives; got str"):
+        find_isomorphism(nature, nature, "test.npz")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Expected a latent causal model or an autoencoder; got str"):
+        find_isomorphism(nature, "run", data)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="leakage: Expected a tolerance in \\[0, 1\\]; got 2"):
         Tolerances(leakage=2.0)
 
@@ -212,7 +220,7 @@ def test_monotone_curves_are_recovered(seed: int, falls: bool, bend: float) -> N
     y = (x + np.sinh(bend * x) / bend) * (-1.0 if falls else 1.0)
     curve = fit_monotone(x[::2], y[::2])
     left = y - curve(torch.from_numpy(x))[0].numpy()
-    assert np.square(left[1::2]).mean() < 2e-3 * y.var()
+    assert np.square(left[1::2]).mean() < 1e-2 * y.var()
     assert float(curve.orientation) == (-1.0 if falls else 1.0)
     back = curve.inverse(curve(torch.from_numpy(x))[0])[0].numpy()
     np.testing.assert_allclose(back, x, atol=1e-6)

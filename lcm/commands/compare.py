@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figure",
         metavar="FILE",
-        help=".png file to draw; default: beside FILE of --json, else RUN_A/figures/compared_with_NAME.png",
+        help=".png file to draw; default: beside FILE of --json, else in RUN_A/figures, by RUN_B's name",
     )
 
 

@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 Edges = tuple[tuple[int, int], ...]
 
 _MAX_LISTED = 10
+_EQUAL_LIKELIHOOD = 0.05
 _MAPS = ("variable_map", "noise_map")
 
 
@@ -123,6 +124,9 @@ class Comparison:
         """Whether π carries A's graph to B's; None without two graphs."""
         return None if self.edges_only_in_a is None else not (self.edges_only_in_a or self.edges_only_in_b)
 
+    def __str__(self) -> str:
+        return comparison_text(self)
+
     def numbers(self) -> dict[str, Any]:
         """Everything as JSON values, under the names of the attributes; the maps h and k are left out."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _MAPS}
@@ -178,15 +182,15 @@ def comparison_text(found: Comparison) -> str:
     lines = [f"Verdict: {verdict}, at the tolerances below. Distance from isomorphism: {found.distance:.4f}", ""]
     lines += [f"  {reason}" for reason in found.reasons]
     lines += [""] if found.reasons else []
-    lines.append("A -> B      R2 of h   leaks from others   h        R2 of noise")
+    lines.append("A -> B      R2 of h   leaks from others   h                   R2 of noise")
     for i in range(n):
         shape = ("rises" if found.orientation[i] > 0 else "falls") + (
             "" if found.monotone_gain[i] <= found.tolerances.monotone else ", not monotone"
         )
         noise = "-" if found.noise_r2 is None else f"{found.noise_r2[i]:.4f}"
         pair = f"z{i} -> z{found.permutation[i]}"
-        lines.append(f"{pair:<10}  {found.r2[i]:.4f}    {found.leakage[i]:.4f}              {shape:<8} {noise}")
-    lines += ["", *_model_lines(found), "", _tolerance_text(found.tolerances)]
+        lines.append(f"{pair:<10}  {found.r2[i]:.4f}    {found.leakage[i]:.4f}              {shape:<19} {noise}")
+    lines += ["", *_model_lines(found), *_meaning(found), "", _tolerance_text(found.tolerances)]
     return "\n".join(lines)
 
 
@@ -218,6 +222,19 @@ def _model_lines(found: Comparison) -> list[str]:
             f"difference {difference:.4f} ± {error:.4f} nats a pair"
         )
     return lines
+
+
+def _meaning(found: Comparison) -> list[str]:
+    """What the verdict says, given the two likelihoods; nothing without them."""
+    if found.log_likelihood_difference is None:
+        return []
+    difference, error = found.log_likelihood_difference
+    if found.isomorphic:
+        return ["The two are one model, up to the numbering of the variables and a monotone map of each."]
+    if abs(difference) > _EQUAL_LIKELIHOOD + 2.0 * error:
+        better, other = ("A", "B") if difference > 0 else ("B", "A")
+        return [f"{better} explains these pairs better: keep {better}, and fit {other} longer or with another seed."]
+    return ["Neither explains these pairs better: the data may not identify the model, or both fits are unfinished."]
 
 
 def _tolerance_text(allowed: Tolerances) -> str:

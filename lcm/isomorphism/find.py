@@ -91,7 +91,12 @@ def find_isomorphism(
     return Comparison(**common)
 
 
-def _checked(a: Any, b: Any, data: PairData) -> PairData:
+def _checked(a: Any, b: Any, data: Any) -> PairData:
+    if not isinstance(data, PairData):
+        raise ValueError(f"Expected pairs as PairData, such as lcm.load_pairs gives; got {type(data).__name__}.")
+    for model in (a, b):
+        if not (isinstance(model, LatentCausalModel) or (hasattr(model, "encode") and hasattr(model, "d"))):
+            raise ValueError(f"Expected a latent causal model or an autoencoder; got {type(model).__name__}.")
     dimensions = [_dimension(model) for model in (a, b)]
     if dimensions[0] != dimensions[1]:
         raise ValueError(

@@ -16,6 +16,7 @@ from lcm.model import LatentCausalModel
 
 _EQUAL_LIKELIHOOD = 0.05
 _STANDARD_ERRORS = 2.0
+_RESOLVED = 0.05
 
 
 @final
@@ -28,6 +29,7 @@ class Rerun:
         worse_by: nats a pair by which the best one is likelier; with its standard error.
         standard_error: of that, over pairs.
         isomorphic: whether it is isomorphic to the best, at the tolerances of `lcm.isomorphism`.
+        agrees: whether variables, noise and graph are, whatever their learned distributions.
         distance: from isomorphism, in [0, 1].
         reasons: what fails, a sentence each.
     """
@@ -36,13 +38,15 @@ class Rerun:
     worse_by: float
     standard_error: float
     isomorphic: bool
+    agrees: bool
     distance: float
     reasons: tuple[str, ...]
 
     @property
     def as_likely(self) -> bool:
-        """Whether it reaches the best: within 0.05 nats a pair and two standard errors."""
-        return self.worse_by <= _EQUAL_LIKELIHOOD + _STANDARD_ERRORS * self.standard_error
+        """Whether it clearly reaches the best: within 0.05 nats a pair plus two standard errors, these at most 0.05."""
+        reaches = self.worse_by <= _EQUAL_LIKELIHOOD + _STANDARD_ERRORS * self.standard_error
+        return reaches and self.standard_error <= _RESOLVED
 
 
 def compare_restarts(
@@ -63,7 +67,8 @@ def _compare(
         found = find_isomorphism(best, other, data)
     except ValueError as error:
         # one restart that went wrong must not cost the others
-        return Rerun(restart, math.inf, 0.0, False, 1.0, (str(error),))
+        return Rerun(restart, math.inf, 0.0, False, False, 1.0, (str(error),))
     difference = likelihoods(best, other, held_out, np.array(found.permutation))["log_likelihood_difference"]
     worse_by, standard_error = difference or (math.inf, 0.0)
-    return Rerun(restart, worse_by, standard_error, found.isomorphic, found.distance, found.reasons)
+    agrees = bool(found.graphs_equal) and found.distance <= 1.0 - found.tolerances.r2
+    return Rerun(restart, worse_by, standard_error, found.isomorphic, agrees, found.distance, found.reasons)
