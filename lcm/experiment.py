@@ -22,6 +22,8 @@ from lcm import __version__
 from lcm.report import Column, write_report
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lcm.data.generate import GenerateConfig
     from lcm.data.pairs import PairData
     from lcm.learn.config import FitConfig
@@ -209,11 +211,20 @@ def given_data(train: Path, test: Path) -> DataSet:
     """
     from lcm.data.pairs import load_pairs
 
-    seed, known = load_pairs(train).metadata.get("seed", ""), load_pairs(test).tensors()
-    missing = [key for key in ("z", "targets", "adjacency") if key not in known]
-    if missing:
-        raise ValueError(f"{test}: Expected the truth to score against: z, targets, adjacency; got no {missing[0]}.")
+    seed = load_pairs(train).metadata.get("seed", "")
+    _load_scored(test)
     return DataSet(train.stem.removesuffix("_train"), train, test, int(seed) if seed.isdecimal() else None)
+
+
+def _load_scored(path: Path) -> tuple[PairData, NDArray[Any], NDArray[Any]]:
+    """Test pairs with their z and adjacency; ValueError where the truth to score against is missing."""
+    from lcm.data.pairs import load_pairs
+
+    test = load_pairs(path)
+    if test.z is None or test.targets is None or test.adjacency is None:
+        missing = next(key for key in ("z", "targets", "adjacency") if getattr(test, key) is None)
+        raise ValueError(f"{path}: Expected the truth to score against: z, targets, adjacency; got no {missing}.")
+    return test, test.z, test.adjacency
 
 
 def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Plan) -> list[dict[str, Any]]:
@@ -262,7 +273,7 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     from lcm.metric.evaluate import evaluate
     from lcm.metric.graph import aligned_adjacency
 
-    train, test = load_pairs(cell.data.train), load_pairs(cell.data.test)
+    train, (test, true_z, true_adjacency) = load_pairs(cell.data.train), _load_scored(cell.data.test)
     same = {"data_sha256": data_hash(train), "config_sha256": config_hash(config)}
     path = out / "cells" / f"{cell.name}.json"
     if path.exists():
@@ -271,17 +282,16 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
         return record
     run = _fitted(train, out / "fits" / cell.name, config, progress)
     _require_same(run.info, same, run.folder)
-    assert test.z is not None and test.adjacency is not None
     scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=run.fit["fit_seconds"])
     learned = aligned_adjacency(run.model.scm.graph.adjacency, scores["permutation"])
     record = {
         "data": cell.data.name,
-        "n": test.z.shape[1],
+        "n": true_z.shape[1],
         "n_pairs": len(train),
         "data_seed": cell.data.seed,
         "model_seed": cell.model_seed,
         **scores,
-        "true_edges": np.argwhere(test.adjacency),
+        "true_edges": np.argwhere(true_adjacency),
         "learned_edges": np.argwhere(learned),
         "implicit_nll": run.fit["implicit_nll"],
         "explicit_nll": run.fit["explicit_nll"],
@@ -335,20 +345,19 @@ def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "")
     import numpy as np
 
     from lcm import plot
-    from lcm.data.pairs import load_pairs
     from lcm.encode import encode_data
     from lcm.learn.tracker import METRICS_FILE, read_metrics
     from lcm.metric.graph import aligned_adjacency
     from lcm.run import load_run
 
-    figures, run, test = out / "figures", load_run(out / "fits" / cell.name), load_pairs(cell.data.test)
+    figures, run = out / "figures", load_run(out / "fits" / cell.name)
+    test, true_z, true_adjacency = _load_scored(cell.data.test)
     figures.mkdir(exist_ok=True)
     permutation = np.asarray(record["permutation"])
     learned = np.where(permutation >= 0, encode_data(run.model, test)["z"][:, permutation], 0.0)
     graphs = run.model.scm.graph.adjacency, run.edge_strength
     adjacency, strength = (aligned_adjacency(part, permutation) for part in graphs)
-    assert test.z is not None and test.adjacency is not None
-    plot.draw_variables(figures / f"{prefix}variables.png", test.z, learned)
-    plot.draw_two_graphs(figures / f"{prefix}graphs.png", test.adjacency, adjacency, strength)
+    plot.draw_variables(figures / f"{prefix}variables.png", true_z, learned)
+    plot.draw_two_graphs(figures / f"{prefix}graphs.png", true_adjacency, adjacency, strength)
     plot.draw_training(figures / f"{prefix}training.png", read_metrics(run.folder / METRICS_FILE))
     plot.draw_pairs(figures / f"{prefix}pairs.png", test.x, test.x_tilde)

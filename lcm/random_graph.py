@@ -30,18 +30,17 @@ def erdos_renyi(
         ValueError: a number is out of its range, or not exactly one of the two is given.
     """
     _check_at_least_one("n", n)
-    if (edge_probability is None) == (expected_degree is None):
+    if edge_probability is not None and expected_degree is None:
+        probability = edge_probability
+    elif edge_probability is None and expected_degree is not None:
+        if not expected_degree >= 0:
+            raise ValueError(f"Expected expected_degree >= 0; got {expected_degree}.")
+        probability = min(1.0, expected_degree / max(n - 1, 1))
+    else:
         raise ValueError(
             "Expected exactly one of edge_probability and expected_degree; "
             f"got {edge_probability} and {expected_degree}."
         )
-    if edge_probability is not None:
-        probability = edge_probability
-    else:
-        assert expected_degree is not None
-        if not expected_degree >= 0:
-            raise ValueError(f"Expected expected_degree >= 0; got {expected_degree}.")
-        probability = min(1.0, expected_degree / max(n - 1, 1))
     if not 0 <= probability <= 1:
         raise ValueError(f"Expected edge_probability in [0, 1]; got {probability}.")
     # random() lies in [0, 1), so that probability 1 joins every pair and probability 0 none.

@@ -215,12 +215,16 @@ class _VAEObjective(Objective):
         return -self.model.elbo_at(self._train[rows], self._normal(1, len(rows))).mean()
 
     def validate(self) -> dict[str, float | list[float]]:
+        return {"validation_log_likelihood": self.held_out_bound()}
+
+    def held_out_bound(self) -> float:
+        """Mean ELBO of the held-out observations, in nats, in the units of the data."""
         (values,) = in_chunks(
             lambda x, draws: (self.model.elbo_at(x, draws.transpose(0, 1)),),
             self._held_out,
             self._draws.transpose(0, 1),
         )
-        return {"validation_log_likelihood": float(values.mean() - self.model.scale.log().sum())}
+        return float(values.mean() - self.model.scale.log().sum())
 
 
 def fit_vae(x: ArrayLike | Tensor, config: VAEConfig, seed: int = 0, progress: bool = False) -> VAEResult:
@@ -247,10 +251,7 @@ def fit_vae(x: ArrayLike | Tensor, config: VAEConfig, seed: int = 0, progress: b
     recorder = Recorder(progress=progress)
     optimise(objective, Schedule(config.steps, config.batch_size), generator, recorder.stage(0, "autoencoder"))
     recorder.close()
-    with torch.no_grad():
-        elbo = objective.validate()["validation_log_likelihood"]
-    assert isinstance(elbo, float)
-    return VAEResult(model.requires_grad_(False), elbo, tuple(recorder.records))
+    return VAEResult(model.requires_grad_(False), objective.held_out_bound(), tuple(recorder.records))
 
 
 def _held_out_rows(rows: int) -> int:

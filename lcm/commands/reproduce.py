@@ -62,7 +62,8 @@ def find_experiment(folder: Path, name: str) -> Path:
 def run_experiment(root: Path, script: Path, argv: list[str]) -> None:
     """Import a script as experiments.NAME and call its main(argv); it can import its neighbours by such names."""
     spec = spec_from_file_location(f"{script.parent.name}.{script.stem}", script)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{script}: Expected a Python script; got another file")
     module = module_from_spec(spec)
     path_before = list(sys.path)
     sys.path.insert(0, str(root))

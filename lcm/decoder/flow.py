@@ -126,9 +126,8 @@ class FlowDecoder(Decoder):
     def draw_weights(self, generator: torch.Generator, strength: float) -> None:
         """Draw every layer at random; `strength` scales the last layers, so how nonlinear g is."""
         for conditioner in (module for module in self.layers.modules() if isinstance(module, _Conditioner)):
-            gains = ((conditioner.body[0], 1.0), (conditioner.body[2], 1.0), (conditioner.head, strength))
-            for linear, gain in gains:
-                assert isinstance(linear, nn.Linear)
+            hidden = [layer for layer in conditioner.body if isinstance(layer, nn.Linear)]
+            for linear, gain in [*((layer, 1.0) for layer in hidden), (conditioner.head, strength)]:
                 linear.weight.copy_(_normal(linear.weight.shape, generator) * gain / linear.in_features**0.5)
                 linear.bias.copy_(_normal(linear.bias.shape, generator) * gain * 0.5)
 

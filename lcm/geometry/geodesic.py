@@ -135,6 +135,6 @@ def _minimise(
         line_search_fn="strong_wolfe",
     )
     optimiser.step(closure)
-    closure()
-    assert free.grad is not None
-    return (chord * free).detach(), torch.linalg.vector_norm(free.grad.flatten(1), dim=-1)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(energies().sum(), free)
+    return (chord * free).detach(), torch.linalg.vector_norm(gradient.flatten(1), dim=-1)

@@ -195,7 +195,7 @@ def comparison_text(found: Comparison) -> str:
 
 
 def _model_lines(found: Comparison) -> list[str]:
-    if found.graphs_equal is None:
+    if found.graphs_equal is None or found.noise_distance is None:
         return ["Only the variables are compared: not both are latent causal models."]
     graphs = (
         f"equal, {found.n_edges} edge{'' if found.n_edges == 1 else 's'}"
@@ -207,7 +207,6 @@ def _model_lines(found: Comparison) -> list[str]:
         f"Of the variance, solution maps commute with h and k up to {found.solution_error:.2g}, "
         f"decoders up to {found.decoder_error:.2g}"
     )
-    assert found.noise_distance is not None
     imposed = "-" if found.imposed_distance is None else f"{found.imposed_distance.max():.3f}"
     lines.append(
         f"Distributions: target sets {found.target_distance:.3f} (total variation), noise "

@@ -42,8 +42,7 @@ class _View(NamedTuple):
 
     z: Array
     z_tilde: Array
-    noise: Array | None = None
-    normal: Array | None = None
+    noise: tuple[Array, Array] | None = None
 
 
 def find_isomorphism(
@@ -83,10 +82,9 @@ def find_isomorphism(
         "variable_map": h,
         "tolerances": tolerances or Tolerances(),
     }
-    if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel):
-        assert view_a.noise is not None and view_a.normal is not None
-        assert view_b.noise is not None and view_b.normal is not None
-        noise, normal = (view_a.noise, view_b.noise), (view_a.normal, view_b.normal)
+    first, second = view_a.noise, view_b.noise
+    if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel) and first and second:
+        noise, normal = zip(first, second, strict=True)
         common |= compare_models(a, b, data, view_a.z, noise, normal, permutation, h, train)
     return Comparison(**common)
 
@@ -145,7 +143,7 @@ def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
         return encoding.z, encoding.noise, scm.noise.to_normal(encoding.noise)[0]
 
     z, noise, normal = map(_finite, in_chunks(encode, torch.from_numpy(data.x)))
-    return _View(z, z_tilde, noise, normal)
+    return _View(z, z_tilde, (noise, normal))
 
 
 def _spread(table: Array) -> Array:
@@ -164,8 +162,8 @@ def _finite(values: Tensor) -> Array:
 def _match(view_a: _View, view_b: _View) -> NDArray[np.int64]:
     """The permutation of the largest sum of |Spearman|, of variables and, where both have it, of noise."""
     scores = correlation_matrix(view_a.z, view_b.z)
-    if view_a.normal is not None and view_b.normal is not None:
-        scores = scores + correlation_matrix(view_a.normal, view_b.normal)
+    if view_a.noise is not None and view_b.noise is not None:
+        scores = scores + correlation_matrix(view_a.noise[1], view_b.noise[1])
     return match_variables(scores)
 
 
