@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lcm.cells import run_once
-from lcm.experiment import Cell, DataSet, Plan, Size, at_least_one, draw_sizes, experiment_parser, given_data, run_cells
+from lcm.experiment import (
+    Cell,
+    DataSet,
+    Plan,
+    Size,
+    add_data_options,
+    draw_sizes,
+    experiment_parser,
+    given_data,
+    run_cells,
+)
 from lcm.report import Column, write_report
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
@@ -34,10 +44,7 @@ COLUMNS = (
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
     parser = experiment_parser("agreement", "Independent fits of the same pairs, compared up to isomorphism.")
-    parser.add_argument("--n", type=at_least_one, nargs="+", metavar="N", help="numbers of variables")
-    parser.add_argument(
-        "--data", type=Path, nargs=2, action="append", metavar=("TRAIN", "TEST"), help="fit these files instead"
-    )
+    add_data_options(parser)
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
     if plan.size.model_seeds < 2:

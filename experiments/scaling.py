@@ -15,7 +15,7 @@ from lcm.experiment import (
     Cell,
     Plan,
     Size,
-    at_least_one,
+    add_data_options,
     draw_fit,
     draw_sizes,
     experiment_parser,
@@ -39,10 +39,7 @@ PANELS = {
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
     parser = experiment_parser("scaling", "Random DAG, linear SCM, rotation: scores and time against n.")
-    parser.add_argument("--n", type=at_least_one, nargs="+", metavar="N", help="numbers of variables")
-    parser.add_argument(
-        "--data", type=Path, nargs=2, action="append", metavar=("TRAIN", "TEST"), help="fit these files instead"
-    )
+    add_data_options(parser)
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
     if options.data:

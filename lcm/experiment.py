@@ -138,6 +138,14 @@ def experiment_parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add --n and --data: the sizes of a nature to fit, or files to fit instead."""
+    parser.add_argument("--n", type=at_least_one, nargs="+", metavar="N", help="numbers of variables")
+    parser.add_argument(
+        "--data", type=Path, nargs=2, action="append", metavar=("TRAIN", "TEST"), help="fit these files instead"
+    )
+
+
 def at_least_one(text: str) -> int:
     """An option that is an integer of at least 1; raises argparse.ArgumentTypeError for another."""
     if not text.isdecimal() or int(text) < 1:
