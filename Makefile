@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Passed to pip by `make setup`, such as an index to take torch from.
 PIP_FLAGS ?=
+# Passed to the benchmarks by `make bench` and `make bench-compare`.
+BENCH_FLAGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -10,10 +12,10 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test lint types bench bench-compare clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install the package and its tools into .venv
 
@@ -39,8 +41,11 @@ lint: $(STAMP) ## check style and layout
 types: $(STAMP) ## check types
 	$(BIN)/mypy
 
-bench: $(STAMP) ## time what is timed
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## time everything, at most 25 minutes; BENCH_FLAGS=--quick for two
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+bench-compare: $(STAMP) ## compare two runs of the benchmarks: make bench-compare A=FILE B=FILE
+	@$(BIN)/python -m benchmarks compare $(A) $(B) $(BENCH_FLAGS)
 
 clean: ## remove the environment, caches and builds
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""What is timed, and how: `make bench`."""
+"""What is timed, and how: `make bench`; docs/benchmarks.md."""

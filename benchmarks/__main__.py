@@ -1,6 +1,10 @@
-"""Times the package's main jobs on fixed seeds and writes one JSON file a run.
+"""Times the package on fixed seeds, and compares such runs.
 
-    python -m benchmarks [--out FILE] [--repeats K] [--threads T] [--quick]
+    python -m benchmarks [SUITE ...] [--quick] [--threads T] [--repeats K] [--seed S] [--out FILE] [--resume]
+    python -m benchmarks compare A B [--any-machine]
+    python -m benchmarks table FILE
+    python -m benchmarks plot FILE [--out DIR]
+    python -m benchmarks list
 
 Every figure is the median of K repeats in one process, after one that is not counted, beside its minimum and maximum.
 """
@@ -8,93 +12,123 @@ Every figure is the median of K repeats in one process, after one that is not co
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn, final
+
+from benchmarks.machine import cores
+from benchmarks.suites import MODULES
+
+_OTHERS = ("compare", "table", "plot", "list")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run all benchmarks, print a table and write the JSON file."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks.json"))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--quick", action="store_true", help="10,000 pairs instead of 100,000, one repeat")
-    options = parser.parse_args(argv)
-    import torch
+@final
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
 
-    torch.set_num_threads(options.threads)
-    pairs, repeats = (10_000, 1) if options.quick else (100_000, options.repeats)
-    rows = [row for case in CASES for row in _time_case(case, CASES[case], pairs, repeats)]
-    _write(options.out, rows, options.threads, pairs)
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-CASES: dict[str, dict[str, Any]] = {
-    "scaling n=4": {"n": 4},
-    "scaling n=10": {"n": 10},
-    "toy2d": {
-        "n": 2,
-        "graph": {"kind": "chain"},
-        "mechanism": {"kind": "location-scale"},
-        "decoder": {"kind": "flow"},
-    },
+def main(argv: Sequence[str]) -> int:
+    """Do what the arguments say; returns 0, or 1 where a case failed. Bad usage exits with 2."""
+    chosen = argv[0] if argv and argv[0] in _OTHERS else "run"
+    parser = _PARSERS[chosen]()
+    options = parser.parse_args(argv if chosen == "run" else argv[1:])
+    try:
+        return _ACTIONS[chosen](options)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _parser(name: str = "") -> _Parser:
+    return _Parser(prog=f"python -m benchmarks {name}".rstrip(), description=(__doc__ or "").splitlines()[0])
+
+
+def _run_parser() -> _Parser:
+    parser = _parser()
+    parser.epilog = f"Instead of suites: {', '.join(_OTHERS)}; each has its own --help."
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"default: all of {', '.join(MODULES)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat: two minutes at most")
+    parser.add_argument("--threads", type=int, default=1, metavar="T", help=f"default: 1; this machine has {cores()}")
+    parser.add_argument("--repeats", type=int, metavar="K", help="counted repeats of each figure; default: 3")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of natures, pairs and fits; default: 0")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: runs/benchmarks/DATE-TIME.json")
+    parser.add_argument("--resume", action="store_true", help="continue the run in FILE")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from benchmarks.run import default_file, plan_of, run_suites
+
+    plan = plan_of(options.quick, options.threads, options.repeats, options.seed)
+    if options.resume and options.out is None:
+        raise ValueError("--resume: Expected --out FILE, the run to continue; got none.")
+    out = options.out or default_file()
+    return 1 if run_suites(options.suites or list(MODULES), plan, out, options.resume) else 0
+
+
+def _compare_parser() -> _Parser:
+    parser = _parser("compare")
+    parser.add_argument("a", type=Path, metavar="A", help="the run to compare with")
+    parser.add_argument("b", type=Path, metavar="B", help="the other run")
+    parser.add_argument("--any-machine", action="store_true", help="also where machine or threads differ")
+    return parser
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from benchmarks.compare import compare_files
+
+    print(compare_files(options.a, options.b, options.any_machine), end="")
+    return 0
+
+
+def _table_parser() -> _Parser:
+    parser = _parser("table")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a run")
+    return parser
+
+
+def _table(options: argparse.Namespace) -> int:
+    from benchmarks.record import read_record
+    from benchmarks.table import markdown
+
+    print(markdown(read_record(options.file)), end="")
+    return 0
+
+
+def _plot_parser() -> _Parser:
+    parser = _parser("plot")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a run")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: beside the file")
+    return parser
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from benchmarks.figure import draw_scalings
+    from benchmarks.record import read_record
+
+    record, folder = read_record(options.file), options.out or options.file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in draw_scalings(record, folder, options.file.stem):
+        print(path)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    print("\n".join(MODULES))
+    return 0
+
+
+_PARSERS = {
+    "run": _run_parser,
+    "compare": _compare_parser,
+    "table": _table_parser,
+    "plot": _plot_parser,
+    "list": lambda: _parser("list"),
 }
-
-
-def _time_case(name: str, settings: dict[str, Any], pairs: int, repeats: int) -> list[dict[str, Any]]:
-    from lcm.config import structure_config
-    from lcm.data.generate import sample_data
-    from lcm.data.nature import NatureConfig, build_nature, torch_generator
-    from lcm.encode import encode_data
-    from lcm.isomorphism import find_isomorphism
-    from lcm.learn.config import FitConfig
-    from lcm.learn.fit import fit_pairs
-    from lcm.metric.evaluate import evaluate
-
-    nature = build_nature(structure_config(settings, NatureConfig, name), seed=0)
-    train = sample_data(nature, pairs, torch_generator(0, "train"))
-    test = sample_data(nature, pairs // 10, torch_generator(0, "test"))
-    model = fit_pairs(train, FitConfig()).model
-    jobs: dict[str, Callable[[], object]] = {
-        "generate": lambda: sample_data(nature, pairs, torch_generator(0, "train")),
-        "fit": lambda: fit_pairs(train, FitConfig()),
-        "encode": lambda: encode_data(model, train),
-        "evaluate": lambda: evaluate(model, test),
-        "compare": lambda: find_isomorphism(model, model, test),
-    }
-    return [{"case": name, "job": job, "pairs": pairs, **_timed(run, repeats)} for job, run in jobs.items()]
-
-
-def _timed(run: Callable[[], object], repeats: int) -> dict[str, float]:
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    counted = seconds[1:]
-    return {"median": statistics.median(counted), "min": min(counted), "max": max(counted), "repeats": repeats}
-
-
-def _write(path: Path, rows: list[dict[str, Any]], threads: int, pairs: int) -> None:
-    import torch
-
-    from lcm import __version__
-    from lcm.files import write_json
-
-    for row in rows:
-        spread = f"{row['min']:.2f}-{row['max']:.2f}"
-        print(f"{row['case']:<14}{row['job']:<10}{row['median']:>8.2f} s  ({spread} s, {row['repeats']} repeats)")
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": threads}
-    versions = {"lcm": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"machine": machine, "versions": versions, "pairs": pairs, "rows": rows})
-    print(f"written to {path}")
-
+_ACTIONS = {"run": _run, "compare": _compare, "table": _table, "plot": _plot, "list": _list}
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
