@@ -25,6 +25,7 @@ from lcm.decoder import (
     FlowDecoder,
     LinearDecoder,
     MixingDecoder,
+    ResidualDecoder,
     RotationDecoder,
     SolutionDecoder,
     TorusDecoder,
@@ -292,6 +293,15 @@ def drawn_flow(n: int, coupling: str, strength: float = 0.3, seed: int = 7) -> F
     return flow
 
 
+def drawn_residual(n: int, strength: float = 0.5, seed: int = 7) -> ResidualDecoder:
+    """A residual flow with random weights in every block and in its spline."""
+    flow = ResidualDecoder(n, blocks=3, hidden=8, bins=4)
+    flow.draw_weights(generator(seed), strength)
+    with torch.no_grad():
+        flow.marginal.raw.copy_(normal(*flow.marginal.raw.shape, seed=seed, scale=0.5))
+    return flow
+
+
 UNIMODULAR = ((1, 2, 0, -1), (0, 1, 1, 0), (1, 2, 1, -1), (0, 0, 3, -1))
 """An integer matrix of determinant -1."""
 
@@ -305,6 +315,9 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "flow-spline": lambda: drawn_flow(N, "spline"),
     "flow-strong": lambda: drawn_flow(N, "spline", strength=0.6),
     "flow-one-variable": lambda: drawn_flow(1, "spline"),
+    "residual": lambda: drawn_residual(N),
+    "residual-strong": lambda: drawn_residual(N, strength=20.0),
+    "residual-one-variable": lambda: drawn_residual(1),
     "mixing": lambda: MixingDecoder(N, generator=generator()),
     "mixing-linear": lambda: MixingDecoder(N, strength=0.0, generator=generator()),
     "mixing-strong": lambda: MixingDecoder(N, layers=2, strength=0.9, generator=generator()),

@@ -16,6 +16,7 @@ from laws import (
     batch_jacobian,
     default_dtype,
     drawn_flow,
+    drawn_residual,
     finite_gradients,
     generator,
     normal,
@@ -33,6 +34,7 @@ from lcm.decoder import (
     FlowDecoder,
     LinearDecoder,
     MixingDecoder,
+    ResidualDecoder,
     RotationDecoder,
     SolutionDecoder,
     build_decoder,
@@ -227,6 +229,48 @@ def test_drawn_conditioners_are_seeded_and_leave_the_identity() -> None:
 def test_every_coordinate_of_a_flow_depends_on_every_variable() -> None:
     jacobian = batch_jacobian(lambda rows: drawn_flow(N, "spline")(rows)[0], normal(20, N))
     assert bool((jacobian.abs().amax(0) > 1e-3).all())
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_new_residual_flow_is_the_identity(n: int) -> None:
+    flow, z = ResidualDecoder(n), normal(20, n, scale=3.0)
+    for apply in (flow, flow.inverse):
+        values, log_det = apply(z)
+        assert torch.allclose(values, z, atol=1e-12)
+        assert torch.allclose(log_det, torch.zeros(20), atol=1e-12)
+
+
+def test_a_residual_flow_trains_from_the_identity() -> None:
+    flow, x = ResidualDecoder(3), normal(50, 3)
+    z, log_det = flow.inverse(x)
+    (z.pow(3).sum() + log_det.sum()).backward()
+    gradients = {name: parameter.grad for name, parameter in flow.named_parameters()}
+    assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients.values())
+    assert float(flow.outer.grad.abs().max()) > 0.0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 100.0])
+def test_each_residual_block_keeps_its_lipschitz_constant_whatever_its_weights(strength: float) -> None:
+    flow = ResidualDecoder(N, blocks=4, hidden=16, lipschitz=0.8)
+    flow.draw_weights(generator(), strength)
+    norms = torch.linalg.matrix_norm(flow.inner, 2) * torch.linalg.matrix_norm(flow._outer(), 2)
+    assert bool((norms <= 0.8 + 1e-9).all())
+    assert bool((norms > 0.8 - 1e-9).all()) or strength < 100.0
+    steepest = batch_jacobian(lambda rows: flow.inverse(rows)[0], normal(50, N))
+    assert bool((torch.linalg.svdvals(steepest) <= 1.8**4 + 1e-9).all())
+    assert bool((torch.linalg.svdvals(steepest) >= 0.2**4 - 1e-9).all())
+
+
+def test_a_residual_flow_inverts_far_from_the_data_in_float32() -> None:
+    flow = drawn_residual(N, strength=20.0).float()
+    z = normal(200, N, scale=30.0).float()
+    assert torch.allclose(flow.inverse(flow(z)[0])[0], z, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("lipschitz", [0.0, 1.0, math.nan])
+def test_a_lipschitz_constant_out_of_range_is_an_error(lipschitz: float) -> None:
+    with pytest.raises(ValueError, match=rf"Expected a Lipschitz constant strictly between 0 and 1; got {lipschitz}"):
+        ResidualDecoder(2, lipschitz=lipschitz)
 
 
 def test_mixing_is_linear_at_strength_zero_and_conditioned_as_asked() -> None:

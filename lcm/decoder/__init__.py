@@ -8,6 +8,7 @@ from lcm.decoder.flow import FlowDecoder
 from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
 from lcm.decoder.mixing import MixingDecoder
 from lcm.decoder.noise import NoiseDecoder, noise_decoder
+from lcm.decoder.residual import ResidualDecoder
 from lcm.decoder.solution import SolutionDecoder, build_decoder
 from lcm.decoder.torus import AutomorphismDecoder, TorusDecoder
 
@@ -22,6 +23,7 @@ __all__ = [
     "LinearDecoder",
     "MixingDecoder",
     "NoiseDecoder",
+    "ResidualDecoder",
     "RotationDecoder",
     "SolutionDecoder",
     "TorusDecoder",

@@ -13,6 +13,7 @@ from lcm.decoder.base import Decoder
 from lcm.decoder.flow import FlowDecoder
 from lcm.decoder.linear import AffineDecoder, EmbeddingDecoder, LinearDecoder, RotationDecoder
 from lcm.decoder.mixing import MixingDecoder
+from lcm.decoder.residual import ResidualDecoder
 from lcm.decoder.torus import AutomorphismDecoder, TorusDecoder
 
 
@@ -76,6 +77,7 @@ DECODER_KINDS: dict[str, type[Decoder]] = {
         EmbeddingDecoder,
         FlowDecoder,
         MixingDecoder,
+        ResidualDecoder,
         TorusDecoder,
         AutomorphismDecoder,
         ChainDecoder,

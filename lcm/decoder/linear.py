@@ -91,8 +91,7 @@ class LinearDecoder(Decoder):
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        values = torch.empty_like(x)
-        values[:, self.order] = x - self.shift
+        values = (x - self.shift)[:, self.order.argsort()]
         half = torch.linalg.solve_triangular(lower, values.T, upper=False, unitriangular=True)
         z = torch.linalg.solve_triangular(upper, half, upper=True).T
         return z, -self.log_diagonal.sum().expand(len(x))
