@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
     from lcm.graph import Graph
     from lcm.isomorphism import find_isomorphism
-    from lcm.learn.fit import fit
+    from lcm.learn.fit import fit, fit_ensemble
     from lcm.model import LatentCausalModel
     from lcm.storage import load_causal_model as load
 
@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "find_isomorphism",
     "fit",
+    "fit_ensemble",
     "load",
     "load_pairs",
     "save_pairs",
@@ -36,6 +37,7 @@ _HOMES = {
     "PairData": ("lcm.data.pairs", "PairData"),
     "find_isomorphism": ("lcm.isomorphism", "find_isomorphism"),
     "fit": ("lcm.learn.fit", "fit"),
+    "fit_ensemble": ("lcm.learn.fit", "fit_ensemble"),
     "load": ("lcm.storage", "load_causal_model"),
     "load_pairs": ("lcm.data.pairs", "load_pairs"),
     "save_pairs": ("lcm.data.pairs", "save_pairs"),

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
+
+from lcm.data.mapped import writable
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -70,7 +72,7 @@ def _independent(data: PairData) -> str:
     if weight <= 0:
         return ""
     statistic = -weight * np.log1p(-np.square(correlations)).sum()
-    if chi2.sf(statistic, degrees) < _INDEPENDENCE_LEVEL:
+    if chdtrc(degrees, statistic) < _INDEPENDENCE_LEVEL:
         return ""
     return (
         "Counterfactual pairs: x and x_tilde are not even correlated, as if they were drawn independently. Nothing"
@@ -108,7 +110,7 @@ def _changes(result: FitResult, data: PairData) -> NDArray[np.float64]:
     """ũ − u (M, n) of the first pairs, those that changed, in standard-normal gauge."""
     model = result.model
     normal = [
-        model.scm.noise.to_normal(model.encode(torch.from_numpy(part[:_ROWS])).noise)[0].double().cpu().numpy()
+        model.scm.noise.to_normal(model.encode(torch.from_numpy(writable(part[:_ROWS]))).noise)[0].double().cpu().numpy()
         for part in (data.x, data.x_tilde)
     ]
     changed = (data.x[:_ROWS] != data.x_tilde[:_ROWS]).any(1)

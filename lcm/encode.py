@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcm.data.mapped import release, require_whole, writable
 from lcm.data.pairs import PairData
-from lcm.learn.optimise import in_chunks
 from lcm.likelihood import THICKNESS_FLOOR
 from lcm.model import LatentCausalModel
 
-_CHUNK = 16_384
+Array = NDArray[Any]
+
+_CHUNK = 4096
 _CHUNK_ENTRIES = 1 << 25
 
 
@@ -49,8 +52,26 @@ def encode_pairs(model: LatentCausalModel, data: PairData) -> EncodedPairs:
         return before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1)
 
     chunk = max(1, min(_CHUNK, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
-    observations = (torch.from_numpy(part).to(model.thickness) for part in (data.x, data.x_tilde))
-    return EncodedPairs(*in_chunks(encode, *observations, size=chunk))
+    return EncodedPairs(*_filled(encode, (data.x, data.x_tilde), chunk, model.thickness))
+
+
+@torch.no_grad()
+def _filled(
+    function: Callable[..., tuple[Tensor, ...]], arrays: tuple[Array, ...], chunk: int, like: Tensor
+) -> list[Tensor]:
+    """A row-wise function of arrays, chunk by chunk, into results that are allocated once."""
+    results: list[Tensor] = []
+    for start in range(0, len(arrays[0]), chunk):
+        rows = slice(start, start + chunk)
+        for array in arrays:
+            require_whole(array)
+        values = function(*(torch.from_numpy(writable(array[rows])).to(like) for array in arrays))
+        results = results or [value.new_empty(len(arrays[0]), *value.shape[1:]) for value in values]
+        for result, value in zip(results, values, strict=True):
+            result[rows] = value
+    for array in arrays:
+        release(array)
+    return results
 
 
 def encode_data(model: LatentCausalModel, data: PairData) -> dict[str, NDArray[np.float32]]:
@@ -65,7 +86,7 @@ def encode_data(model: LatentCausalModel, data: PairData) -> dict[str, NDArray[n
     encoded = encode_pairs(model, data)
     tensors = {name: getattr(encoded, name) for name in ("z", "z_tilde", "noise", "noise_tilde")}
     tensors["target_probability"] = _in_columns(model, encoded.posterior)
-    return {name: value.cpu().numpy().astype(np.float32) for name, value in tensors.items()}
+    return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
 
 
 def target_columns(model: LatentCausalModel) -> list[list[int]]:

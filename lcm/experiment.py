@@ -60,12 +60,14 @@ class DataSet:
         name: unique within the experiment.
         train, test: files of pairs.
         seed: of the nature and its pairs; None where it is not known.
+        family: the kind of nature, where an experiment has several.
     """
 
     name: str
     train: Path
     test: Path
     seed: int | None
+    family: str = ""
 
 
 @final
@@ -182,19 +184,31 @@ def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n:
     Raises:
         ValueError: another data set of that name is there.
     """
-    from lcm.config import load_config, to_yaml
-    from lcm.data.generate import GenerateConfig, generate
+    from lcm.config import load_config
+    from lcm.data.generate import GenerateConfig
 
     config = load_config(config_file, GenerateConfig)
     config = replace(_resized(config, pairs), seed=seed)
     if n is not None:
         config = replace(config, nature=replace(config.nature, n=n))
+    return draw_config(config, name, out)
+
+
+def draw_config(config: GenerateConfig, name: str, out: Path) -> DataSet:
+    """Generate the data set of a config, or find it there from before.
+
+    Raises:
+        ValueError: another data set of that name is there.
+    """
+    from lcm.config import to_yaml
+    from lcm.data.generate import generate
+
     folder = out / "data" / name
     if not folder.exists():
         generate(config, folder)
     elif (folder / "config.yaml").read_text(encoding="utf-8") != to_yaml(config):
         raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")
-    return DataSet(name, folder / "train.safetensors", folder / "test.safetensors", seed)
+    return DataSet(name, folder / "train.safetensors", folder / "test.safetensors", config.seed)
 
 
 def draw_sizes(config_file: Path, sizes: Iterable[int], plan: Plan) -> list[DataSet]:
@@ -294,6 +308,7 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     learned = aligned_adjacency(run.model.scm.graph.adjacency, scores["permutation"])
     record = {
         "data": cell.data.name,
+        **({"family": cell.data.family} if cell.data.family else {}),
         "n": true_z.shape[1],
         "n_pairs": len(train),
         "data_seed": cell.data.seed,

@@ -92,17 +92,23 @@ def write_tensors(
         _sort_metadata(temporary)
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata of a safetensors file.
 
+    A file of at least `map_from` bytes is memory-mapped: its arrays cannot be written to, and are read when used.
     Raises ValueError naming the file if it is missing, truncated, or not a safetensors file.
     """
     existing_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+            if map_from is None or Path(path).stat().st_size < map_from:
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, TypeError, ValueError) as error:
         _refuse_unreadable(path, "a whole safetensors file", error)
+    from lcm.data.mapped import map_tensors
+
+    return map_tensors(path), metadata
 
 
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from lcm.data.pairs import PairData
+from lcm.discovery import GraphEvidence
 from lcm.doubts import doubts
+from lcm.graph import Graph
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult
 from lcm.learn.reruns import Rerun
@@ -16,13 +19,28 @@ from lcm.learn.reruns import Rerun
 _MAX_LISTED = 20
 
 
-def graph_numbers(result: FitResult) -> dict[str, Any]:
-    """The content of graph.json, in the learned variables' numbering: adjacency, edge_strength, order."""
-    adjacency = result.model.scm.graph.adjacency.astype(int)
+def graph_numbers(result: FitResult, config: FitConfig) -> dict[str, Any]:
+    """The content of graph.json: `evidence_numbers` of the model's own graph."""
+    return evidence_numbers(result.evidence, result.model.scm.graph, config.readout.false_discovery_rate)
+
+
+def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
+    """A graph with its error bars for JSON, in the learned variables' numbering, [i][j] for i -> j.
+
+    adjacency: at false_discovery_rate. edge_strength: (n, n) >= 0. order: causes first. edge_p_value,
+    ancestor_p_value: (n, n), 1 where there was nothing to test. ancestors: accepted relations, at the same rate.
+    edge_strength_error: (n, n), standard errors. edge_strength_interval: (n, n, 2), 95 %.
+    """
     return {
-        "adjacency": adjacency.tolist(),
-        "edge_strength": result.edge_strength.tolist(),
-        "order": list(result.order),
+        "adjacency": graph.adjacency.astype(int).tolist(),
+        "edge_strength": evidence.edge_strength.tolist(),
+        "order": list(evidence.order),
+        "false_discovery_rate": false_discovery_rate,
+        "edge_p_value": evidence.edge_p_value.tolist(),
+        "ancestor_p_value": evidence.ancestor_p_value.tolist(),
+        "ancestors": evidence.ancestors_at(false_discovery_rate).astype(int).tolist(),
+        "edge_strength_error": evidence.edge_strength_error.tolist(),
+        "edge_strength_interval": evidence.strength_interval().tolist(),
     }
 
 
@@ -80,27 +98,37 @@ def agreement_text(result: FitResult) -> str:
 
 
 def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Seconds of every stage of every restart, in the order in which they ran, from the lines of metrics.jsonl."""
-    ends: dict[tuple[int, str], float] = {}
-    for record in records:
-        ends[record["restart"], record["stage"]] = float(record["seconds"])
-    starts = [0.0, *ends.values()]
+    """Seconds of every stage of every restart, in order, from metrics.jsonl; restarts that ran together share them."""
+    found: list[dict[str, Any]] = []
+    before = 0.0
+    for stage, block in groupby(records, key=lambda record: record["stage"]):
+        lines = list(block)
+        restarts, end = list(dict.fromkeys(line["restart"] for line in lines)), float(lines[-1]["seconds"])
+        share = round((end - before) / len(restarts), 3)
+        found += [{"restart": restart, "stage": stage, "seconds": share} for restart in restarts]
+        before = end
+    return found
+
+
+def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
+    """Every edge with its strength, the interval of that and its p-value, the strongest first."""
+    interval = evidence.strength_interval()
+    ranked = sorted(graph.edges(), key=lambda edge: -evidence.edge_strength[edge])
     return [
-        {"restart": restart, "stage": stage, "seconds": round(end - start, 3)}
-        for ((restart, stage), end), start in zip(ends.items(), starts, strict=False)
+        f"z{i} -> z{j}  {evidence.edge_strength[i, j]:.3f}  [{interval[i, j, 0]:.3f}, {interval[i, j, 1]:.3f}]"
+        f"  {p_value_text(evidence.edge_p_value[i, j])}"
+        for i, j in ranked
     ]
 
 
-def edge_lines(result: FitResult) -> list[str]:
-    """Every edge with its strength, the strongest first."""
-    edges = result.model.scm.graph.edges()
-    ranked = sorted(edges, key=lambda edge: -result.edge_strength[edge])
-    return [f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}" for i, j in ranked]
+def p_value_text(p_value: float) -> str:
+    """A p-value for a reader."""
+    return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
 
 
-def fit_report(result: FitResult, data: PairData) -> str:
+def fit_report(result: FitResult, config: FitConfig, data: PairData) -> str:
     """The content of report.md."""
-    n, edges = result.model.n, edge_lines(result)
+    n, edges = result.model.n, edge_lines(result.evidence, result.model.scm.graph)
     listed = "\n".join(f"- {line}" for line in edges) or "- none"
     restarts = "".join(
         f"- restart {index}: {-nll:.4f}{' (kept)' if index == result.restart else ''}\n"
@@ -118,9 +146,12 @@ Learned variables come in arbitrary order and sign; they are numbered from 0.
 
 ## Graph
 
-Edges with their strengths, in standard deviations of the effect for one of the cause:
+Edges at a false discovery rate of {config.readout.false_discovery_rate:g}, each with its strength, in standard
+deviations of the effect for one of the cause, the 95 % interval of that over pairs, and the p-value of its absence:
 
 {listed}
+
+`lcm graph RUN --fdr Q` gives the graph at another rate.
 
 Causes first: {", ".join(f"z{i}" for i in result.order)}.
 {doubtful}
@@ -162,12 +193,13 @@ def _rerun_lines(result: FitResult) -> str:
 
 def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
     """What `lcm fit` prints at its end."""
-    edges = edge_lines(result)
+    edges = edge_lines(result.evidence, result.model.scm.graph)
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
+    described = ", with strength, 95 % interval, p-value" if edges else ""
     lines = [
         f"Fitted {result.model.n} causal variables to {len(data):,} pairs in {result.seconds:.1f} s.",
         "",
-        f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{', with strength' if edges else ''}",
+        f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{described}",
         *(f"  {line}" for line in shown),
         "Held-out log-likelihood, nats a pair",
         f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",
@@ -181,6 +213,7 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         "Next:",
         f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
+        f"  lcm graph {folder} --fdr Q                    the graph at another false discovery rate",
         f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
         f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes",
         f"  tensorboard --logdir {folder}                the training curves",

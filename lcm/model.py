@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import lcm.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
 from lcm.component import build, describe
+from lcm.data.mapped import writable
 from lcm.decoder import Decoder, build_decoder
 from lcm.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
 from lcm.likelihood import PairTerms, joint_log_density, pair_log_density, stay_log_density, target_posterior
@@ -111,7 +112,7 @@ class LatentCausalModel(nn.Module):
 
         x is an array or tensor of any precision on any device; the results are in the model's own.
         """
-        x = torch.as_tensor(x).to(self.thickness)
+        x = torch.as_tensor(writable(x)).to(self.thickness)
         batch = x.unsqueeze(0) if x.dim() == 1 else x
         z, log_decoder = self.decoder.inverse(batch)
         noise, log_abduction = self.scm.abduct(z)

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from lcm import __version__
 from lcm.config import config_hash, load_config, to_yaml
 from lcm.data.pairs import PairData, data_hash
+from lcm.discovery import GraphEvidence
 from lcm.files import read_json, write_json, write_text
 from lcm.fit_report import fit_numbers, fit_report, graph_numbers
+from lcm.graph import Graph
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult, choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.learn.tracker import Recorder
+from lcm.memory import return_free_memory
 from lcm.model import LatentCausalModel
 from lcm.run_folder import (
     CONFIG_FILE,
@@ -35,6 +38,8 @@ from lcm.run_folder import (
 )
 from lcm.storage import load_causal_model, save_model
 
+_DRAWN_PAIRS = 20_000
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -47,7 +52,7 @@ class Run:
         config: all settings of the fit.
         info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
         fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
-        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3).
+        evidence: p-values of edges and ancestor relations, strengths with standard errors; the graph at any rate.
     """
 
     folder: Path
@@ -55,7 +60,16 @@ class Run:
     config: FitConfig
     info: dict[str, Any]
     fit: dict[str, Any]
-    edge_strength: NDArray[np.float64]
+    evidence: GraphEvidence
+
+    @property
+    def edge_strength(self) -> NDArray[np.float64]:
+        """(n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3)."""
+        return self.evidence.edge_strength
+
+    def graph_at(self, false_discovery_rate: float) -> Graph:
+        """The graph at another false discovery rate; ValueError unless that is strictly between 0 and 1."""
+        return self.evidence.graph_at(false_discovery_rate)
 
 
 def fit_run(
@@ -124,15 +138,23 @@ def load_run(path: str | Path) -> Run:
         config=load_config(folder / CONFIG_FILE, FitConfig),
         info=info,
         fit=_json_object(folder / FIT_FILE),
-        edge_strength=np.asarray(_json_object(folder / GRAPH_FILE)["edge_strength"], dtype=np.float64),
+        evidence=_load_evidence(folder / GRAPH_FILE),
     )
 
 
-def _import_the_rest() -> None:
-    """Import what a fit would import on its way, before its clock starts; torch compiles its optimisers lazily."""
-    import torch.utils.tensorboard
+def _load_evidence(path: Path) -> GraphEvidence:
+    content = _json_object(path)
+    matrices = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
+    missing = [key for key in (*matrices, "order") if key not in content]
+    if missing:
+        raise ValueError(f"{path}: Expected the key {missing[0]}; got none")
+    parts = {key: np.asarray(content[key], dtype=np.float64) for key in matrices}
+    return GraphEvidence(**parts, order=tuple(content["order"]))
 
-    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+
+def _import_the_rest() -> None:
+    """Import what a fit would import on its way, before its clock starts."""
+    import torch.utils.tensorboard  # noqa: F401
 
 
 def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
@@ -155,21 +177,17 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _write_results(folder: Path, result: FitResult, data: PairData, config: FitConfig) -> None:
-    write_json(folder / GRAPH_FILE, graph_numbers(result))
+    return_free_memory()
+    write_json(folder / GRAPH_FILE, graph_numbers(result, config))
     write_json(folder / FIT_FILE, fit_numbers(result, config, data))
     _draw(folder / FIGURE_FOLDER, result, data)
-    write_text(folder / REPORT_FILE, fit_report(result, data))
+    write_text(folder / REPORT_FILE, fit_report(result, config, data))
 
 
 def _draw(folder: Path, result: FitResult, data: PairData) -> None:
-    from lcm.plot import draw_graph, draw_pairs, draw_training
-    from lcm.plot.style import new_figure, save_figure
+    from lcm.plot import draw_evidence, draw_pairs, draw_training
 
     folder.mkdir(exist_ok=True)
-    graph = result.model.scm.graph
-    size = min(7.0, 3.4 + 0.16 * max(0, graph.n - 4))
-    figure = new_figure(size, size)
-    draw_graph(figure.subplots(), graph.adjacency, result.edge_strength, title="learned graph, edge strengths")
-    save_figure(figure, folder / "graph.png")
+    draw_evidence(folder / "graph.png", result.evidence, result.model.scm.graph)
     draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", data.x, data.x_tilde)
+    draw_pairs(folder / "pairs.png", data.x[:_DRAWN_PAIRS], data.x_tilde[:_DRAWN_PAIRS])

@@ -11,7 +11,7 @@ from typing import Any
 from lcm.files import existing_file, read_json, write_json
 from lcm.learn.tracker import CHECKPOINT_FOLDER, METRICS_FILE
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
 
 RUN_FILE, FIT_FILE, GRAPH_FILE = "run.json", "fit.json", "graph.json"
 MODEL_FILE, CONFIG_FILE, REPORT_FILE = "model.safetensors", "config.yaml", "report.md"
@@ -74,7 +74,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     info = read_json(file)
     version = info.get("schema") if isinstance(info, dict) else None
     if version != RUN_SCHEMA_VERSION:
-        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {version}")
+        hint = " (an earlier lcm made it: fit again)" if version == 1 else ""
+        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {version}{hint}")
     return dict(info)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lcm import __version__
 from lcm.data.generate import sample_data
+from lcm.data.mapped import writable
 from lcm.data.nature import torch_generator
 from lcm.data.pairs import PairData
 from lcm.encode import require_same_dimensions
@@ -78,7 +79,7 @@ def _given(model: LatentCausalModel, source: PairData, n: int | None) -> tuple[T
     require_same_dimensions(model, source)
     if n is not None and n > len(source):
         raise ValueError(f"n: Expected at most {len(source)} pairs, as the data have; got {n}")
-    x = torch.from_numpy(source.x[:n]).to(model.thickness)
+    x = torch.from_numpy(writable(source.x[:n])).to(model.thickness)
     return x, in_chunks(lambda part: (model.encode(part).z,), x)[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lcm.circle import wrap_circles
 from lcm.component import build, describe
-from lcm.graph import Graph
+from lcm.graph import Graph, IntArray
 from lcm.mechanism import MECHANISM_KINDS, Mechanism
 from lcm.noise import NOISE_KINDS, Noise
 
@@ -75,9 +75,8 @@ class SCM(nn.Module):
         if noise_circles != circles:
             raise ValueError(f"Expected noise with the circles of the mechanism, {circles}; got {noise_circles}.")
         self.graph, self.mechanism, self.noise, self.n = graph, mechanism, noise, graph.n
-        for index, generation in enumerate(graph.generations()):
-            self.register_buffer(f"_generation_{index}", torch.as_tensor(generation), persistent=False)
-        self._n_generations = len(graph.generations())
+        self._n_generations = 0
+        self.solve_by(graph.generations())
         self._has_circles = any(circles)
 
     @property
@@ -90,6 +89,19 @@ class SCM(nn.Module):
         from lcm.geometry import Circle, Euclidean, ProductManifold
 
         return ProductManifold([Circle() if circular else Euclidean(1) for circular in self.circular.tolist()])
+
+    def solve_by(self, generations: Sequence[Sequence[int] | IntArray]) -> None:
+        """Solve for these groups of variables one after the other, causes first, instead of topological generations."""
+        for index in range(len(generations), self._n_generations):
+            delattr(self, f"_generation_{index}")
+        device = self.mechanism.adjacency.device
+        for index, generation in enumerate(generations):
+            self.register_buffer(f"_generation_{index}", torch.as_tensor(generation, device=device), persistent=False)
+        self._n_generations = len(generations)
+
+    def generation_sizes(self) -> tuple[int, ...]:
+        """How many variables are solved for at once."""
+        return tuple(len(generation) for generation in self._generations())
 
     def _generations(self) -> list[Tensor]:
         return [self.get_buffer(f"_generation_{index}") for index in range(self._n_generations)]

@@ -24,7 +24,17 @@ ROOT = Path(__file__).parent.parent
 
 def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     listed = called(capsys, "--help")
-    assert list(COMMANDS) == ["generate", "check", "fit", "encode", "evaluate", "compare", "sample", "reproduce"]
+    assert list(COMMANDS) == [
+        "generate",
+        "check",
+        "fit",
+        "graph",
+        "encode",
+        "evaluate",
+        "compare",
+        "sample",
+        "reproduce",
+    ]
     assert all(f"\n    {name}" in listed for name in COMMANDS)
 
 

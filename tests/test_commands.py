@@ -38,9 +38,27 @@ def test_from_config_to_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = called(capsys, "evaluate", out, data / "test.safetensors", "--json", tmp_path / "s" / "scores.json")
     scores = json.loads((tmp_path / "s" / "scores.json").read_text())
     assert scores["fit_seconds"] == run.fit["fit_seconds"] and scores["n_variables"] == 2
-    assert f"mcc                     {scores['mcc']:.4f}\n" in said
+    assert f"{'mcc':<32}{scores['mcc']:.4f}\n" in said
     for name in ("variables.png", "graphs.png"):
         assert f"figure: {out / 'figures' / name}" in said and (out / "figures" / name).is_file()
+
+
+def test_the_graph_at_another_rate(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = load_run(run_folder), tmp_path / "new" / "graph.json"
+    said = called(capsys, "graph", run_folder, "--fdr", "0.9", "--json", out)
+    written = read_json(out)
+    graph = run.graph_at(0.9)
+    assert written["false_discovery_rate"] == 0.9 and np.array_equal(written["adjacency"], graph.adjacency)
+    assert len(graph.edges()) == sum(f"  z{i} -> z{j}  " in said for i, j in graph.edges())
+    assert "at a false discovery rate of 0.9\n" in said and "causes first: z" in said
+    # By default it is the graph of the fit.
+    called(capsys, "graph", run_folder, "--json", out)
+    assert read_json(out) == read_json(run_folder / "graph.json")
+    assert called(capsys, "graph", run_folder, "--quiet") == ""
+    for rate in ("0", "1", "nan", "half"):
+        message = f"argument --fdr: Expected a rate strictly between 0 and 1; got '{rate}'"
+        assert message in refused(capsys, "graph", run_folder, "--fdr", rate)
+    assert "Expected a run folder; got no such folder" in refused(capsys, "graph", tmp_path / "none")
 
 
 def test_encodings_have_their_columns_in_the_metadata(
@@ -69,7 +87,7 @@ def test_a_model_file_stands_for_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     argv = ["evaluate", tmp_path / "nature.safetensors", tmp_path / "d.safetensors", "--float64"]
     said = called(capsys, *argv, "--json", tmp_path / "s.json", "--threads", "1")
     scores = read_json(tmp_path / "s.json")
-    assert "figure:" not in said and "fit_seconds             -" in said
+    assert "figure:" not in said and f"{'fit_seconds':<32}-" in said
     assert scores["mcc"] > 0.999 and scores["shd"] == 0 and scores["graph_isomorphic"] is True
     assert scores["intervention_accuracy"] > 0.97 and scores["fit_seconds"] is None
 
@@ -81,8 +99,8 @@ def test_evaluating_without_truth_draws_nothing(
     np.savez(tmp_path / "d.npz", x=data.x, x_tilde=data.x_tilde)
     before = content(run_folder)
     said = called(capsys, "evaluate", run_folder, tmp_path / "d.npz")
-    assert "figure:" not in said and "\nmcc                     -\n" in said
-    assert "\nnll                     -\n" not in said
+    assert "figure:" not in said and f"\n{'mcc':<32}-\n" in said
+    assert f"\n{'nll':<32}-\n" not in said
     assert content(run_folder) == before
 
 

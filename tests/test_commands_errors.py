@@ -212,7 +212,7 @@ def test_unknown_schema_versions_and_missing_runs_are_refused(
     rest = options[command]
     (tmp_path / "run").mkdir()
     write_json(tmp_path / "run" / "run.json", read_json(run_folder / "run.json") | {"schema": 9})
-    assert "run.json: schema: Expected version 1; got 9" in refused(capsys, command, tmp_path / "run", *rest)
+    assert "run.json: schema: Expected version 2; got 9" in refused(capsys, command, tmp_path / "run", *rest)
     assert "Expected a run folder; got no such folder" in refused(capsys, command, tmp_path / "none", *rest)
     save_file({"x": np.zeros(2)}, tmp_path / "m.safetensors", metadata={"schema": "9"})
     line = refused(capsys, command, tmp_path / "m.safetensors", *rest)

@@ -142,7 +142,7 @@ def test_the_agreement_is_one_sentence(
     result = replace(single, reruns=found)
     assert sentence in agreement_text(result)
     data = small_data("linear")
-    for text in (fit_report(result, data), fit_summary(result, data, "run")):
+    for text in (fit_report(result, SHORT, data), fit_summary(result, data, "run")):
         assert sentence in text
         assert ("do not identify the model" in text) == any(worse < 1 and not same for worse, same in reruns)
 

@@ -30,7 +30,7 @@ REFUSED: list[tuple[type, str, Any, str]] = [
     (MechanismsConfig, "batch_size", 0, "at least 1"),
     (MechanismsConfig, "learning_rate", 0.0, "a positive number"),
     (ReadoutConfig, "ancestor_level", 0.0, "an error rate strictly between 0 and 1"),
-    (ReadoutConfig, "parent_level", 1.0, "an error rate strictly between 0 and 1"),
+    (ReadoutConfig, "false_discovery_rate", 1.0, "an error rate strictly between 0 and 1"),
     (FitConfig, "n", 0, "at least 1"),
     (FitConfig, "validation_share", 0.0, "a share strictly between 0 and 1"),
     (FitConfig, "validation_share", 1.0, "a share strictly between 0 and 1"),
@@ -51,14 +51,11 @@ def test_values_at_the_edge_of_the_range_are_taken() -> None:
     FitConfig(n=1, restarts=1, seed=0)
 
 
-@pytest.mark.parametrize(("n", "layers", "steps"), [(1, 4, 1200), (2, 4, 1200), (3, 6, 2500), (10, 6, 2500)])
-def test_more_variables_get_more_layers_and_steps(n: int, layers: int, steps: int) -> None:
-    settled = NoiseEncoderConfig(hidden=7).for_variables(n)
-    assert settled == NoiseEncoderConfig(hidden=7, layers=layers, steps=steps)
-    assert settled.for_variables(3 if n <= 2 else 2) == settled
-
-
-@pytest.mark.parametrize("given", [{"layers": 0}, {"steps": 9}, {"layers": 3, "steps": 9}])
-def test_what_is_given_stays(given: dict[str, int]) -> None:
-    settled = NoiseEncoderConfig(**given).for_variables(2)  # type: ignore[arg-type]
-    assert (settled.layers, settled.steps) == (given.get("layers", 4), given.get("steps", 1200))
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [({}, (8, 64)), ({"flow": "spline"}, (6, 48)), ({"layers": 0}, (0, 64)), ({"flow": "affine", "hidden": 9}, (6, 9))],
+)
+def test_the_size_of_a_flow_is_what_was_given_or_the_default_of_its_kind(
+    given: dict[str, Any], size: tuple[int, int]
+) -> None:
+    assert NoiseEncoderConfig(**given).size == size

@@ -18,6 +18,7 @@ from lcm.decoder import FlowDecoder
 from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import MechanismsConfig
+from lcm.learn.ensemble import run_alone
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import Encoded
@@ -130,7 +131,7 @@ def test_the_objective_counts_targets_alone_and_leaves_pairs_without_out() -> No
     z, log_slope = objective.scm.solve_each(noise_tilde)
     density = objective.imposed.log_density(z) + log_slope
     expected = -(density * targets).sum(1).mean()
-    torch.testing.assert_close(objective.loss(torch.arange(objective.n_rows), 0.0), expected)
+    torch.testing.assert_close(objective.loss(objective.batch(torch.arange(objective.n_rows)), 0.0), expected)
 
 
 def test_all_pairs_count_where_nothing_was_intervened_on() -> None:
@@ -157,7 +158,7 @@ def test_the_linear_start_is_kept_where_nothing_improves() -> None:
     # Steps of this size only harm.
     objective, memory = objective_of(nature_of(), config=replace(CONFIG, learning_rate=10.0)), Memory()
     before = copied(objective)
-    fit_mechanisms(objective, generator(), memory)
+    run_alone(fit_mechanisms(objective, generator()), memory)
     assert same(before, copied(objective))
     assert memory.steps == [0, 2, 4]
 
@@ -168,16 +169,16 @@ def likelihood_at_start(memory: Memory) -> Any:
 
 def test_training_improves_on_the_linear_start_of_curved_mechanisms() -> None:
     objective, memory = objective_of(nature_of("location-scale"), config=replace(CONFIG, steps=200)), Memory()
-    fit_mechanisms(objective, generator(), memory)
+    run_alone(fit_mechanisms(objective, generator()), memory)
     assert objective.held_out_log_likelihood() > likelihood_at_start(memory) + 0.05
 
 
 def test_a_subgraph_starts_from_the_candidate_where_that_is_better() -> None:
     nature = nature_of("location-scale")
     linear, candidate = objective_of(nature), objective_of(nature, config=replace(CONFIG, steps=200))
-    fit_mechanisms(candidate, generator(), Memory())
+    run_alone(fit_mechanisms(candidate, generator()), Memory())
     memory = Memory()
-    refit_mechanisms(linear, candidate, generator(), memory)
+    run_alone(refit_mechanisms(linear, candidate, generator()), memory)
     assert likelihood_at_start(memory) == candidate.held_out_log_likelihood()
     assert linear.held_out_log_likelihood() >= candidate.held_out_log_likelihood()
     # Two fifths of the steps that the candidate had.
@@ -191,7 +192,7 @@ def test_a_subgraph_starts_linear_where_that_is_better() -> None:
     randomised(candidate, scale=1.0)
     assert candidate.held_out_log_likelihood() < start
     memory = Memory()
-    refit_mechanisms(objective, candidate, generator(), memory)
+    run_alone(refit_mechanisms(objective, candidate, generator()), memory)
     assert likelihood_at_start(memory) == start
 
 

@@ -12,10 +12,11 @@ from small import SHORT, small_data
 from test_learn_optimise import Memory
 from torch import Tensor
 
-from lcm.decoder import ChainDecoder, EmbeddingDecoder, FlowDecoder, LinearDecoder, SolutionDecoder
+from lcm.decoder import ChainDecoder, EmbeddingDecoder, FlowDecoder, LinearDecoder, ResidualDecoder, SolutionDecoder
 from lcm.elementwise import SplineMap
 from lcm.graph import Graph
 from lcm.intervention import PerfectIntervention, TargetDistribution
+from lcm.learn.ensemble import run_alone
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.noise_encoder import NoiseEncoderObjective, encode_all, fit_noise_encoder
 from lcm.learn.prepare import Prepared, prepare
@@ -162,7 +163,7 @@ def test_a_step_goes_towards_the_closed_forms(exact: None) -> None:
     terms = model.terms(pairs, before)
     posterior, log_density = model.posterior(terms), model.log_density(terms)
     changed = (prepared.train[0] != prepared.train[1]).any(1)
-    loss = objective.loss(torch.arange(len(posterior)), 0.9)
+    loss = objective.loss(objective.batch(torch.arange(len(posterior))), 0.9)
     torch.testing.assert_close(loss, -log_density.mean())
     variance = model.staying_variance(pairs, posterior, changed)
     torch.testing.assert_close(objective.closed_form.square(), 0.98 * before.square() + 0.02 * variance)
@@ -176,7 +177,7 @@ def test_the_thickness_is_annealed_first(exact: None) -> None:
     objective, _ = objective_of(model)
     prior, rows, used = model.target_distribution.probabilities.clone(), torch.arange(60), []
     for progress in (0.0, 0.2, 0.3999):
-        objective.loss(rows, progress)
+        objective.loss(objective.batch(rows), progress)
         used.append(model.thickness.clone())
     # From 2 down to the floor on a logarithmic scale, but never below what the data say.
     torch.testing.assert_close(used[0], torch.full((N,), 2.0))
@@ -184,7 +185,7 @@ def test_the_thickness_is_annealed_first(exact: None) -> None:
     assert bool((used[2] < 0.6).all()) and bool((used[2] > 0.05).all())
     assert torch.equal(model.target_distribution.probabilities, prior)
     closed_form = objective.closed_form.clone()
-    objective.loss(rows, 0.4)
+    objective.loss(objective.batch(rows), 0.4)
     assert torch.equal(model.thickness, closed_form)
     assert not torch.equal(model.target_distribution.probabilities, prior)
 
@@ -193,20 +194,20 @@ def fitted(name: str, seed: int = 0) -> ImplicitModel:
     data = small_data(name, 2000)
     prepared = prepare(data.x, data.x_tilde, 2, 0.1, 0, torch.device("cpu"))
     targets = TargetDistribution.family(2, "atomic-or-empty")
-    return fit_noise_encoder(prepared, targets, CONFIG, generator(seed), Memory())
+    return run_alone(fit_noise_encoder(prepared, targets, CONFIG, generator(seed)), Memory())
 
 
-def flow_of(model: ImplicitModel) -> FlowDecoder:
+def flow_of(model: ImplicitModel) -> ResidualDecoder:
     assert isinstance(model.noise_decoder, ChainDecoder)
     flow = model.noise_decoder.parts[0]
-    assert isinstance(flow, FlowDecoder)
+    assert isinstance(flow, ResidualDecoder)
     return flow
 
 
-def test_an_exactly_linear_mixing_needs_no_couplings() -> None:
+def test_an_exactly_linear_mixing_needs_no_blocks() -> None:
     model = fitted("linear")
     flow = flow_of(model)
-    assert model.linear and len(flow.layers) == 0
+    assert model.linear and flow.blocks == 0
     assert isinstance(model.solution.noise.map, SplineMap) and model.solution.noise.map is flow.marginal
     assert bool((model.thickness <= 2 * THICKNESS_FLOOR).all())
     data = small_data("linear", 2000)
@@ -216,9 +217,9 @@ def test_an_exactly_linear_mixing_needs_no_couplings() -> None:
     torch.testing.assert_close(torch.cat([found[:1], found[1:].sort().values]), share, atol=0.02, rtol=0)
 
 
-def test_a_curved_mixing_gets_the_couplings_that_were_asked_for() -> None:
+def test_a_curved_mixing_gets_the_blocks_that_were_asked_for() -> None:
     model = fitted("nonlinear")
-    assert not model.linear and len(flow_of(model).layers) == CONFIG.layers
+    assert not model.linear and flow_of(model).blocks == CONFIG.layers
     other = fitted("nonlinear", seed=1)
     assert not torch.equal(flow_of(model).marginal.raw, flow_of(other).marginal.raw)
 
@@ -228,6 +229,22 @@ def test_one_variable_keeps_a_thickness_of_its_data() -> None:
     x = normal(500, 1)
     x_tilde = torch.where(torch.arange(500).unsqueeze(1) % 2 == 0, x, normal(500, 1, seed=5))
     prepared = prepare(x.numpy(), x_tilde.numpy(), 1, 0.1, 0, torch.device("cpu"))
-    model = fit_noise_encoder(prepared, TargetDistribution.family(1, "atomic-or-empty"), CONFIG, generator(), Memory())
+    targets = TargetDistribution.family(1, "atomic-or-empty")
+    model = run_alone(fit_noise_encoder(prepared, targets, CONFIG, generator()), Memory())
     assert float(model.thickness) == pytest.approx(THICKNESS_FLOOR)
     assert model.target_distribution.probabilities.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+@pytest.mark.parametrize("flow", ["residual", "spline", "affine"])
+def test_every_flow_can_be_fitted(flow: str) -> None:
+    data = small_data("nonlinear", 2000)
+    prepared = prepare(data.x, data.x_tilde, 2, 0.1, 0, torch.device("cpu"))
+    targets = TargetDistribution.family(2, "atomic-or-empty")
+    memory = Memory()
+    config = replace(CONFIG, flow=flow)  # type: ignore[arg-type]
+    model = run_alone(fit_noise_encoder(prepared, targets, config, generator()), memory)
+    start, *_, end = (record["validation_log_likelihood"] for record in memory.records)
+    assert isinstance(model.noise_decoder, ChainDecoder)
+    kind = ResidualDecoder if flow == "residual" else FlowDecoder
+    assert isinstance(model.noise_decoder.parts[0], kind)
+    assert end > start + 0.1

@@ -12,38 +12,49 @@ from laws import GRAPH, SCMS, batch_jacobian, generator, graphs, normal
 from numpy.typing import NDArray
 from scipy.stats import norm
 from small import sampled
+from torch import Tensor
 
 from lcm.data.nature import GraphConfig, NatureConfig, build_nature
 from lcm.graph import Graph, transitive_closure
 from lcm.learn import readout
 from lcm.learn.dependence import Dependence
-from lcm.learn.readout import Ancestry, critical_value, edge_strengths, find_ancestry, find_parents
+from lcm.learn.readout import Ancestry, critical_value, edge_strengths, find_ancestry, find_edges
+from lcm.mechanism import LocationScaleMechanism
+from lcm.noise import NormalNoise
+from lcm.scm import SCM
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 CLEAR = 20.0
-evidences = st.integers(1, 6).flatmap(lambda n: arrays(np.float64, (n, n), elements=st.floats(-10, 40)))
+evidences = st.integers(1, 6).flatmap(lambda n: arrays(np.float64, (n, n), elements=st.floats(0, 40)))
+
+
+def found_of(evidence: NDArray[np.float64]) -> Dependence:
+    """Test results with given statistics, as if they were normal deviates."""
+    apart = ~np.eye(len(evidence), dtype=np.bool_)
+    p_value = np.where(apart, np.minimum(1.0, 2.0 * norm.sf(evidence)), 1.0)
+    none = torch.ones(evidence.shape)
+    return Dependence(torch.from_numpy(0.5 * p_value), none, torch.from_numpy(np.where(apart, evidence, 0.0)))
 
 
 def ancestry_of(evidence: NDArray[np.float64], rows: int = 1) -> Ancestry:
     """What follows from given statistics of so many rows a target, whatever the data."""
     n = len(evidence)
-    found = Dependence(torch.from_numpy(evidence) * (1 - torch.eye(n)), torch.full((n, n), -1.0))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(readout, "dependence", lambda *_: found)
+        patched.setattr(readout, "independence_tests", lambda *_: found_of(evidence))
         return find_ancestry(torch.zeros(rows, n), torch.zeros(rows, n), torch.ones(rows, n), 0.01)
 
 
 def test_a_chain_without_its_end_to_end_relation_is_noticed_where_that_should_be_clear() -> None:
-    # 0 → 1 → 2, of correlation 0.8 each: along the chain 0.64, which 2,500 rows would show
-    strong = np.full((3, 3), -1.0)
-    strong[0, 1] = strong[1, 2] = 20.0
+    # 0 → 1 → 2, of correlation 0.6 each: along the chain 0.36, which 2,500 rows would show
+    strong = np.zeros((3, 3))
+    strong[0, 1] = strong[1, 2] = 30.0
     assert ancestry_of(strong, 2500).intransitive == ((0, 1, 2),)
     strong[0, 2] = 16.0
     assert ancestry_of(strong, 2500).intransitive == ()
-    # of correlation 0.25 each: along the chain 0.06, which they would not
-    weak = np.where(strong > 0, 6.25, -1.0)
-    weak[0, 2] = -1.0
+    # of correlation 0.12 each: along the chain 0.015, which they would not
+    weak = np.where(strong > 0, 6.25, 0.0)
+    weak[0, 2] = 0.0
     assert ancestry_of(weak, 2500).intransitive == ()
 
 
@@ -52,7 +63,7 @@ def test_a_chain_without_its_end_to_end_relation_is_noticed_where_that_should_be
 def test_complete_ancestor_relations_are_transitive(graph: Graph, seed: int) -> None:
     ancestors = transitive_closure(graph.adjacency)
     strength = np.random.default_rng(seed).uniform(CLEAR, 100.0, ancestors.shape)
-    assert ancestry_of(np.where(ancestors, strength, -1.0), 5000).intransitive == ()
+    assert ancestry_of(np.where(ancestors, strength, 0.0), 5000).intransitive == ()
 
 
 def test_the_critical_value_shares_the_level_among_all_tests() -> None:
@@ -65,7 +76,7 @@ def test_the_critical_value_shares_the_level_among_all_tests() -> None:
 def test_true_ancestors_give_an_order_that_puts_causes_first(graph: Graph, seed: int) -> None:
     ancestors = transitive_closure(graph.adjacency)
     strength = np.random.default_rng(seed).uniform(CLEAR, 100.0, ancestors.shape)
-    found = ancestry_of(np.where(ancestors, strength, -1.0))
+    found = ancestry_of(np.where(ancestors, strength, 0.0))
     position = np.argsort(found.order)
     assert all(position[j] < position[i] for j, i in np.argwhere(ancestors))
     np.testing.assert_array_equal(found.candidates, ancestors)
@@ -74,21 +85,19 @@ def test_true_ancestors_give_an_order_that_puts_causes_first(graph: Graph, seed:
 
 @settings(max_examples=100, deadline=None)
 @given(evidences)
-def test_no_evidence_makes_a_cyclic_graph(evidence: NDArray[np.float64]) -> None:
+def test_no_evidence_makes_cyclic_candidates(evidence: NDArray[np.float64]) -> None:
     n = len(evidence)
     found = ancestry_of(evidence)
+    # Graph refuses a cyclic adjacency.
     Graph(found.candidates)
-    np.testing.assert_array_equal(transitive_closure(found.candidates), found.candidates)
     assert sorted(found.order) == list(range(n))
     position = np.argsort(found.order)
-    accepted = found.evidence > critical_value(0.01, n * (n - 1))
-    backward = [(j, i) for j, i in np.argwhere(accepted) if position[j] > position[i]]
-    assert list(found.conflicts) == backward
-    with pytest.MonkeyPatch.context() as patched:
-        everything = Dependence(*[torch.full((n, n), 100.0)] * 2)
-        patched.setattr(readout, "dependence", lambda *_: everything)
-        graph = find_parents(torch.zeros(1, n), torch.zeros(1, n), torch.zeros(1, n), found.candidates, 0.01)
-    np.testing.assert_array_equal(graph.adjacency, found.candidates)
+    forward = position[:, None] < position[None, :]
+    clear = found.p_value <= 0.01 / max(1, n * (n - 1))
+    assert list(found.conflicts) == [tuple(pair) for pair in np.argwhere(clear & ~forward).tolist()]
+    # Only what is clearly no ancestor is left out, and nothing that clear relations imply.
+    implied = transitive_closure(clear & forward)
+    np.testing.assert_array_equal(found.candidates, implied | forward & (found.p_value <= 0.1))
 
 
 def test_the_weakest_relation_of_a_cycle_is_dropped() -> None:
@@ -98,19 +107,45 @@ def test_the_weakest_relation_of_a_cycle_is_dropped() -> None:
     assert found.order == (0, 1, 2) and found.conflicts == ((2, 0),)
 
 
+def test_a_relation_that_is_neither_clear_nor_clearly_absent_stays_a_candidate() -> None:
+    evidence = np.zeros((3, 3))
+    evidence[0, 1], evidence[1, 2], evidence[0, 2] = 30.0, 2.0, 1.0
+    assert ancestry_of(evidence).candidates.nonzero()[0].tolist() == [0, 1]
+
+
+def fitted_scm(graph: Graph, noise_tilde: Tensor, z: Tensor, weights: Tensor) -> SCM:
+    """Linear mechanisms by least squares on the pairs in which each variable is a target."""
+    mechanism = LocationScaleMechanism(torch.from_numpy(graph.adjacency.copy()), hidden=1)
+    with torch.no_grad():
+        for i in range(graph.n):
+            rows, parents = weights[:, i] > 0.5, torch.from_numpy(graph.adjacency[:, i].copy())
+            design = torch.cat([z[rows][:, parents], torch.ones_like(z[rows][:, :1])], 1)
+            solution = torch.linalg.lstsq(design, noise_tilde[rows, i : i + 1]).solution[:, 0]
+            mechanism.network.linear[i, parents, 0] = -solution[:-1]
+            mechanism.bias[i] = -solution[-1]
+    return SCM(graph, mechanism, NormalNoise(graph.n))
+
+
 @pytest.mark.parametrize("graph", ["chain", "full", "empty", "erdos-renyi"])
+@pytest.mark.parametrize("pairs", [2_500, 20_000])
 @pytest.mark.parametrize("seed", range(3))
-def test_true_noise_of_a_linear_model_gives_its_graph(graph: str, seed: int) -> None:
+def test_true_noise_of_a_linear_model_gives_its_graph(graph: str, pairs: int, seed: int) -> None:
     nature = build_nature(NatureConfig(4, GraphConfig(graph)), seed)  # type: ignore[arg-type]
-    data = sampled(nature, 6000, seed)
-    truth = data.tensors()
-    noise, noise_tilde, z = (torch.from_numpy(truth[key]) for key in ("noise", "noise_tilde", "z"))
-    weights = torch.from_numpy(truth["targets"]).float()
-    found = find_ancestry(noise, noise_tilde, weights, 0.01)
-    np.testing.assert_array_equal(found.candidates, transitive_closure(truth["adjacency"]))
-    position = np.argsort(found.order)
+    truth = sampled(nature, pairs, seed).tensors()
+    noise, noise_tilde, z = (torch.from_numpy(truth[key]).double() for key in ("noise", "noise_tilde", "z"))
+    weights = torch.from_numpy(truth["targets"]).double()
+    ancestry = find_ancestry(noise, noise_tilde, weights, 0.01)
+    position = np.argsort(ancestry.order)
     assert all(position[i] < position[j] for i, j in nature.scm.graph.edges())
-    assert find_parents(noise_tilde, z, weights, found.candidates, 0.01) == nature.scm.graph
+    scm = fitted_scm(Graph(ancestry.candidates), noise_tilde, z, weights)
+    evidence = find_edges(scm, ancestry, (noise_tilde, z, weights), (noise[:500], z[:500]))
+    assert evidence.graph_at(0.01) == nature.scm.graph
+    # An ancestor may be missed where effects along two paths cancel, as they nearly do here twice; its edge is not.
+    assert not (evidence.ancestors_at(0.01) & ~transitive_closure(truth["adjacency"])).any()
+    interval = evidence.strength_interval(4.0)
+    strength = edge_strengths(nature.scm.double(), z)
+    edges = nature.scm.graph.adjacency
+    assert ((interval[..., 0] <= strength) & (strength <= interval[..., 1]))[edges].all()
 
 
 def test_the_strength_of_a_linear_edge_is_its_weight_in_units_of_the_variables() -> None:

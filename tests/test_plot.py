@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch
 
+from lcm.discovery import GraphEvidence
+from lcm.graph import Graph
+from lcm.metric.calibration import Reliability
 from lcm.plot import (
+    draw_calibration,
+    draw_evidence,
     draw_graph,
     draw_pairs,
     draw_posterior,
@@ -52,11 +57,31 @@ def cells() -> list[dict[str, object]]:
     return [{"n": n, "mcc": mcc, "shd": shd, "auroc": None} for n, mcc, shd in scores]
 
 
+def evidence(n: int) -> GraphEvidence:
+    """Edges along 0, 1, … at random, some of them weak."""
+    source = np.random.default_rng(n)
+    p_value = np.where(np.triu(np.ones((n, n)), 1) > 0, source.uniform(size=(n, n)) ** 8, 1.0)
+    strength = np.where(p_value < 1.0, source.uniform(size=(n, n)), 0.0)
+    return GraphEvidence(p_value, p_value, strength, 0.1 * strength, tuple(range(n)))
+
+
+def rates() -> list[dict[str, object]]:
+    levels = [
+        (mixing, relation, q) for mixing in ("linear", "other") for relation in ("edges", "ancestors") for q in (1, 5)
+    ]
+    shares = {"fdr": 0.01, "fdr_interval": [0.0, 0.03], "power": 0.5, "power_interval": [0.4, 0.6]}
+    return [{"mixing": mixing, "relation": relation, "level": q / 100, **shares} for mixing, relation, q in levels]
+
+
+CURVE = Reliability(np.array([50, 0, 8]), np.array([5.0, 0.0, 7.0]), np.array([4, 0, 8]))
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     **{f"graphs {n}": lambda path, n=n: draw_two_graphs(path, dag(n), dag(n), dag(n) * 0.7) for n in SIZES},  # type: ignore[misc]
     "graphs without strengths": lambda path: draw_two_graphs(path, dag(5), dag(5)),
     "reversed edge": lambda path: draw_two_graphs(path, [[0, 1], [0, 0]], [[0, 0], [1, 0]], np.eye(2)[::-1]),
     "cyclic learned graph": lambda path: draw_two_graphs(path, dag(3), 1 - np.eye(3), np.ones((3, 3))),
+    **{f"evidence {n}": lambda path, n=n: draw_evidence(path, evidence(n), evidence(n).graph_at(0.1)) for n in SIZES},  # type: ignore[misc]
+    "calibration": lambda path: draw_calibration(path, rates(), {"linear": CURVE, "other": CURVE}),
     "empty graphs": lambda path: draw_two_graphs(path, np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))),
     **{f"variables {n}": lambda path, n=n: draw_variables(path, table(n), -table(n)) for n in SIZES},  # type: ignore[misc]
     **{f"pairs {n}": lambda path, n=n: draw_pairs(path, table(n), table(n) + 0.5) for n in SIZES},  # type: ignore[misc]
@@ -183,3 +208,8 @@ def test_plotting_needs_neither_pyplot_nor_torch() -> None:
     code = "import sys, lcm.plot; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.split() == ["False", "False"]
+
+
+def test_evidence_of_another_number_of_variables_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Expected a graph of 3 variables; got 2\."):
+        draw_evidence(tmp_path / "figure.png", evidence(3), Graph.from_edges(2, []))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lcm import __version__
 from lcm import run as module
 from lcm.config import config_hash, load_config
 from lcm.data.pairs import data_hash, save_pairs
-from lcm.files import read_json
+from lcm.files import read_json, write_json
 from lcm.fit_report import fit_summary, stage_seconds
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import FitResult
@@ -58,7 +59,7 @@ def test_a_finished_folder_holds_all_and_nothing_else(name: str, finished: dict[
 @every_path
 def test_run_json_says_what_was_fitted_with_what(name: str, finished: dict[str, Path]) -> None:
     assert read_json(finished[name] / "run.json") == {
-        "schema": 1,
+        "schema": 2,
         "state": "finished",
         "data": "",
         "data_sha256": data_hash(DATA[name]),
@@ -74,11 +75,30 @@ def test_run_json_says_what_was_fitted_with_what(name: str, finished: dict[str, 
 @every_path
 def test_graph_json_is_in_the_learned_numbering(name: str, finished: dict[str, Path]) -> None:
     graph = read_json(finished[name] / "graph.json")
-    assert list(graph) == ["adjacency", "edge_strength", "order"]
-    model = load_run(finished[name]).model
-    assert np.array_equal(graph["adjacency"], model.scm.graph.adjacency)
-    assert graph["order"] == list(model.scm.graph.order())
+    assert list(graph)[:3] == ["adjacency", "edge_strength", "order"]
+    run = load_run(finished[name])
+    assert np.array_equal(graph["adjacency"], run.model.scm.graph.adjacency)
+    assert sorted(graph["order"]) == [0, 1]
+    assert all(graph["order"].index(i) < graph["order"].index(j) for i, j in run.model.scm.graph.edges())
     assert np.shape(graph["edge_strength"]) == (2, 2) and np.min(graph["edge_strength"]) >= 0.0
+    assert graph["false_discovery_rate"] == SHORT.readout.false_discovery_rate
+    assert run.graph_at(graph["false_discovery_rate"]) == run.model.scm.graph
+    for key in ("edge_p_value", "ancestor_p_value"):
+        assert np.shape(graph[key]) == (2, 2) and 0.0 <= np.min(graph[key]) <= np.max(graph[key]) <= 1.0
+        assert graph[key][0][0] == graph[key][1][1] == 1.0
+    low, high = np.moveaxis(np.array(graph["edge_strength_interval"]), -1, 0)
+    assert np.all(low <= graph["edge_strength"]) and np.all(high >= graph["edge_strength"])
+    assert np.array_equal(graph["ancestors"], run.evidence.ancestors_at(graph["false_discovery_rate"]))
+
+
+@pytest.mark.parametrize("key", ["edge_p_value", "order"])
+def test_a_graph_without_a_key_is_refused(key: str, finished: dict[str, Path], tmp_path: Path) -> None:
+    copytree(finished["linear"], tmp_path / "run")
+    graph = read_json(tmp_path / "run" / "graph.json")
+    del graph[key]
+    write_json(tmp_path / "run" / "graph.json", graph)
+    with pytest.raises(ValueError, match=rf"graph\.json: Expected the key {key}; got none"):
+        load_run(tmp_path / "run")
 
 
 def test_fit_json_says_how_it_went(restarted: tuple[Path, FitResult]) -> None:
@@ -94,7 +114,7 @@ def test_fit_json_says_how_it_went(restarted: tuple[Path, FitResult]) -> None:
     assert fit["order_conflicts"] == [list(pair) for pair in result.ancestry.conflicts]
     stages = [(stage["restart"], stage["stage"]) for stage in fit["stage_seconds"]]
     assert stages == list(dict.fromkeys((r["restart"], r["stage"]) for r in result.records))
-    assert stages[:2] == [(0, FIRST_STAGE), (0, SECOND_STAGE)] and (1, FIRST_STAGE) in stages
+    assert stages[:2] == [(0, FIRST_STAGE), (1, FIRST_STAGE)] and (0, SECOND_STAGE) in stages
     # The clock of the whole runs on between and after the stages.
     assert 0.0 < sum(stage["seconds"] for stage in fit["stage_seconds"]) <= fit["fit_seconds"]
 
@@ -107,8 +127,8 @@ def test_the_report_and_the_summary_are_readable(restarted: tuple[Path, FitResul
     summary = fit_summary(result, DATA["linear"], "RUN")
     assert f"explicit {-result.explicit_nll:.4f}" in summary and "lcm evaluate RUN DATA" in summary
     for i, j in result.model.scm.graph.edges():
-        assert f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}" in report
-        assert f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}" in summary
+        line = f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}  ["
+        assert line in report and line in summary
 
 
 def test_conflicts_are_said(restarted: tuple[Path, FitResult]) -> None:
@@ -121,6 +141,8 @@ def test_stage_seconds_are_differences() -> None:
     lines = [(0, "a", 1.0), (0, "a", 3.0), (0, "b", 4.5), (1, "a", 5.0)]
     records = [{"restart": restart, "stage": stage, "seconds": seconds} for restart, stage, seconds in lines]
     assert [stage["seconds"] for stage in stage_seconds(records)] == [3.0, 1.5, 0.5]
+    together = [{"restart": restart, "stage": "a", "seconds": 2.0 + restart} for restart in (0, 1, 0, 1)]
+    assert [stage["seconds"] for stage in stage_seconds(together)] == [1.5, 1.5]
 
 
 def test_a_run_comes_back_as_it_was(restarted: tuple[Path, FitResult]) -> None:
@@ -130,6 +152,9 @@ def test_a_run_comes_back_as_it_was(restarted: tuple[Path, FitResult]) -> None:
     assert run.config == replace(SHORT, restarts=2, n=2)
     assert run.info["state"] == "finished" and run.fit["restart"] == result.restart
     np.testing.assert_array_equal(run.edge_strength, result.edge_strength)
+    for part in ("edge_p_value", "ancestor_p_value", "edge_strength_error", "order"):
+        np.testing.assert_array_equal(getattr(run.evidence, part), getattr(result.evidence, part))
+    assert run.graph_at(0.2) == result.graph_at(0.2)
     assert not any(parameter.requires_grad for parameter in run.model.parameters())
 
 

@@ -35,7 +35,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "other config": (lambda _: {"state": "unfinished", "config_sha256": "0"}, "an unfinished run of another config"),
     "other device": (lambda _: {"state": "unfinished", "device": "cuda"}, "an unfinished run of another device"),
     "other version": (lambda _: {"state": "unfinished", "lcm": "0"}, "an unfinished run of another package version"),
-    "other schema": (lambda _: {"schema": 2}, r"run.json: schema: Expected version 1; got 2"),
+    "other schema": (lambda _: {"schema": 3}, r"run.json: schema: Expected version 2; got 3"),
 }
 
 
@@ -192,8 +192,8 @@ def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[str, bytes | None, str]] = {
-    "unknown schema": ("run.json", b'{"schema": 0}', "run.json: schema: Expected version 1; got 0"),
-    "no schema": ("run.json", b"[]", "run.json: schema: Expected version 1; got None"),
+    "unknown schema": ("run.json", b'{"schema": 0}', "run.json: schema: Expected version 2; got 0"),
+    "no schema": ("run.json", b"[]", "run.json: schema: Expected version 2; got None"),
     "no model": ("model.safetensors", None, "model.safetensors: Expected a saved model; got no such file"),
     "half a model": ("model.safetensors", b"\x08\x00", "model.safetensors: Expected a whole safetensors file"),
     "bad config": ("config.yaml", b"m: 3", "config.yaml: m: Expected .* key.*; got an unknown one"),

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from lcm.data.mapped import writable
 from lcm.learn.optimise import Group, Objective, Schedule, in_chunks, optimise
 from lcm.learn.tracker import Recorder
 
@@ -127,7 +128,7 @@ class GaussianVAE(nn.Module):
         return parts[0], parts[1], factor
 
     def _standardised(self, x: ArrayLike | Tensor) -> Tensor:
-        values = torch.as_tensor(x).to(self.location)
+        values = torch.as_tensor(writable(x)).to(self.location)
         if values.dim() != 2 or values.shape[1] != self.d:
             raise ValueError(f"x: Expected shape (N, {self.d}); got {tuple(values.shape)}.")
         return (values - self.location) / self.scale
@@ -211,8 +212,11 @@ class _VAEObjective(Objective):
     def n_rows(self) -> int:
         return len(self._train)
 
-    def loss(self, rows: Tensor, progress: float) -> Tensor:
-        return -self.model.elbo_at(self._train[rows], self._normal(1, len(rows))).mean()
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return (self._train[rows],)
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        return -self.model.elbo_at(batch[0], self._normal(1, len(batch[0]))).mean()
 
     def validate(self) -> dict[str, float | list[float]]:
         return {"validation_log_likelihood": self.held_out_bound()}
@@ -259,7 +263,7 @@ def _held_out_rows(rows: int) -> int:
 
 
 def _checked(x: ArrayLike | Tensor) -> Tensor:
-    values = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x)).double()
+    values = torch.as_tensor(x if isinstance(x, Tensor) else writable(np.asarray(x))).double()
     if values.dim() != 2 or values.shape[1] == 0:
         raise ValueError(f"x: Expected shape (N, d); got {tuple(values.shape)}.")
     if len(values) < _LEAST_ROWS:

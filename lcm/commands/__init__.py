@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from lcm.commands import check, compare, encode, evaluate, fit, generate, reproduce, sample
+from lcm.commands import check, compare, encode, evaluate, fit, generate, graph, reproduce, sample
 
 COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
     "check": check,
     "fit": fit,
+    "graph": graph,
     "encode": encode,
     "evaluate": evaluate,
     "compare": compare,

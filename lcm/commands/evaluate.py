@@ -21,6 +21,8 @@ Score a fit against the truth in DATA: z, targets and adjacency, as far as it ho
   dci_*                 disentanglement, completeness, 0 to 1; informativeness, a held-out R2
   r2                    held-out R2 of each true variable on its match alone
   intervention_accuracy share of pairs whose target was found
+  intervention_calibration_error
+                        how far its stated probability is from how often it was right, 0 to 1
   shd, edge_*           errors of the graph; precision, recall, F1, AUROC of its edges
   graph_isomorphic      whether the graph is right up to the variables' names
   permutation           true variable i is learned variable permutation[i]

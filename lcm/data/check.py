@@ -47,7 +47,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     found = spectrum(data.x, data.x_tilde)
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
-    report["n_guess"] = n = dimension(found)
+    report["n_guess"] = n = dimension(found, data.x)
     if np.sum(~unchanged) >= max(n, 1) and n > 0:
         differences = _reduced_differences(data, ~unchanged, found, n)
         report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))
@@ -67,7 +67,7 @@ def format_check(report: dict[str, Any]) -> str:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
         lines.append(("spectrum", _listed([f"{value:.3g}" for value in values])))
-        lines.append(("variables", f"n = {report['n_guess']} by the rank of x (a curved x has fewer)"))
+        lines.append(("variables", f"n = {report['n_guess']} by the rank of x, or by its local dimension"))
         lines.append(("one-sparse", verdict(report)))
     if report["target_shares"] is not None:
         lines.append(("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs"))

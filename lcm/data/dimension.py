@@ -8,10 +8,14 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.data.local_dimension import local_dimension
+from lcm.data.mapped import release
+
 Array = NDArray[np.float64]
 
 _FLOAT32_ROUNDING = 16 * float(np.finfo(np.float32).eps)
 _MAX_ROWS = 20_000
+_MAX_LOCAL_ROWS = 50_000
 _FLOOR_GAP = 100.0
 _FLOOR_SPREAD = 1.5
 _FLOOR_STILL = 0.04
@@ -51,10 +55,10 @@ def estimate_n(x: NDArray[Any], x_tilde: NDArray[Any]) -> int | None:
 
     Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor
     (at least two equal variances, 100 times below the one before) that moves in every pair; then the number
-    of directions above the floor. Both are ranks of linear spans: a curved image of n variables gives a
-    larger number. None for images, (N, H, W, C).
+    of directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved sheet in it,
+    of at most half as many dimensions, n is the sheet's (`lcm.data.local_dimension`). None for images, (N, H, W, C).
     """
-    return None if x.ndim != 2 else dimension(spectrum(x, x_tilde))
+    return None if x.ndim != 2 else dimension(spectrum(x, x_tilde), x)
 
 
 def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
@@ -65,6 +69,8 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
     """
     step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
     rows = np.stack([x[::step], x_tilde[::step]]).astype(np.float64)
+    for part in (x, x_tilde):
+        release(part)
     differences = rows[1] - rows[0]
     rows = rows.reshape(-1, x.shape[1])
     mean = rows.mean(axis=0)
@@ -85,8 +91,16 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
     )
 
 
-def dimension(found: Spectrum) -> int:
-    """The guess of n for a spectrum; see `estimate_n`."""
+def dimension(found: Spectrum, x: NDArray[Any]) -> int:
+    """The guess of n for observations x (N, d) of a spectrum; see `estimate_n`."""
+    span = _span(found)
+    rows = x[:: -(-len(x) // _MAX_LOCAL_ROWS)] / found.scales @ found.directions[:, :span]
+    release(x)
+    return local_dimension(rows) or span
+
+
+def _span(found: Spectrum) -> int:
+    """Dimension of the linear span, without a floor of noise."""
     d = len(found.variances)
     if d < 3 or found.n_rows <= 4 * d:
         return found.rank

@@ -48,16 +48,21 @@ class GenerateConfig:
     Attributes:
         nature: the ground truth.
         pairs: how many pairs to draw from it.
+        observation_noise: standard deviation of independent normal noise added to every entry of x and x_tilde, as a
+            share of that of its column of x; at least 0. It is no part of the saved nature.
         seed: of the ground truth and of its pairs, at least 0.
     """
 
     nature: NatureConfig
     pairs: SplitConfig = field(default_factory=SplitConfig)
+    observation_noise: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"Expected seed >= 0; got {self.seed}.")
+        if not self.observation_noise >= 0.0:
+            raise ValueError(f"Expected observation_noise >= 0; got {self.observation_noise}.")
 
 
 @torch.no_grad()
@@ -82,6 +87,15 @@ def sample_data(
     return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
 
 
+def add_observation_noise(data: PairData, share: float, generator: torch.Generator) -> PairData:
+    """The pairs with independent normal noise on every entry, of `share` times the standard deviation of its column."""
+    if share == 0.0:
+        return data
+    scale = torch.from_numpy(share * data.x.std(0))
+    noise = torch.randn((2, *data.x.shape), generator=generator) * scale
+    return replace(data, x=data.x + noise[0].numpy(), x_tilde=data.x_tilde + noise[1].numpy())
+
+
 def generate(config: GenerateConfig, out: str | Path, seed: int | None = None) -> None:
     """Draw a ground truth and its data set into the folder `out`, which appears whole or not at all.
 
@@ -97,6 +111,7 @@ def generate(config: GenerateConfig, out: str | Path, seed: int | None = None) -
         model = build_nature(config.nature, config.seed)
         for split, count in asdict(config.pairs).items():
             data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
+            data = add_observation_noise(data, config.observation_noise, torch_generator(config.seed, f"{split} noise"))
             save_pairs(folder / f"{split}.safetensors", data)
         save_model(model, folder / "nature.safetensors")
         write_text(folder / "config.yaml", to_yaml(config))
@@ -109,6 +124,7 @@ def _metadata(config: GenerateConfig, split: str) -> dict[str, str]:
         "seed": str(config.seed),
         "split": split,
         "nature": json.dumps(asdict(config.nature)),
+        "observation_noise": str(config.observation_noise),
     }
 
 

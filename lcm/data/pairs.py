@@ -11,12 +11,16 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.data.mapped import row_blocks
 from lcm.data.validation import TENSORS, validate_pairs
 from lcm.files import read_npz, read_tensors, write_tensors
 
 Array = NDArray[Any]
 
 PAIRS_PER_TARGET_SET = 50
+
+MAPPED_FROM = 1 << 26
+"""Size, in bytes, from which on a .safetensors file is memory-mapped instead of read."""
 
 
 @final
@@ -90,13 +94,16 @@ class PairData:
 def load_pairs(path: str | Path) -> PairData:
     """Read pairs from a .safetensors or .npz file; nothing is ever unpickled.
 
+    A .safetensors file of 64 MiB or more is memory-mapped: float32 tensors in it are not copied, cannot be written to,
+    and are read from the file whenever they are used. The file must stay as it is meanwhile (docs/method.md, Memory).
+
     Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of
     another type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a
     graph) cyclic.
     """
     suffix = Path(path).suffix
     if suffix == ".safetensors":
-        arrays, metadata = read_tensors(path)
+        arrays, metadata = read_tensors(path, map_from=MAPPED_FROM)
     elif suffix == ".npz":
         arrays, metadata = read_npz(path), {}
     else:
@@ -132,7 +139,8 @@ def data_hash(data: PairData) -> str:
     digest = hashlib.sha256()
     for array in (data.x, data.x_tilde):
         digest.update(f"{array.dtype} {array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for (block,) in row_blocks(array):
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 

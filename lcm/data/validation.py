@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.data.mapped import row_blocks
 from lcm.graph import validate_adjacency
 
 OBSERVATIONS = ("x", "x_tilde")
@@ -65,22 +66,30 @@ def _real(array: _Array, where: str, shape: str) -> NDArray[np.float32]:
 def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(array, dtype=np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        n_nan = int(np.isnan(values).sum())
-        n_infinite = int(finite.size - finite.sum()) - n_nan
-        row = int(np.argmin(finite.all(axis=1)))
-        raise ValueError(
-            f"{where}: Expected finite numbers; got {n_nan} NaN and {n_infinite} infinite entries, first in row {row}"
-        )
+    if not all(np.isfinite(block).all() for (block,) in row_blocks(values)):
+        raise ValueError(f"{where}: Expected finite numbers; got {_not_finite(values)}")
     return values
+
+
+def _not_finite(values: NDArray[np.float32]) -> str:
+    n_nan = n_infinite = n_rows = 0
+    first = None
+    for (block,) in row_blocks(values):
+        n_nan += int(np.isnan(block).sum())
+        n_infinite += int(np.isinf(block).sum())
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if first is None and bad.size:
+            first = n_rows + int(bad[0])
+        n_rows += len(block)
+    return f"{n_nan} NaN and {n_infinite} infinite entries, first in row {first}"
 
 
 def _require_varying_columns(x: _Array, where: str) -> None:
     # A single row, as in encoding one observation, says nothing of constancy; nor do black corners of images.
     if len(x) == 1 or x.ndim == 4:
         return
-    constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
+    least, most = zip(*((block.min(axis=0), block.max(axis=0)) for (block,) in row_blocks(x)), strict=True)
+    constant = np.flatnonzero(np.min(least, axis=0) == np.max(most, axis=0))
     if constant.size:
         listed = ", ".join(map(str, constant[:10])) + (", …" if constant.size > 10 else "")
         raise ValueError(f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}")

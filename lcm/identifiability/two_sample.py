@@ -14,6 +14,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from lcm.data.mapped import writable
+
 _BANDWIDTHS = (0.25, 0.5, 1.0)
 _MEDIAN_ROWS = 500
 _ROUNDING = 1e-5
@@ -42,7 +44,7 @@ def pair_rows(x: Any, x_tilde: Any) -> Tensor:
     Raises:
         ValueError: two shapes, or not one row a pair.
     """
-    before, after = torch.as_tensor(x), torch.as_tensor(x_tilde)
+    before, after = torch.as_tensor(writable(x)), torch.as_tensor(writable(x_tilde))
     if before.dim() != 2 or before.shape != after.shape:
         raise ValueError(f"Expected x and x_tilde of one shape (N, d); got {_shape(before)} and {_shape(after)}.")
     return torch.cat([before, after - before], 1)

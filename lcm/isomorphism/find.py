@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcm.data.mapped import writable
 from lcm.data.pairs import PairData
 from lcm.isomorphism.comparison import Comparison, Tolerances
 from lcm.isomorphism.leakage import leakage
@@ -122,7 +123,7 @@ def _dimension(model: Any) -> int:
 @torch.no_grad()
 def encoded_variables(model: LatentCausalModel | GaussianVAE, data: PairData) -> Array:
     """z (N, n) of the first 20,000 observations x, in float64."""
-    return _variables(model, torch.from_numpy(data.x[:MAX_ROWS]))
+    return _variables(model, torch.from_numpy(writable(data.x[:MAX_ROWS])))
 
 
 def _variables(model: LatentCausalModel | GaussianVAE, x: Tensor) -> Array:
@@ -133,7 +134,7 @@ def _variables(model: LatentCausalModel | GaussianVAE, x: Tensor) -> Array:
 
 @torch.no_grad()
 def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
-    z_tilde = _variables(model, torch.from_numpy(data.x_tilde))
+    z_tilde = _variables(model, torch.from_numpy(writable(data.x_tilde)))
     if not isinstance(model, LatentCausalModel):
         return _View(encoded_variables(model, data), z_tilde)
     scm = model.scm
@@ -142,7 +143,7 @@ def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
         encoding = model.encode(x)
         return encoding.z, encoding.noise, scm.noise.to_normal(encoding.noise)[0]
 
-    z, noise, normal = map(_finite, in_chunks(encode, torch.from_numpy(data.x)))
+    z, noise, normal = map(_finite, in_chunks(encode, torch.from_numpy(writable(data.x))))
     return _View(z, z_tilde, (noise, normal))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from lcm.data.mapped import writable
 from lcm.data.pairs import PairData
 from lcm.elementwise import KnotMap
 from lcm.graph import Graph
@@ -189,6 +190,6 @@ def likelihoods(
 @torch.no_grad()
 def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor) -> Tensor:
     """log p(x, x̃) (N,) of all pairs at a thickness (n,), float64 on the CPU."""
-    pairs = (torch.from_numpy(part).to(model.thickness) for part in (data.x, data.x_tilde))
+    pairs = (torch.from_numpy(writable(part)).to(model.thickness) for part in (data.x, data.x_tilde))
     (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness),), *pairs)
     return values.double().cpu()

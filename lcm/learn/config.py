@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 
@@ -26,21 +26,22 @@ def _at_least_one(value: float) -> bool:
 @final
 @dataclass(frozen=True)
 class NoiseEncoderConfig:
-    """The flow φ: couplings, their size, and its optimiser.
+    """The flow φ, its size, and its optimiser.
 
+    flow: residual blocks, or couplings with monotone splines or affine maps.
+    `layers`, its blocks or couplings, and `hidden` None: 8 of width 64 for residual, 6 of width 48 for couplings.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
-    `layers` and `steps` None: 4 and 1,200 at n ≤ 2, else 6 and 2,500.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
 
-    coupling: Literal["affine", "spline"] = "spline"
+    flow: Literal["residual", "spline", "affine"] = "residual"
     layers: int | None = None
-    hidden: int = 48
+    hidden: int | None = None
     bins: int = 8
-    steps: int | None = None
+    steps: int = 2500
     marginal_steps: int = 500
     batch_size: int = 512
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     solution_learning_rate: float = 1e-2
     solution_hidden: int = 16
     anneal_from: float = 1.0
@@ -53,14 +54,11 @@ class NoiseEncoderConfig:
         _require(self, ("learning_rate", "solution_learning_rate", "anneal_from"), _positive, "a positive number")
         _require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
 
-    def for_variables(self, n: int) -> NoiseEncoderConfig:
-        """The same with `layers` and `steps` filled in: two variables need fewer couplings to reach each other."""
-        layers, steps = (4, 1200) if n <= 2 else (6, 2500)
-        return replace(
-            self,
-            layers=layers if self.layers is None else self.layers,
-            steps=steps if self.steps is None else self.steps,
-        )
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number and width of the layers of the flow, defaults filled in."""
+        layers, hidden = (8, 64) if self.flow == "residual" else (6, 48)
+        return layers if self.layers is None else self.layers, hidden if self.hidden is None else self.hidden
 
 
 @final
@@ -82,13 +80,17 @@ class MechanismsConfig:
 @final
 @dataclass(frozen=True)
 class ReadoutConfig:
-    """Family-wise error rates of the two tests that choose the graph (docs/method.md)."""
+    """Error rates of the tests that choose the graph (docs/method.md).
 
+    false_discovery_rate: expected share of false edges among those of the graph, at most.
+    ancestor_level: family-wise error rate over all ancestor relations, of those that a doubt may rest on.
+    """
+
+    false_discovery_rate: float = 0.05
     ancestor_level: float = 0.01
-    parent_level: float = 0.01
 
     def __post_init__(self) -> None:
-        levels = ("ancestor_level", "parent_level")
+        levels = ("false_discovery_rate", "ancestor_level")
         _require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
 
 

@@ -1,120 +1,229 @@
-"""Does a noise that an intervention moved depend on other variables? Regressions and tests, closed form and batched.
+"""Does a noise that an intervention moved depend on other variables? Regressions and their p-values, in closed form.
 
-Among pairs with target i, ẽ_i depends on e_j iff j is an ancestor of i, and given the other causal variables on z_j iff
-j is a parent (docs/theory.md section 3). The mean of ẽ_i and its spread are tested in turn.
+Among pairs with target i, ẽ_i depends on e_j iff j is an ancestor of i (docs/theory.md section 3). The mean of ẽ_i and
+its spread are tested in turn; docs/readout.md says why the p-values hold, and shows it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import fdtrc
 from torch import Tensor
 
-_ROWS_PER_REGRESSOR = 10
+NEGLIGIBLE = 0.02
+_ROWS_PER_REGRESSOR = 20
+_ROWS_PER_LINEAR_REGRESSOR = 5
 _CLIP = 4.0
-_FOLDS = 5
-_RIDGE = 1e-6
+_RIDGE = 1e-9
+_MAX_LEVERAGE = 0.99
 
 
 class Dependence(NamedTuple):
-    """Evidence (n, n), [j, i]: candidate j → response i, as t-statistics; 0 where j is not a candidate for i."""
+    """What the tests found, (n, n), [j, i]: candidate j → response i; p-value 1, statistic 0 where there was no test.
+
+    mean, spread: p-values of either test. statistic: the larger of both Wald statistics' square roots, less what is
+    negligible: about √M times a correlation, M the rows.
+    """
 
     mean: Tensor
     spread: Tensor
+    statistic: Tensor
 
-    def strongest(self) -> Tensor:
-        """The larger of the two statistics (n, n)."""
-        return torch.maximum(self.mean, self.spread)
+    def p_value(self) -> Tensor:
+        """p-value (n, n) of no dependence at all: twice the smaller one, at most 1."""
+        return (2.0 * torch.minimum(self.mean, self.spread)).clamp_max(1.0)
 
 
-def dependence(responses: Tensor, predictors: Tensor, weights: Tensor, candidates: Tensor) -> Dependence:
-    """Cross-validated evidence that response i depends on each candidate predictor, given all its other candidates.
+@final
+class Basis:
+    """Hermite polynomials of standardised predictors, up to a degree, and a constant.
 
-    For every fold, the response is regressed on Hermite polynomials of the candidates (up to degree 3, or 1 where there
-    are few rows), with and without candidate j; the
-    statistic is the mean difference of the held-out losses over its standard error. Under independence its mean is
-    negative, since needless regressors only add error, so that a normal quantile bounds the error rate from above.
-
-    Args:
-        responses: (N, n) ẽ.
-        predictors: (N, n) e or z.
-        weights: (N, n) posterior probability that i is a target; rows with at least one half count for response i.
-        candidates: bool (n, n), [j, i]: j may be a predictor of i.
-
-    Returns:
-        t-statistics for the mean and for the spread of each response.
+    They are standardised by the rows that they were made from, and clipped at four standard deviations.
     """
-    statistics = [
-        _one_response(responses[:, i], predictors, weights[:, i] > 0.5, candidates[:, i])
-        for i in range(responses.shape[1])
-    ]
-    return Dependence(*(torch.stack(columns, 1) for columns in zip(*statistics, strict=True)))
+
+    def __init__(self, predictors: Tensor, degree: int) -> None:
+        values = predictors.double()
+        self.center, self.scale = values.mean(0), values.std(0).clamp_min(1e-12)
+        self.degree = degree
+
+    def __call__(self, predictors: Tensor) -> Tensor:
+        """Regressors (M, k · degree + 1), grouped by predictor, of predictors (M, k)."""
+        v = ((predictors.double() - self.center) / self.scale).clamp(-_CLIP, _CLIP)
+        blocks = torch.stack([v, v.square() - 1.0, v * (v.square() - 3.0)][: self.degree], -1)
+        return torch.cat([blocks.flatten(1), torch.ones_like(v[:, :1])], 1)
+
+    def slopes(self, predictors: Tensor) -> Tensor:
+        """Derivative (M, k, degree) of every regressor by its predictor."""
+        v = (predictors.double() - self.center) / self.scale
+        inside = (v.abs() <= _CLIP).to(v.dtype)
+        v = v.clamp(-_CLIP, _CLIP)
+        steps = torch.stack([torch.ones_like(v), 2.0 * v, 3.0 * v.square() - 3.0][: self.degree], -1)
+        return steps * (inside / self.scale).unsqueeze(-1)
 
 
-def _one_response(response: Tensor, predictors: Tensor, chosen: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    n = predictors.shape[1]
-    none = torch.zeros(n, dtype=torch.float64, device=predictors.device)
-    index = torch.nonzero(candidates).flatten()
-    degrees = _degrees(int(chosen.sum()), len(index))
-    if degrees == 0:
-        return none, none.clone()
-    features = _features(predictors[chosen][:, index].double(), degrees)
-    target = _standardise(response[chosen].double())
-    residual, gain = _held_out(features, target)
-    spread = _standardise(torch.log(residual.abs() + 0.1))
-    _, spread_gain = _held_out(features, spread)
-    return none.index_copy(0, index, _t_statistic(gain)), none.index_copy(0, index, _t_statistic(spread_gain))
+@final
+class Regression:
+    """Least squares on the M rows of a design whose regressors are k blocks of equal size and a constant."""
+
+    def __init__(self, design: Tensor, degree: int) -> None:
+        gram = design.T @ design
+        gram.diagonal().add_(_RIDGE * len(design))
+        inverse = torch.linalg.inv(gram)
+        self.design, self.degree = design, degree
+        self.blocks = (design.shape[1] - 1) // degree
+        self.weights_of_rows = design @ inverse
+        kept = 1.0 - (self.weights_of_rows * design).sum(1)
+        self.kept = kept.clamp_min(1.0 - _MAX_LEVERAGE).unsqueeze(1)
+        self.covariance = torch.stack([inverse[part, part] for part in self._parts()])
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Rows less regressors."""
+        return self.design.shape[0] - self.design.shape[1]
+
+    def _parts(self) -> list[slice]:
+        return [slice(j * self.degree, (j + 1) * self.degree) for j in range(self.blocks)]
+
+    def fit(self, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients (p, k) and residuals (M, k) of k responses (M, k)."""
+        coefficients = self.weights_of_rows.T @ responses
+        return coefficients, responses - self.design @ coefficients
+
+    def row_blocks(self) -> Tensor:
+        """The weight (M, k, degree) of every row in the coefficients of every block."""
+        return self.weights_of_rows[:, : self.blocks * self.degree].unflatten(1, (self.blocks, self.degree))
+
+    def unexplained(self) -> Tensor:
+        """What the other blocks leave (M, k) of the first regressor of each block."""
+        return torch.einsum("mkd,kd->mk", self.row_blocks(), torch.linalg.inv(self.covariance)[:, :, 0])
+
+    def without_own(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
+        """Residuals (M, k) of every response in the regression without its own block."""
+        own = torch.linalg.solve(self.covariance, self._own(coefficients))
+        return residuals + torch.einsum("mkd,kde->mk", self.row_blocks(), own)
+
+    def robust_covariance(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
+        """Covariance (k, degree, degree) of block j's coefficients in the regression of response j, were they zero.
+
+        Valid whatever the variance of a row depends on. It takes the residuals (M, k) of the regression without block
+        j, where the usual ones (HC3) are too small at rows of high leverage: see docs/readout.md.
+        """
+        without = self.without_own(coefficients, residuals)
+        influence = self.row_blocks() * (without / self.kept.sqrt()).unsqueeze(-1)
+        return torch.einsum("mkd,mke->kde", influence, influence)
+
+    def wald(self, coefficients: Tensor, covariance: Tensor) -> Tensor:
+        """Wald statistics (k,), of block j in the regression of response j; coefficients (p, k)."""
+        own = self._own(coefficients)
+        return (own * torch.linalg.solve(covariance, own)).sum((1, 2))
+
+    def _own(self, coefficients: Tensor) -> Tensor:
+        """The coefficients (k, degree, 1) of block j in the regression of response j."""
+        return torch.stack([coefficients[part, j] for j, part in enumerate(self._parts())]).unsqueeze(-1)
 
 
-def _standardise(values: Tensor) -> Tensor:
+def tail(statistic: Tensor, degree: int, degrees_of_freedom: int, noncentrality: Tensor) -> Tensor:
+    """p-values (k,) of Wald statistics (k,) where the effect is at most as large as the noncentrality (k,) says.
+
+    The noncentral F distribution by that of Patnaik (1949): a scaled central one with the same first two moments.
+    """
+    statistics: NDArray[np.float64] = statistic.detach().cpu().numpy()
+    allowed: NDArray[np.float64] = noncentrality.detach().cpu().numpy()
+    equivalent = np.square(degree + allowed) / (degree + 2.0 * allowed)
+    values = fdtrc(equivalent, degrees_of_freedom, statistics / (degree + allowed))
+    return torch.from_numpy(values).to(statistic)
+
+
+def standardise(values: Tensor) -> Tensor:
+    """Values (M, ...) in standard deviations from their mean, clipped at four."""
     values = (values - values.mean(0)) / values.std(0).clamp_min(1e-12)
     return values.clamp(-_CLIP, _CLIP)
 
 
-def _degrees(rows: int, candidates: int) -> int:
-    """Degree of the polynomials that this many rows can bear: 3, 1, or 0 for none."""
-    if candidates == 0:
+def log_spread(residuals: Tensor) -> Tensor:
+    """Standardised logarithm (M, k) of the size of residuals (M, k)."""
+    return standardise(torch.log(residuals.abs() / residuals.std(0).clamp_min(1e-12) + 0.1))
+
+
+def bearable_degree(rows: int, predictors: int) -> int:
+    """Degree of the polynomials that this many rows can bear: 3, 2, 1, or 0 for none."""
+    if predictors == 0:
         return 0
-    bearable = [degree for degree in (3, 1) if rows >= _ROWS_PER_REGRESSOR * (degree * candidates + 1)]
-    return bearable[0] if bearable else 0
+    least = {3: _ROWS_PER_REGRESSOR, 2: _ROWS_PER_REGRESSOR, 1: _ROWS_PER_LINEAR_REGRESSOR}
+    return next((degree for degree, each in least.items() if rows >= each * (degree * predictors + 1)), 0)
 
 
-def _features(values: Tensor, degrees: int) -> Tensor:
-    """The first Hermite polynomials of standardised values (M, k): (M, k, degrees)."""
-    v = _standardise(values)
-    return torch.stack([v, v.square() - 1.0, v * (v.square() - 3.0)][:degrees], -1)
+def independence_tests(responses: Tensor, predictors: Tensor, weights: Tensor, slack: Tensor) -> Dependence:
+    """Does response i depend on any predictor j ≠ i, all predictors independent of each other?
+
+    Each response is regressed on Hermite polynomials of all its predictors at once (up to degree 3, less where there
+    are few rows), and so is the logarithm of the size of what the others leave of it; the p-values are those of the F
+    tests of each predictor's block. A predictor that does not matter is independent of the response *and* of all
+    others, so the tests hold even if the others' part is not polynomial at all.
+
+    Args:
+        responses: (N, n) ẽ.
+        predictors: (N, n) e, independent columns.
+        weights: (N, n) posterior probability that i is a target; rows with more than one half count for response i.
+        slack: (n, n), [j, i]: share of the variance of response i, at least 0, that j may explain and still count as
+            none.
+    """
+    n = responses.shape[1]
+    columns = [_one_response(responses[:, i], predictors, weights[:, i] > 0.5, i, slack[:, i]) for i in range(n)]
+    return Dependence(*(torch.stack(parts, 1) for parts in zip(*columns, strict=True)))
 
 
-def _held_out(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Held-out residuals (M,) of the full regression and the loss each candidate's block saves, (M, k)."""
-    m, k, degrees = features.shape
-    design = torch.cat([features.reshape(m, -1), torch.ones_like(target).unsqueeze(1)], 1)
-    fold = torch.arange(m, device=target.device) % _FOLDS
-    residual, saved = torch.empty_like(target), target.new_empty(m, k)
-    total, moment = design.T @ design, design.T @ target
-    for f in range(_FOLDS):
-        rows = design[fold == f]
-        gram = total - rows.T @ rows
-        gram.diagonal().add_(_RIDGE * m)
-        inverse = torch.linalg.inv(gram)
-        weights = inverse @ (moment - rows.T @ target[fold == f])
-        reduced = weights.unsqueeze(1) - _removal(inverse, weights, k, degrees)
-        held_out = target[fold == f]
-        full = held_out - rows @ weights
-        residual[fold == f] = full
-        saved[fold == f] = (held_out.unsqueeze(1) - rows @ reduced).square() - full.square().unsqueeze(1)
-    return residual, saved
+def _one_response(
+    response: Tensor, predictors: Tensor, chosen: Tensor, i: int, slack: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, rows = predictors.shape[1], int(chosen.sum())
+    none = torch.ones(n, dtype=torch.float64, device=predictors.device)
+    index = torch.tensor([j for j in range(n) if j != i], dtype=torch.long, device=predictors.device)
+    degree = bearable_degree(rows, n - 1)
+    if degree == 0:
+        return none, none.clone(), torch.zeros_like(none)
+    values = predictors[chosen][:, index]
+    regression = Regression(Basis(values, degree)(values), degree)
+    allowed = rows * slack[index].double()
+
+    def test(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        coefficients, residuals = regression.fit(targets)
+        variance = residuals.square().sum(0) / regression.degrees_of_freedom
+        scaled = regression.covariance * variance.clamp_min(1e-300).view(-1, 1, 1)
+        statistic = regression.wald(coefficients, scaled)
+        p_value = tail(statistic, degree, regression.degrees_of_freedom, allowed)
+        return statistic, p_value, regression.without_own(coefficients, residuals)
+
+    target = standardise(response[chosen].double()).unsqueeze(1)
+    statistic, mean, without = test(target.expand(-1, regression.blocks))
+    spread_statistic, spread, _ = test(log_spread(without))
+    excess = torch.maximum(statistic, spread_statistic).sqrt() - allowed.sqrt()
+    filled = [none.index_copy(0, index, values) for values in (mean, spread)]
+    return filled[0], filled[1], torch.zeros_like(none).index_copy(0, index, excess.clamp_min(0.0))
 
 
-def _removal(inverse: Tensor, weights: Tensor, k: int, degrees: int) -> Tensor:
-    """Change (p, k) of the least-squares weights when each of the k blocks of regressors is left out."""
-    p = inverse.shape[0]
-    columns = inverse[:, : k * degrees].reshape(p, k, degrees)
-    blocks = torch.stack([columns[j * degrees : (j + 1) * degrees, j] for j in range(k)])
-    share = torch.linalg.solve(blocks, weights[: k * degrees].reshape(k, degrees, 1)).squeeze(-1)
-    return torch.einsum("pkd,kd->pk", columns, share)
+def trace_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
+    """Share (n, n), [j, i], of the variance of ẽ_i that an inexact encoder may have left in it of e_j.
+
+    Where j is the target and i is not, ẽ_i − e_i is the error of the encoder: it would be zero, were it exact. Its
+    mean square is twice the variance that two independent values of variable j leave in the encoding of i.
+    """
+    targets = (weights > 0.5).double()
+    moved = (noise_tilde - noise).double().square()
+    stays = 1.0 - targets
+    total = targets.T @ (moved * stays)
+    count = (targets.T @ stays).clamp_min(1.0)
+    each = targets.sum(0).clamp_min(2.0)
+    values = noise_tilde.double()
+    mean = (targets * values).sum(0) / each
+    variance = (targets * (values - mean).square()).sum(0) / (each - 1.0)
+    return 0.5 * total / count / variance.clamp_min(1e-12)
 
 
-def _t_statistic(gain: Tensor) -> Tensor:
-    return gain.mean(0) / gain.std(0).clamp_min(1e-12) * len(gain) ** 0.5
+def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
+    """Share (n, n) of variance that counts as no dependence: a correlation of 0.02, or the encoder's own error."""
+    return trace_share(noise, noise_tilde, weights).clamp(NEGLIGIBLE**2, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -9,17 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcm.data.mapped import row_blocks
 from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
 from lcm.decoder import ChainDecoder, SolutionDecoder
+from lcm.discovery import GraphEvidence
 from lcm.graph import Graph
 from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.learn.config import FitConfig
+from lcm.learn.ensemble import run_together
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import encode_all, fit_noise_encoder, mean_log_density
-from lcm.learn.optimise import in_chunks
+from lcm.learn.optimise import Stages, in_chunks
 from lcm.learn.prepare import Prepared, prepare
-from lcm.learn.readout import Ancestry, edge_strengths, find_ancestry, find_parents
+from lcm.learn.readout import Ancestry, find_ancestry, find_edges
 from lcm.learn.reruns import Rerun, compare_restarts
 from lcm.learn.tracker import Recorder
 from lcm.model import LatentCausalModel
@@ -33,7 +37,7 @@ _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 class FitResult:
     """A fitted model and what was found on the way.
 
-    edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3). order: causes first.
+    evidence: p-values, strengths with standard errors and the graph at any false discovery rate. order: causes first.
     ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of
     the implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
     records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of
@@ -41,7 +45,7 @@ class FitResult:
     """
 
     model: LatentCausalModel
-    edge_strength: np.ndarray
+    evidence: GraphEvidence
     ancestry: Ancestry
     implicit_nll: float
     explicit_nll: float
@@ -53,8 +57,17 @@ class FitResult:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The variables, causes first."""
-        return self.model.scm.graph.order()
+        """The variables, causes first, for the graph at any false discovery rate."""
+        return self.evidence.order
+
+    @property
+    def edge_strength(self) -> np.ndarray:
+        """(n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3)."""
+        return self.evidence.edge_strength
+
+    def graph_at(self, false_discovery_rate: float) -> Graph:
+        """The graph at another false discovery rate; ValueError unless that is strictly between 0 and 1."""
+        return self.evidence.graph_at(false_discovery_rate)
 
 
 def fit(
@@ -96,20 +109,78 @@ def fit_pairs(
         ValueError: too few pairs, dim x < n, images, or a target set out of range.
         FloatingPointError: a likelihood that is not finite.
     """
-    device, recorder = device or torch.device("cpu"), recorder or Recorder()
-    n = choose_n(data, config)
-    targets = target_distribution(n, config)
-    prepared = prepare(data.x, data.x_tilde, n, config.validation_share, config.seed, device)
-    results = [_fit_once(prepared, targets, config, restart, recorder) for restart in range(config.restarts)]
+    return fit_ensemble(data, [config], device or torch.device("cpu"), recorder)[0]
+
+
+def fit_ensemble(
+    data: PairData | Sequence[PairData],
+    configs: Sequence[FitConfig],
+    device: str | torch.device = "auto",
+    recorder: Recorder | None = None,
+) -> list[FitResult]:
+    """Fit once for every config, all at once; each result is that of `fit_pairs` to float tolerance.
+
+    Fits of one structure, such as other seeds, are one batched computation; others take turns. To the recorder all
+    restarts of all fits are restarts, counted on.
+
+    Args:
+        data: pairs for all configs, or for each config pairs of its own, all of one shape (N, d).
+        configs: settings of each fit.
+        device: "auto", "cpu", "cuda" or a torch device.
+
+    Raises:
+        ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
+        FloatingPointError: a likelihood that is not finite.
+    """
+    where = resolve_device(device) if isinstance(device, str) else device
+    recorder = recorder or Recorder()
+    pairs = _data_sets(data, len(configs))
+    targets = [target_distribution(choose_n(*fit), fit[1]) for fit in zip(pairs, configs, strict=True)]
+    members: list[Stages[FitResult]] = []
+    held_out = []
+    for each, config, family in zip(pairs, configs, targets, strict=True):
+        prepared = prepare(each.x, each.x_tilde, family.n, config.validation_share, config.seed, where)
+        held_out.append(prepared.held_out() if config.restarts > 1 else None)
+        members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
+    found = run_together(members, recorder)
+    results, first = [], 0
+    for each, config, rest in zip(pairs, configs, held_out, strict=True):
+        results.append(_best(found[first : first + config.restarts], each, rest, first, recorder))
+        first += config.restarts
+    return results
+
+
+def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
+    """A data set for each of `count` configs."""
+    if count == 0:
+        raise ValueError("configs: Expected at least one; got none.")
+    pairs = [data] * count if isinstance(data, PairData) else list(data)
+    if len(pairs) != count:
+        raise ValueError(f"data: Expected a data set for each of {count} configs; got {len(pairs)}.")
+    for each in pairs:
+        if each.x.shape != pairs[0].x.shape:
+            raise ValueError(f"data: Expected data sets of one shape, {pairs[0].x.shape}; got {each.x.shape}.")
+    return pairs
+
+
+def _best(
+    results: list[FitResult], data: PairData, held_out: PairData | None, first: int, recorder: Recorder
+) -> FitResult:
+    """The likeliest of the restarts of one fit, which are number `first` and those that follow to the recorder."""
     scores = tuple(result.explicit_nll for result in results)
     best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
     if not np.isfinite(scores[best]):
         raise FloatingPointError(f"the held-out log-likelihood of the explicit model became {-scores[best]}")
+    numbers = range(first, first + len(results))
+    records = [
+        record | {"restart": record["restart"] - first} for record in recorder.records if record["restart"] in numbers
+    ]
+    models = [result.model for result in results]
     return replace(
         results[best],
-        reruns=compare_restarts([result.model for result in results], best, data, prepared.held_out()),
+        reruns=() if held_out is None else compare_restarts(models, best, data, held_out),
         seconds=recorder.seconds,
-        records=tuple(recorder.records),
+        records=tuple(records),
         restart=best,
         restart_nll=scores,
     )
@@ -122,10 +193,10 @@ def choose_n(data: PairData, config: FitConfig) -> int:
     at = f"{data.source}: " if data.source else ""
     if data.is_images:
         raise ValueError(f"{at}x: Expected shape (N, d); got images {data.x.shape}, which this version cannot fit.")
-    if np.array_equal(data.x, data.x_tilde):
+    if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
     found = spectrum(data.x, data.x_tilde)
-    n = dimension(found) if config.n is None else config.n
+    n = dimension(found, data.x) if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     if not 1 <= n <= found.rank:
@@ -163,9 +234,7 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def _fit_once(
-    prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int, recorder: Recorder
-) -> FitResult:
+def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int) -> Stages[FitResult]:
     device = prepared.train[0].device
 
     def generator(stage: int) -> torch.Generator:
@@ -174,13 +243,9 @@ def _fit_once(
 
     if restart > 0:
         prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
-    implicit = fit_noise_encoder(
-        prepared,
-        TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device),
-        config.noise_encoder,
-        generator(0),
-        recorder.stage(restart, "noise encoder"),
-    ).requires_grad_(False)
+    own_targets = TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device)
+    implicit = yield from fit_noise_encoder(prepared, own_targets, config.noise_encoder, generator(0))
+    implicit.requires_grad_(False)
     train, validation = (encode_all(implicit, *pairs) for pairs in (prepared.train, prepared.validation))
     sets = implicit.target_distribution.target_sets
     weights = train.posterior @ sets.to(train.posterior.dtype)
@@ -191,20 +256,21 @@ def _fit_once(
         return ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(device)
 
     candidate = mechanisms(Graph(ancestry.candidates))
-    fit_mechanisms(candidate, generator(1), recorder.stage(restart, "candidate mechanisms"))
+    yield from fit_mechanisms(candidate, generator(1))
     candidate.requires_grad_(False)
     z = _solve(candidate, train.normal)
     noise_tilde = _noise(candidate.scm.noise, train.normal_tilde)
-    graph = find_parents(noise_tilde, z, weights, ancestry.candidates, config.readout.parent_level)
-    strength = edge_strengths(candidate.scm, _solve(candidate, validation.normal))
+    held_out = _noise(candidate.scm.noise, validation.normal), _solve(candidate, validation.normal)
+    evidence = find_edges(candidate.scm, ancestry, (noise_tilde, z, weights), held_out)
+    graph = evidence.graph_at(config.readout.false_discovery_rate)
     final = candidate
     if graph != candidate.scm.graph:
         final = mechanisms(graph)
-        refit_mechanisms(final, candidate, generator(2), recorder.stage(restart, "mechanisms"))
+        yield from refit_mechanisms(final, candidate, generator(2))
     model = _assemble(final.requires_grad_(False), implicit, prepared)
     implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
-    return FitResult(model, strength, ancestry, implicit_nll, explicit_nll)
+    return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll)
 
 
 def _noise(law: Noise, normal: Tensor) -> Tensor:

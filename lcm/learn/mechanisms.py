@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from copy import deepcopy
 from typing import final
 
@@ -13,7 +14,7 @@ from lcm.graph import Graph
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
+from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
 from lcm.mechanism import LocationScaleMechanism
 from lcm.noise import NormalNoise, PushforwardNoise
 from lcm.scm import SCM
@@ -70,8 +71,29 @@ class ExplicitObjective(Objective):
         z, log_slope = self.scm.solve_each(noise)
         return self.imposed.log_density(z) + log_slope + log_gauge
 
-    def loss(self, rows: Tensor, progress: float) -> Tensor:
-        return -self._weighted(*(part[rows] for part in self._train)).mean()
+    def structure(self) -> Hashable:
+        return self.config, self.scm.generation_sizes()
+
+    @classmethod
+    def align(cls, objectives: Sequence[Objective]) -> None:
+        """Where graphs differ in the sizes of their generations, solve variable by variable if that takes fewer steps.
+
+        Any order of a graph has n generations of one variable, so that all graphs of n variables become one structure.
+        """
+        explicit = [objective for objective in objectives if isinstance(objective, ExplicitObjective)]
+        graphs = [objective.scm.graph for objective in explicit]
+        for n in {graph.n for graph in graphs}:
+            sizes = {tuple(map(len, graph.generations())) for graph in graphs if graph.n == n}
+            if len(sizes) > 1 and sum(map(len, sizes)) >= n:
+                for objective in explicit:
+                    if objective.scm.n == n:
+                        objective.scm.solve_by([[variable] for variable in objective.scm.graph.order()])
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part[rows] for part in self._train)
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        return -self._weighted(*batch).mean()
 
     def _weighted(self, normal_tilde: Tensor, weights: Tensor) -> Tensor:
         """Log-density (N,) of what moved; a pair that the noise encoder got wrong counts no more than the bound."""
@@ -94,7 +116,7 @@ class ExplicitObjective(Objective):
         """
         mechanism = self.scm.mechanism
         assert isinstance(mechanism, LocationScaleMechanism)
-        noise = self.scm.noise.from_normal(encoded.normal_tilde)[0].double()
+        (noise,) = in_chunks(lambda normal: (self.scm.noise.from_normal(normal)[0].double(),), encoded.normal_tilde)
         z = torch.zeros_like(noise)
         for i in self.scm.graph.order():
             parents = torch.nonzero(mechanism.adjacency[:, i]).flatten()
@@ -118,24 +140,26 @@ def _informative(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]
     return normal_tilde[chosen], weights[chosen]
 
 
-def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator, tracker: Tracker) -> None:
+def fit_mechanisms(objective: ExplicitObjective, generator: torch.Generator) -> Stages[None]:
     """Fit the mechanisms in place from their linear start, which is kept unless training improves on it."""
-    _optimise(objective, objective.config.steps, generator, tracker)
+    yield _job("candidate mechanisms", objective, objective.config.steps, generator)
+    objective.scm.solve_by(objective.scm.graph.generations())
 
 
 def refit_mechanisms(
-    objective: ExplicitObjective, candidate: ExplicitObjective, generator: torch.Generator, tracker: Tracker
-) -> None:
+    objective: ExplicitObjective, candidate: ExplicitObjective, generator: torch.Generator
+) -> Stages[None]:
     """Fit the mechanisms of a subgraph in place, from the linear start or the candidate's, the better validated."""
     linear = objective.held_out_log_likelihood()
     state = {name: value.clone() for name, value in objective.state_dict().items()}
     objective.load_state_dict(candidate.state_dict())
     if objective.held_out_log_likelihood() <= linear:
         objective.load_state_dict(state)
-    _optimise(objective, max(1, round(_REFIT_SHARE * objective.config.steps)), generator, tracker)
+    yield _job("mechanisms", objective, max(1, round(_REFIT_SHARE * objective.config.steps)), generator)
+    objective.scm.solve_by(objective.scm.graph.generations())
 
 
-def _optimise(objective: ExplicitObjective, steps: int, generator: torch.Generator, tracker: Tracker) -> None:
+def _job(stage: str, objective: ExplicitObjective, steps: int, generator: torch.Generator) -> Job:
     every = max(1, steps // _VALIDATIONS)
     schedule = Schedule(steps, objective.config.batch_size, every, patience=_VALIDATIONS, give_up_at=_GIVE_UP_AT)
-    optimise(objective, schedule, generator, tracker)
+    return Job(stage, objective, schedule, generator)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from lcm.decoder import ChainDecoder, FlowDecoder, LinearDecoder
+from lcm.component import describe
+from lcm.decoder import ChainDecoder, FlowDecoder, LinearDecoder, ResidualDecoder
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
-from lcm.learn.optimise import Group, Objective, Schedule, Tracker, in_chunks, optimise
+from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
 from lcm.learn.prepare import Prepared
+from lcm.learn.rows import Rows
 from lcm.learn.target_labels import label_components
-from lcm.likelihood import THICKNESS_FLOOR
+from lcm.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
 from lcm.noise import standard_normal_log_density
 
+_STAGE = "noise encoder"
 _CLOSED_FORM_RATE = 0.02
 _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
 _START_THICKNESS = (0.5, 0.02)
 _START_UPDATES = 30
 _START_ROWS = 20_000
+_MOST_ENCODED = 100_000
 
 
 class Encoded(NamedTuple):
@@ -46,7 +51,6 @@ class NoiseEncoderObjective(Objective):
         super().__init__()
         self.model, self.config = model, config
         self._train, self._validation = prepared.train, prepared.validation
-        self._changed = (prepared.train[0] != prepared.train[1]).any(1)
         self.register_buffer("closed_form", model.thickness.clone())
 
     def groups(self) -> list[Group]:
@@ -59,13 +63,21 @@ class NoiseEncoderObjective(Objective):
     def n_rows(self) -> int:
         return len(self._train[0])
 
-    def loss(self, rows: Tensor, progress: float) -> Tensor:
+    def structure(self) -> Hashable:
+        return str(describe(self.model.noise_decoder)), self.config
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        x, x_tilde = self._train
+        return x[rows], x_tilde[rows]
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        x, x_tilde = batch
         model, floor = self.model, self._annealed_floor(progress)
-        pairs = model.encode_pairs(self._train[0][rows], self._train[1][rows])
+        pairs = model.encode_pairs(x, x_tilde)
         model.thickness.copy_(self.closed_form.clamp_min(floor))
         terms = model.terms(pairs, model.thickness)
         joint = model.joint(terms)
-        self._update(pairs, joint, self._changed[rows], annealed=progress >= self.config.anneal_share)
+        self._update(pairs, joint, (x != x_tilde).any(1), annealed=progress >= self.config.anneal_share)
         return -torch.logsumexp(joint, 1).mean()
 
     def _annealed_floor(self, progress: float) -> float:
@@ -83,7 +95,8 @@ class NoiseEncoderObjective(Objective):
         self.closed_form.copy_(updated.clamp_min(THICKNESS_FLOOR**2).sqrt())
         # a thickness far above the data's own blurs the posterior, and p_𝓘 would drift with it
         if annealed:
-            self.model.target_distribution.probabilities.lerp_(posterior.mean(0), _CLOSED_FORM_RATE)
+            probabilities = self.model.target_distribution.probabilities
+            probabilities.copy_(probabilities.lerp(posterior.mean(0), _CLOSED_FORM_RATE))
 
     def validate(self) -> dict[str, float | list[float]]:
         model = self.model
@@ -127,8 +140,14 @@ class MarginalObjective(Objective):
         stay = (standard_normal_log_density(normal) + log_slope).sum(1)
         return (stay + (weights * (self.solution.move_log_density(normal_tilde) + log_slope_tilde)).sum(1),)
 
-    def loss(self, rows: Tensor, progress: float) -> Tensor:
-        return -self._log_density(*(part[rows] for part in self._train))[0].mean()
+    def structure(self) -> Hashable:
+        return self.config
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part[rows] for part in self._train)
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        return -self._log_density(*batch)[0].mean()
 
     def validate(self) -> dict[str, float | list[float]]:
         (values,) = in_chunks(self._log_density, *self._validation)
@@ -140,41 +159,44 @@ def fit_noise_encoder(
     targets: TargetDistribution,
     config: NoiseEncoderConfig,
     generator: torch.Generator,
-    tracker: Tracker,
-) -> ImplicitModel:
+) -> Stages[ImplicitModel]:
     """Fit the implicit model from its linear start.
 
     When the linear start already leaves one-sparse differences, to twice the thickness floor, φ can only differ from it
-    by one monotone map per variable (docs/theory.md section 2), and the couplings are left out.
+    by one monotone map per variable (docs/theory.md section 2), and the rest of the flow is left out.
     """
     n, device = prepared.n, generator.device
-    config = config.for_variables(n)
-    assert config.layers is not None and config.steps is not None
     unmixing = prepared.unmixing[_labels(prepared, targets)]
     linear = LinearDecoder(n, torch.linalg.inv(unmixing).float().cpu()).to(device)
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
-    flow = FlowDecoder(n, config.coupling, 0, bins=config.bins)
-    model = ImplicitModel(ChainDecoder([flow, linear]), solution, targets).to(device)
+    elementwise = ResidualDecoder(n, blocks=0, bins=config.bins)
+    model = ImplicitModel(ChainDecoder([elementwise, linear]), solution, targets).to(device)
     _start_closed_form(model, prepared)
     if bool((model.thickness <= _EXACT_THICKNESS).all()):
-        model.share_marginal(flow.marginal)
-        optimise(
-            MarginalObjective(model, prepared, config),
-            Schedule(config.marginal_steps, config.batch_size),
-            generator,
-            tracker,
-        )
+        model.share_marginal(elementwise.marginal)
+        marginal = MarginalObjective(model, prepared, config)
+        yield Job(_STAGE, marginal, Schedule(config.marginal_steps, config.batch_size), generator)
         _start_closed_form(model, prepared)
         share = encode_all(model, *prepared.train).posterior.mean(0)
         model.target_distribution.probabilities.copy_(share)
         return model
-    flow = FlowDecoder(n, config.coupling, config.layers, config.hidden, config.bins).to(device)
-    flow.draw_conditioners(generator)
-    model.noise_decoder = ChainDecoder([flow, linear])
+    model.noise_decoder = ChainDecoder([_flow(n, config, generator), linear])
     objective = NoiseEncoderObjective(model, prepared, config)
-    optimise(objective, Schedule(config.steps, config.batch_size), generator, tracker)
+    yield Job(_STAGE, objective, Schedule(config.steps, config.batch_size), generator)
     return model
+
+
+def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> ResidualDecoder | FlowDecoder:
+    """The flow that is configured, at the identity, its inner weights drawn by the generator, on its device."""
+    layers, hidden = config.size
+    if config.flow == "residual":
+        residual = ResidualDecoder(n, layers, hidden, bins=config.bins).to(generator.device)
+        residual.draw_weights(generator)
+        return residual
+    couplings = FlowDecoder(n, config.flow, layers, hidden, config.bins).to(generator.device)
+    couplings.draw_conditioners(generator)
+    return couplings
 
 
 def _labels(prepared: Prepared, targets: TargetDistribution) -> Tensor:
@@ -192,15 +214,22 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     """
     x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
     changed = (x != x_tilde).any(1)
-    pairs = model.encode_pairs(x, x_tilde)
+    pairs = NoisePairs(*in_chunks(model.encode_pairs, x, x_tilde))
+    # all that does not depend on the thickness, which is most of the work, is computed once
+    base, _, move = in_chunks(lambda *part: model.terms(NoisePairs(*part), model.thickness), *pairs)
+    known = base, move, pairs.normal_tilde - pairs.normal
+
+    def terms(base: Tensor, move: Tensor, difference: Tensor) -> PairTerms:
+        return PairTerms(base, stay_log_density(difference, model.thickness), move)
+
     ends = []
     for start in _START_THICKNESS:
         model.thickness.fill_(start)
         for _ in range(_START_UPDATES):
-            posterior = model.posterior(model.terms(pairs, model.thickness))
+            (posterior,) = in_chunks(lambda *part: (model.posterior(terms(*part)),), *known)
             variance = model.staying_variance(pairs, posterior, changed)
             model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
-        value = float(model.log_density(model.terms(pairs, model.thickness)).mean())
+        value = float(in_chunks(lambda *part: (model.log_density(terms(*part)),), *known)[0].mean())
         ends.append((value, model.thickness.clone()))
     model.thickness.copy_(max(ends, key=lambda end: end[0])[1])
 
@@ -214,11 +243,11 @@ def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> floa
     return float(in_chunks(log_density, *pairs)[0].mean())
 
 
-def encode_all(model: ImplicitModel, x: Tensor, x_tilde: Tensor) -> Encoded:
-    """Noise encodings and posterior of all pairs (N, n), without gradients."""
+def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows) -> Encoded:
+    """Noise encodings and posterior of pairs (N, n), of the first 100,000 where there are more, without gradients."""
 
     def encode(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pairs = model.encode_pairs(first, second)
         return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness))
 
-    return Encoded(*in_chunks(encode, x, x_tilde))
+    return Encoded(*in_chunks(encode, x[:_MOST_ENCODED], x_tilde[:_MOST_ENCODED]))

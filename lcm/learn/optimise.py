@@ -3,77 +3,25 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from lcm.learn.adam import Adam
+from lcm.learn.objective import Group, Job, Objective, Schedule, Stages, Tracker
+from lcm.learn.stack import Stack
+
+__all__ = ["Group", "Job", "Objective", "Schedule", "Stages", "Tracker", "in_chunks", "optimise", "optimise_together"]
 
 _GRADIENT_CLIP = 5.0
 _WARM_UP_STEPS = 50
 _DECAY_FROM = 0.5
 _LAST_RATE = 0.01
-
-
-@final
-@dataclass(frozen=True)
-class Group:
-    """Parameters with a step size and a gradient clip of their own."""
-
-    parameters: list[nn.Parameter]
-    learning_rate: float
-
-
-@final
-@dataclass(frozen=True)
-class Schedule:
-    """How long to optimise, and when to stop earlier.
-
-    patience: validations without progress that end it, counted from the share `patient_from` of the steps on.
-    give_up_at: share of the steps after which it ends if no state has validated better than the first.
-    """
-
-    steps: int
-    batch_size: int
-    validate_every: int = 100
-    patience: int = 5
-    patient_from: float = 0.6
-    give_up_at: float = 1.0
-
-
-class Objective(nn.Module, ABC):
-    """Abstract: what a stage minimises. Its state lies in parameters and buffers, so that a checkpoint is complete."""
-
-    @abstractmethod
-    def groups(self) -> list[Group]:
-        """Parameter groups; each is clipped and stepped on its own."""
-
-    @property
-    @abstractmethod
-    def n_rows(self) -> int:
-        """Number of training pairs."""
-
-    @abstractmethod
-    def loss(self, rows: Tensor, progress: float) -> Tensor:
-        """Mean loss of the training pairs `rows`; `progress` in [0, 1) is the share of the steps done."""
-
-    @abstractmethod
-    def validate(self) -> dict[str, float | list[float]]:
-        """Held-out measures; `validation_log_likelihood` decides which state is kept."""
-
-
-class Tracker(Protocol):
-    """Where a stage reports to, and where its checkpoints live."""
-
-    def record(self, values: Mapping[str, object]) -> None: ...
-
-    def advance(self, step: int, steps: int, log_likelihood: float) -> None: ...
-
-    def save(self, state: dict[str, Tensor]) -> None: ...
-
-    def restore(self) -> dict[str, Tensor] | None: ...
+_SLOTS = ("exp_avg", "exp_avg_sq")
+_ROWS_AT_ONCE = 16_384
 
 
 def optimise(objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
@@ -82,20 +30,42 @@ def optimise(objective: Objective, schedule: Schedule, generator: torch.Generato
     Deterministic given the objective's state and the generator's; a run resumed from any checkpoint ends in the same
     state as one that was never interrupted.
     """
-    _Loop(objective, schedule, generator, tracker).run()
+    optimise_together([objective], schedule, [generator], tracker)
+
+
+def optimise_together(
+    objectives: Sequence[Objective], schedule: Schedule, generators: Sequence[torch.Generator], tracker: Tracker
+) -> None:
+    """Minimise objectives of one structure as one batched computation, each as `optimise` would alone.
+
+    Every objective has its own draws, clipping, validation, best state and end; one that has ended leaves the batch.
+    """
+    members = [_Member(*pair) for pair in zip(objectives, generators, strict=True)]
+    _Loop(members, schedule, tracker).run()
+
+
+@final
+@dataclass(eq=False)
+class _Member:
+    """One objective of the batch and how far it has come."""
+
+    objective: Objective
+    generator: torch.Generator
+    best: float = -math.inf
+    best_step: int = 0
+    stale: int = 0
+    loss: float = 0.0
+    value: float = math.nan
 
 
 class _Loop:
-    def __init__(self, objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
-        self.objective, self.schedule, self.generator, self.tracker = objective, schedule, generator, tracker
-        self.groups = objective.groups()
-        self.optimiser = torch.optim.Adam(
-            [{"params": group.parameters, "lr": group.learning_rate} for group in self.groups],
-            betas=(0.9, 0.99),
-            fused=True,
-        )
-        self.step, self.best, self.best_step, self.stale, self.mean_loss = 0, -math.inf, 0, 0, 0.0
-        self.best_state = _copy(objective.state_dict())
+    def __init__(self, members: Sequence[_Member], schedule: Schedule, tracker: Tracker) -> None:
+        self.members, self.schedule, self.tracker = list(members), schedule, tracker
+        self.step = 0
+        self.running = list(range(len(members)))
+        self.stack = Stack([member.objective for member in members])
+        self.optimiser = _adam(self.stack)
+        self.best_state = {name: value.clone() for name, value in self.stack.state().items()}
 
     def run(self) -> None:
         saved = self.tracker.restore()
@@ -103,82 +73,146 @@ class _Loop:
             self._validate()
         else:
             self._unpack(saved)
-        schedule = self.schedule
+        self._retire()
+        while self.running:
+            self._train()
+            self._validate()
+            self.tracker.save(self._pack())
+            self._retire()
+
+    def _train(self) -> None:
+        """Steps up to the next validation."""
+        every = self.schedule.validate_every
+        end = min(self.schedule.steps, (self.step // every + 1) * every)
         losses: list[Tensor] = []
-        while self.step < schedule.steps and not self._finished():
-            losses.append(self._train_step())
-            self.step += 1
-            if self.step % schedule.validate_every == 0 or self.step == schedule.steps:
-                self.mean_loss = float(torch.stack(losses).mean())
-                losses = []
-                self._validate()
-                self.tracker.save(self._pack())
-        self.objective.load_state_dict(self.best_state)
+        at_once = max(1, _ROWS_AT_ONCE // self.schedule.batch_size)
+        while self.step < end:
+            for batch in self._batches(min(at_once, end - self.step)):
+                losses.append(self._train_step(batch))
+                self.step += 1
+        for index, loss in zip(self.running, torch.stack(losses).mean(0).tolist(), strict=True):
+            self.members[index].loss = loss
 
-    def _finished(self) -> bool:
-        hopeless = self.best_step == 0 and self.step >= self.schedule.give_up_at * self.schedule.steps
-        return hopeless or self.stale >= self.schedule.patience
+    def _batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
+        """Batches of the next `count` steps, parts (K, B, ...), from rows that each one's own generator draws."""
+        size = self.schedule.batch_size
+        parts = []
+        for member in (self.members[index] for index in self.running):
+            generator, n_rows = member.generator, member.objective.n_rows
+            rows = torch.randint(n_rows, (count * size,), generator=generator, device=generator.device)
+            parts.append([part.unflatten(0, (count, size)) for part in member.objective.batch(rows)])
+        return zip(*(torch.stack(part, 1) for part in zip(*parts, strict=True)), strict=True)
 
-    def _train_step(self) -> Tensor:
-        progress = self.step / self.schedule.steps
+    def _train_step(self, batch: tuple[Tensor, ...]) -> Tensor:
         rate = _rate(self.step, self.schedule.steps)
-        for options, group in zip(self.optimiser.param_groups, self.groups, strict=True):
-            options["lr"] = group.learning_rate * rate
-        rows = torch.randint(
-            self.objective.n_rows,
-            (self.schedule.batch_size,),
-            generator=self.generator,
-            device=self.generator.device,
-        )
-        loss = self.objective.loss(rows, progress)
-        self.optimiser.zero_grad()
-        loss.backward()
-        for group in self.groups:
-            nn.utils.clip_grad_norm_(group.parameters, _GRADIENT_CLIP)
-        self.optimiser.step()
-        return loss.detach()
+        losses = self.stack.backward(batch, self.step / self.schedule.steps)
+        for gradient in self.stack.gradients:
+            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            gradient.mul_((_GRADIENT_CLIP / (norm + 1e-6)).clamp_max(1.0))
+        self.optimiser.step([learning_rate * rate for learning_rate in self.stack.learning_rates])
+        return losses
 
     def _validate(self) -> None:
+        for index in self.running:
+            self._validate_member(index)
+        values = [self.members[index].value for index in self.running]
+        self.tracker.advance(self.step, self.schedule.steps, max(values))
+        for value in values:
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the held-out log-likelihood became {value} at step {self.step}")
+        for row, index in enumerate(self.running):
+            self._compare(row, index)
+
+    def _validate_member(self, index: int) -> None:
+        member = self.members[index]
         with torch.no_grad():
-            measures = self.objective.validate()
+            measures = member.objective.validate()
         value = measures["validation_log_likelihood"]
         assert isinstance(value, float)
-        trained = {"log_likelihood": -self.mean_loss} if self.step else {}
-        self.tracker.record({"step": self.step, **trained, **measures})
-        self.tracker.advance(self.step, self.schedule.steps, value)
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the held-out log-likelihood became {value} at step {self.step}")
-        if value > self.best:
-            self.best, self.best_step, self.stale = value, self.step, 0
-            self.best_state = _copy(self.objective.state_dict())
+        member.value = value
+        trained = {"log_likelihood": -member.loss} if self.step else {}
+        self.tracker.record({"step": self.step, **trained, **measures}, index)
+
+    def _compare(self, row: int, index: int) -> None:
+        """Keep the state of a member, which lies in a row of the stack, where it is the best so far."""
+        member = self.members[index]
+        if member.value > member.best:
+            member.best, member.best_step, member.stale = member.value, self.step, 0
+            for name, value in self.stack.state().items():
+                self.best_state[name][index] = value[row]
         elif self.step >= self.schedule.patient_from * self.schedule.steps:
-            self.stale += 1
+            member.stale += 1
+
+    def _finished(self, index: int) -> bool:
+        member, schedule = self.members[index], self.schedule
+        hopeless = member.best_step == 0 and self.step >= schedule.give_up_at * schedule.steps
+        return self.step >= schedule.steps or hopeless or member.stale >= schedule.patience
+
+    def _retire(self) -> None:
+        """Leave those that have ended at their best states and go on with a stack of the others."""
+        left = [row for row, index in enumerate(self.running) if not self._finished(index)]
+        if len(left) < len(self.running):
+            self._keep_rows(left)
+
+    def _keep_rows(self, left: list[int]) -> None:
+        ended = [row for row in range(len(self.running)) if row not in left]
+        state = self.stack.state()
+        for name, value in state.items():
+            value[ended] = self.best_state[name][[self.running[row] for row in ended]]
+        objectives, slots = self.stack.objectives, _slots(self.optimiser)
+        self.stack.release()
+        self.running = [self.running[row] for row in left]
+        if left:
+            self.stack = Stack([objectives[row] for row in left])
+            self.optimiser = _adam(self.stack, {name: value[left] for name, value in slots.items()}, self.step)
 
     def _pack(self) -> dict[str, Tensor]:
         """Everything the rest of the run depends on, as tensors."""
-        packed = {f"state.{name}": value for name, value in self.objective.state_dict().items()}
+        packed = {f"state.{name}": value for name, value in self.stack.state().items()}
         packed |= {f"best.{name}": value for name, value in self.best_state.items()}
-        for index, slots in self.optimiser.state_dict()["state"].items():
-            packed |= {f"adam.{index}.{slot}": value for slot, value in slots.items()}
-        packed["generator"] = self.generator.get_state()
-        packed["counters"] = torch.tensor([self.step, self.stale, self.best_step, self.best], dtype=torch.float64)
+        packed |= {f"adam.{name}": value for name, value in _slots(self.optimiser).items()}
+        packed["generators"] = torch.stack([member.generator.get_state() for member in self.members])
+        counters = [(member.best, member.best_step, member.stale) for member in self.members]
+        packed["counters"] = torch.tensor(counters, dtype=torch.float64)
+        packed["running"], packed["step"] = torch.tensor(self.running), torch.tensor(self.step)
         return packed
 
     def _unpack(self, packed: dict[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in packed.items() if k.startswith(prefix)}
 
-        self.objective.load_state_dict(part("state."))
-        self.best_state = part("best.")
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("adam.").items():
-            index, slot = name.split(".")
-            slots.setdefault(int(index), {})[slot] = value
-        state = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
-        self.generator.set_state(packed["generator"])
-        *counts, self.best = packed["counters"].tolist()
-        self.step, self.stale, self.best_step = (int(count) for count in counts)
+        self.step = int(packed["step"])
+        for name, value in part("best.").items():
+            self.best_state[name].copy_(value)
+        running = packed["running"].tolist()
+        if running != self.running:
+            self._keep_rows(running)
+        self.stack.load(part("state."))
+        self.optimiser = _adam(self.stack, part("adam."), self.step)
+        for member, state, counters in zip(
+            self.members, packed["generators"], packed["counters"].tolist(), strict=True
+        ):
+            # the generator reads from where the storage begins, whatever it is a view of
+            member.generator.set_state(state.clone())
+            member.best, member.best_step, member.stale = counters[0], int(counters[1]), int(counters[2])
+
+
+def _adam(stack: Stack, slots: dict[str, Tensor] | None = None, step: int = 0) -> Adam:
+    """Adam over the stacked parameters, from given moments or from the start."""
+    optimiser = Adam([[parameters] for parameters in stack.parameters])
+    for parameters, gradient in zip(stack.parameters, stack.gradients, strict=True):
+        parameters.grad = gradient
+    if slots:
+        count = torch.tensor(float(step), dtype=torch.float32)
+        moments = [{slot: slots[f"{index}.{slot}"] for slot in _SLOTS} for index in range(len(stack.parameters))]
+        optimiser.load_state({index: {"step": count, **slots} for index, slots in enumerate(moments)})
+    return optimiser
+
+
+def _slots(optimiser: Adam) -> dict[str, Tensor]:
+    """The moments of Adam, (K, P) for each group."""
+    state = optimiser.state()
+    return {f"{index}.{slot}": slots[slot] for index, slots in state.items() for slot in _SLOTS}
 
 
 def _rate(step: int, steps: int) -> float:
@@ -188,12 +222,8 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / min(_WARM_UP_STEPS, steps)) * cosine
 
 
-def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
-
-
 @torch.no_grad()
-def in_chunks(function: Callable[..., tuple[Tensor, ...]], *arrays: Tensor, size: int = 16384) -> list[Tensor]:
+def in_chunks(function: Callable[..., tuple[Tensor, ...]], *arrays: Tensor, size: int = 4096) -> list[Tensor]:
     """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients."""
     chunks = [function(*parts) for parts in zip(*(array.split(size) for array in arrays), strict=True)]
     return [torch.cat(columns) for columns in zip(*chunks, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -9,11 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcm.data.mapped import release, row_blocks, writable
 from lcm.data.pairs import PairData
 from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.learn.rows import Rows, StreamedRows
 from lcm.learn.warm_start import separate_unmoved, unmix_differences
 
 _LEAST_START_ROWS = 2_000
+_MOST_START_ROWS = 100_000
+_MOST_HELD_OUT = 20_000
+_HELD_BYTES = {"cpu": 1 << 25, "cuda": 1 << 32}
 
 
 @final
@@ -21,11 +27,12 @@ _LEAST_START_ROWS = 2_000
 class Prepared:
     """Pairs in n standardised coordinates, split into training and validation, with the maps that led there.
 
+    train is either in memory or read from the data whenever it is indexed (docs/method.md, Memory).
     standardisation: the decoder from the n coordinates, of mean 0 and variance 1, back to x.
     unmixing: (n, n) linear starting point of the noise encoder; its outputs have unit variance over x.
     """
 
-    train: tuple[Tensor, Tensor]
+    train: tuple[Rows, Rows]
     validation: tuple[Tensor, Tensor]
     standardisation: ChainDecoder
     unmixing: Tensor
@@ -54,29 +61,58 @@ def prepare(
     x: np.ndarray, x_tilde: np.ndarray, n: int, validation_share: float, seed: int, device: torch.device
 ) -> Prepared:
     """Standardise, on the n leading principal directions where d > n, split, and unmix the differences."""
-    standardisation = _standardisation(x, n)
-    coordinates = [standardisation.inverse(torch.from_numpy(part))[0] for part in (x, x_tilde)]
-    generator = np.random.default_rng(seed)
-    order = torch.from_numpy(generator.permutation(len(x)))
-    held_out = max(1, round(validation_share * len(x)))
-    first, second = coordinates
-    train = first[order[held_out:]].to(device), second[order[held_out:]].to(device)
-    return Prepared(
-        train,
-        (first[order[:held_out]].to(device), second[order[:held_out]].to(device)),
-        standardisation.to(device),
-        _linear_start(*train, generator),
-    )
+    standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
+    held_out = min(max(1, round(validation_share * len(x))), _MOST_HELD_OUT)
+    hold = 8 * len(x) * n <= _HELD_BYTES[device.type]
+    split = _held_in_memory if hold else _streamed
+    train, validation = split((x, x_tilde), standardisation.to(device), held_out, generator, device)
+    return Prepared(train, validation, standardisation, _linear_start(*train, generator))
 
 
-def _linear_start(x: Tensor, x_tilde: Tensor, generator: np.random.Generator) -> Tensor:
-    """An unmixing (n, n) of unit variance over x, from the differences of a random half of the pairs (N, n).
+def _held_in_memory(
+    observations: tuple[np.ndarray, np.ndarray],
+    standardisation: ChainDecoder,
+    held_out: int,
+    generator: np.random.Generator,
+    device: torch.device,
+) -> tuple[tuple[Rows, Rows], tuple[Tensor, Tensor]]:
+    """Training and validation pairs in the coordinates of the fit, in random order."""
+    first, second = (standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0] for part in observations)
+    order = torch.from_numpy(generator.permutation(len(first))).to(device)
+    train, validation = order[held_out:], order[:held_out]
+    for part in observations:
+        release(part)
+    return (first[train], second[train]), (first[validation], second[validation])
+
+
+def _streamed(
+    observations: tuple[np.ndarray, np.ndarray],
+    standardisation: ChainDecoder,
+    held_out: int,
+    generator: np.random.Generator,
+    device: torch.device,
+) -> tuple[tuple[Rows, Rows], tuple[Tensor, Tensor]]:
+    """Training pairs that stay where they are, and the validation pairs in the coordinates of the fit."""
+    count = len(observations[0])
+    rows = np.sort(generator.choice(count, held_out, replace=False, shuffle=False))
+    start = int(generator.integers(count))
+    first, second = (StreamedRows(part, rows, standardisation, start) for part in observations)
+    validation = [standardisation.inverse(torch.from_numpy(part[rows]).to(device))[0] for part in observations]
+    for part in observations:
+        release(part)
+    return (first, second), (validation[0], validation[1])
+
+
+def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator) -> Tensor:
+    """An unmixing (n, n) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
 
     A half, so that fits with other seeds start elsewhere wherever the data leave the start open.
     """
+    x, x_tilde = (part[:_MOST_START_ROWS] for part in (train, train_tilde))
+    rows = generator.permutation(len(x))[: max(len(x) // 2, min(len(x), _LEAST_START_ROWS))]
+    differences = (x_tilde[rows].double() - x[rows].double()).cpu().numpy()
+    unmixing = unmix_differences(differences, generator)
     before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
-    rows = generator.permutation(len(before))[: max(len(before) // 2, min(len(before), _LEAST_START_ROWS))]
-    unmixing = unmix_differences(after[rows] - before[rows], generator)
     components = separate_unmoved(unmixing, before, after, generator)
     spread = (before @ components.T).std(0, ddof=1)
     return torch.from_numpy(components / spread[:, None]).to(x.device)
@@ -85,12 +121,28 @@ def _linear_start(x: Tensor, x_tilde: Tensor, generator: np.random.Generator) ->
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
     """x = mean + Q diag(scale) y with orthonormal columns Q: the axes where n = d, else principal directions."""
     embedding, scaling = EmbeddingDecoder(n, x.shape[1]), AffineDecoder(n)
-    mean = x.mean(0, dtype=np.float64)
+    mean = _weighted_sum(x, lambda block: block.mean(0, dtype=np.float64))
     embedding.shift.copy_(torch.from_numpy(mean))
     if n < x.shape[1]:
-        centred = x - mean
-        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n]
+        scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
+        directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :n]
         embedding.basis.copy_(torch.from_numpy(directions.copy()))
-    coordinates = (x - mean) @ embedding.basis.double().numpy()
-    scaling.scale.copy_(torch.from_numpy(coordinates.std(0)).clamp_min(torch.finfo(torch.float32).tiny))
+    basis = embedding.basis.double().numpy()
+    variance = _weighted_sum(x, lambda block: _second_moment(block, mean, basis))
+    scaling.scale.copy_(torch.from_numpy(np.sqrt(variance)).clamp_min(torch.finfo(torch.float32).tiny))
     return ChainDecoder([scaling, embedding])
+
+
+def _scatter(centred: np.ndarray) -> np.ndarray:
+    return np.asarray(centred.T @ centred)
+
+
+def _second_moment(block: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Second moments (n,) about the overall mean; of a single block they are its variances, to the last digit."""
+    coordinates = (block - mean) @ basis
+    return np.asarray(coordinates.var(0) + np.square(coordinates.mean(0)))
+
+
+def _weighted_sum(x: np.ndarray, moment: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A mean over all rows from the means over blocks of rows."""
+    return np.sum([moment(block) * (len(block) / len(x)) for (block,) in row_blocks(x)], axis=0)

@@ -10,8 +10,6 @@ from typing import final
 import numpy as np
 
 from lcm.data.pairs import PairData
-from lcm.isomorphism import find_isomorphism
-from lcm.isomorphism.models import likelihoods
 from lcm.model import LatentCausalModel
 
 _EQUAL_LIKELIHOOD = 0.05
@@ -63,6 +61,10 @@ def compare_restarts(
 def _compare(
     best: LatentCausalModel, other: LatentCausalModel, restart: int, data: PairData, held_out: PairData
 ) -> Rerun:
+    # heavy imports that a fit without restarts does not need
+    from lcm.isomorphism import find_isomorphism
+    from lcm.isomorphism.models import likelihoods
+
     try:
         found = find_isomorphism(best, other, data)
     except ValueError as error:

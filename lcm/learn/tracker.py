@@ -6,21 +6,24 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from lcm.files import atomic_write, write_text
-from lcm.learn.optimise import Tracker
+from lcm.learn.objective import Tracker
+from lcm.memory import return_free_memory
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
+_RESTARTS = "restarts"
 
 
 @final
@@ -47,10 +50,11 @@ class Recorder:
         """Seconds spent on this fit, interrupted parts up to their last record included."""
         return self._before + time.perf_counter() - self._started
 
-    def stage(self, restart: int, name: str) -> StageTracker:
-        """A tracker for one stage of one restart; the stage before it is over."""
+    def stage(self, restarts: int | Sequence[int], name: str) -> StageTracker:
+        """A tracker for one stage of one or several restarts; the stage before it is over."""
         self._finish_stage()
-        self._stage = StageTracker(self, restart, name)
+        return_free_memory()
+        self._stage = StageTracker(self, [restarts] if isinstance(restarts, int) else restarts, name)
         return self._stage
 
     def _finish_stage(self) -> None:
@@ -103,26 +107,27 @@ class Recorder:
 
 @final
 class StageTracker(Tracker):
-    """Reports one stage to a recorder and keeps its checkpoint."""
+    """Reports one stage of one or several restarts to a recorder and keeps their checkpoint, a single file."""
 
-    def __init__(self, recorder: Recorder, restart: int, name: str) -> None:
-        self._recorder, self._restart, self._name = recorder, restart, name
+    def __init__(self, recorder: Recorder, restarts: Sequence[int], name: str) -> None:
+        self._recorder, self._restarts, self._name = recorder, list(restarts), name
         self._bar: tqdm[Any] | None = None
 
     def _checkpoint(self) -> Path | None:
         if self._recorder.folder is None:
             return None
-        file = f"{self._restart}-{self._name.replace(' ', '-')}.safetensors"
+        file = f"{self._restarts[0]}-{self._name.replace(' ', '-')}.safetensors"
         return self._recorder.folder / CHECKPOINT_FOLDER / file
 
-    def record(self, values: Mapping[str, object]) -> None:
-        self._recorder.record(self._restart, self._name, values)
+    def record(self, values: Mapping[str, object], member: int = 0) -> None:
+        self._recorder.record(self._restarts[member], self._name, values)
 
     def advance(self, step: int, steps: int, log_likelihood: float) -> None:
         if not self._recorder.progress:
             return
         if self._bar is None:
-            name = f"{self._name} ({self._restart + 1})"
+            several = f"{len(self._restarts)} fits"
+            name = f"{self._name} ({self._restarts[0] + 1 if len(self._restarts) == 1 else several})"
             self._bar = tqdm(total=steps, desc=name, file=sys.stderr, unit="step", disable=None)
         self._bar.update(step - self._bar.n)
         self._bar.set_postfix_str(f"held-out log-likelihood {log_likelihood:.3f}")
@@ -144,7 +149,7 @@ class StageTracker(Tracker):
         path.parent.mkdir(exist_ok=True)
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
         with atomic_write(path) as part:
-            save_file(tensors, part)
+            save_file(tensors | {_RESTARTS: torch.tensor(self._restarts)}, part)
 
     def restore(self) -> dict[str, Tensor] | None:
         path = self._checkpoint()
@@ -153,9 +158,12 @@ class StageTracker(Tracker):
             from safetensors.torch import load_file
 
             found = load_file(path)
+            # the same restarts in one batch, or rounding would not be the same
+            found = found if found.pop(_RESTARTS).tolist() == self._restarts else None
         # without a checkpoint the stage begins again, and writes its record of step 0 again
-        step = -1 if found is None else int(found["counters"][0])
-        self._recorder.keep(self._restart, self._name, step)
+        step = -1 if found is None else int(found["step"])
+        for restart in self._restarts:
+            self._recorder.keep(restart, self._name, step)
         return found
 
 

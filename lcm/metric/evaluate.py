@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lcm.data.pairs import PairData
 from lcm.encode import EncodedPairs, encode_pairs
 from lcm.graph import Graph
+from lcm.metric.calibration import confidence_reliability
 from lcm.metric.disentanglement import dci, r2_per_variable
 from lcm.metric.graph import aligned_adjacency, edge_auroc, edge_scores, structural_hamming_distance
 from lcm.metric.intervention import intervention_accuracy
@@ -30,6 +31,7 @@ KEYS = (
     "r2",
     "r2_per_variable",
     "intervention_accuracy",
+    "intervention_calibration_error",
     "shd",
     "edge_precision",
     "edge_recall",
@@ -73,6 +75,9 @@ def evaluate(
     intervention_accuracy   share of pairs whose most probable set, mapped by permutation, is the true
                             one, [0, 1]; the empty set is a class, a set the model lacks counts as
                             wrong (`lcm.metric.intervention`)                                               z, targets
+    intervention_calibration_error
+                            expected calibration error of the most probable set's probability, [0, 1], in
+                            ten bins (Guo et al. 2017; `lcm.metric.calibration`)                            z, targets
     shd                     structural Hamming distance, 0..n(n-1)/2; a reversal is one error
                             (Tsamardinos et al. 2006; `lcm.metric.graph`)                                   z, adjacency
     edge_precision          share of learned edges that are true, [0, 1]; 1 where none is learned           z, adjacency
@@ -125,6 +130,8 @@ def evaluate(
         sets = model.target_distribution.target_sets.cpu().numpy()
         posterior = encoded.posterior.cpu().numpy()
         scores["intervention_accuracy"] = intervention_accuracy(data.targets, posterior, sets, permutation)
+        curve = confidence_reliability(data.targets, posterior, sets, permutation)
+        scores["intervention_calibration_error"] = curve.error()
     if data.adjacency is not None:
         scores |= _graph(data.adjacency, model.scm.graph.adjacency, edge_strength, permutation)
     return scores

@@ -43,6 +43,19 @@ def intervention_accuracy(
         ValueError: the shapes do not fit, an entry is NaN, there are no pairs, or the permutation does not
             fit.
     """
+    probability, hit = checked_targets(true_targets, target_probability, target_sets, permutation)
+    return float(hit[np.arange(len(hit)), probability.argmax(axis=1)].mean())
+
+
+def checked_targets(
+    true_targets: ArrayLike, target_probability: ArrayLike, target_sets: ArrayLike, permutation: ArrayLike
+) -> tuple[NDArray[np.float64], BoolArray]:
+    """The probabilities (N, K), and which of the sets is a pair's true one, bool (N, K); arguments as above.
+
+    Raises:
+        ValueError: the shapes do not fit, an entry is NaN, there are no pairs, or the permutation does not
+            fit.
+    """
     probability, sets = _checked_probability(target_probability, target_sets)
     targets = _mask("true targets", true_targets)
     if len(targets) != len(probability) or len(targets) == 0:
@@ -52,9 +65,11 @@ def intervention_accuracy(
         )
     permutation = checked_permutation(permutation, targets.shape[1], sets.shape[1])
     in_true_variables, expressible = _map_sets(sets, permutation)
-    best = probability.argmax(axis=1)
-    correct = (in_true_variables[best] == targets).all(axis=1) & expressible[best]
-    return float(correct.mean())
+    # Equal masks agree in as many entries as there are variables.
+    agreeing = targets.astype(np.float32) @ in_true_variables.T.astype(np.float32)
+    agreeing += (~targets).astype(np.float32) @ (~in_true_variables).T.astype(np.float32)
+    hit: BoolArray = (agreeing == targets.shape[1]) & expressible
+    return probability, hit
 
 
 def _map_sets(sets: BoolArray, permutation: IntArray) -> tuple[BoolArray, BoolArray]:

@@ -1,0 +1,130 @@
+"""Tensors of large safetensors files, memory-mapped: read where they are needed, and let go again.
+
+A mapped page counts as resident from when it is read until it is let go. Passes over whole tensors go block by block
+and let go of each, so that they need no memory that grows with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_TYPES: dict[str, str] = {
+    "BOOL": "?",
+    **{f"{kind}{8 * size}": f"<{code}{size}" for kind, code in (("U", "u"), ("I", "i")) for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+}
+_WHOLE_ROWS = 131_072
+_BLOCK_ROWS = 16_384
+_BLOCK_ENTRIES = 1 << 22
+
+
+@final
+class MappedFile(mmap.mmap):
+    """A whole file, mapped for reading, that knows its path."""
+
+    path: str
+
+    @staticmethod
+    def of(path: str | Path) -> MappedFile:
+        """Map a file that is not empty."""
+        with Path(path).open("rb") as file:
+            mapped = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.path = str(path)
+        return mapped
+
+    def require_whole(self) -> None:
+        """Raise ValueError where the file has become shorter; reading what is gone would end the process."""
+        size = self.size()
+        if size < len(self):
+            raise ValueError(
+                f"{self.path}: Expected a file that stays as it is while it is used; "
+                f"got {size} bytes, where there were {len(self)}"
+            )
+
+
+def map_tensors(path: str | Path) -> dict[str, Array]:
+    """The tensors of a whole safetensors file (`lcm.files` checks it), read-only views of the mapped file.
+
+    Raises:
+        ValueError: a tensor of a type that numpy lacks.
+    """
+    mapped = MappedFile.of(path)
+    start = 8 + int.from_bytes(mapped[:8], "little")
+    header = json.loads(mapped[8:start])
+    header.pop("__metadata__", None)
+    return {name: _view(mapped, start, name, entry) for name, entry in header.items()}
+
+
+def _view(mapped: MappedFile, start: int, name: str, entry: dict[str, Any]) -> Array:
+    if entry["dtype"] not in _TYPES:
+        raise ValueError(f"{mapped.path}: {name}: Expected numbers or booleans; got dtype {entry['dtype']}")
+    dtype, first, shape = np.dtype(_TYPES[entry["dtype"]]), start + entry["data_offsets"][0], tuple(entry["shape"])
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, dtype)
+    flat: Array = np.frombuffer(mapped, dtype, count, first)
+    # other writers may place a tensor where its type cannot be read directly
+    return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
+
+
+def mapped_file(array: Array) -> MappedFile | None:
+    """The mapped file that an array is a view of, if it is one."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    return base if isinstance(base, MappedFile) else None
+
+
+def release(array: Array) -> None:
+    """Let go of the memory that a view of a mapped file occupies; it is read anew when it is used again."""
+    mapped = mapped_file(array)
+    if mapped is None or array.size == 0:
+        return
+    origin = np.frombuffer(mapped, np.uint8).ctypes.data
+    first = array.ctypes.data - origin
+    low = first - first % mmap.PAGESIZE
+    if hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED, low, min(first + array.nbytes, len(mapped)) - low)
+
+
+def writable(values: Any) -> Any:
+    """What torch takes without a warning: a copy of an array that cannot be written to, anything else as it is."""
+    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
+
+
+def row_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of equal length, block by block of rows; a mapped block is let go of when the next one is asked for.
+
+    Up to 131,072 rows are one block, and more come in blocks of 16,384; but no block has more than 4 million entries,
+    unless a row has.
+
+    Raises:
+        ValueError: a mapped file became shorter.
+    """
+    widest = max(int(np.prod(array.shape[1:])) for array in arrays)
+    rows = _WHOLE_ROWS if len(arrays[0]) <= _WHOLE_ROWS else _BLOCK_ROWS
+    size = max(1, min(rows, _BLOCK_ENTRIES // max(1, widest)))
+    for start in range(0, len(arrays[0]), size):
+        blocks = tuple(array[start : start + size] for array in arrays)
+        for block in blocks:
+            require_whole(block)
+        yield blocks
+        for block in blocks:
+            release(block)
+
+
+def require_whole(array: Array) -> None:
+    """Raise ValueError where the mapped file that an array is a view of has become shorter."""
+    mapped = mapped_file(array)
+    if mapped is not None:
+        mapped.require_whole()

@@ -1,0 +1,53 @@
+"""The dimension of curved sheets, seen from neighbouring rows; and none where there is no sheet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lcm.data.dimension import estimate_n
+from lcm.data.local_dimension import local_dimension
+
+Array = NDArray[np.float64]
+ROWS = 20_000
+
+
+def flat(n: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal((ROWS, n))
+
+
+def curved(values: Array, d: int, noise: float, seed: int = 1) -> Array:
+    """The graph of a random smooth function over the values, turned at random in d dimensions."""
+    generator, n = np.random.default_rng(seed), values.shape[1]
+    inner, bias = generator.standard_normal((n, 32)) / n**0.5, generator.standard_normal(32)
+    heights = np.tanh(values @ inner + bias) @ generator.standard_normal((32, d - n)) / 32**0.5
+    rotation = np.linalg.qr(generator.standard_normal((d, d)))[0]
+    sheet = np.concatenate([values, heights], 1) @ rotation.T
+    return np.asarray(sheet + noise * sheet.std(0) * generator.standard_normal(sheet.shape))
+
+
+@pytest.mark.parametrize(("times", "noise"), [(2, 0.0), (2, 0.01), (5, 0.0)])
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_dimension_of_a_curved_sheet_is_found(n: int, times: int, noise: float) -> None:
+    assert local_dimension(curved(flat(n), times * n, noise)) == n
+
+
+@pytest.mark.parametrize("d", [2, 3, 5, 10, 20])
+def test_rows_that_fill_their_space_lie_on_no_sheet(d: int) -> None:
+    assert local_dimension(flat(d)) is None
+    correlated = flat(d) @ np.tril(np.ones((d, d)))
+    assert local_dimension(correlated) is None
+    assert local_dimension(np.sinh(correlated / correlated.std(0))) is None
+
+
+def test_too_few_rows_say_nothing() -> None:
+    assert local_dimension(curved(flat(2), 4, 0.0)[:1999]) is None
+
+
+def test_the_guess_of_n_is_that_of_the_sheet_and_not_of_the_space_it_spans() -> None:
+    moved = flat(3)
+    target = np.random.default_rng(2).integers(0, 3, ROWS)
+    moved[np.arange(ROWS), target] = flat(1, seed=3)[:, 0]
+    pairs = [curved(values, 6, 0.01).astype(np.float32) for values in (flat(3), moved)]
+    assert estimate_n(*pairs) == 3
