@@ -95,6 +95,7 @@ class Plan:
         steps: of the flow; None for the defaults of a fit.
         threads: of a fit; None for OMP_NUM_THREADS, or 1.
         quiet: print nothing.
+        config: a YAML file with settings of a fit; None for the defaults.
     """
 
     size: Size
@@ -102,13 +103,14 @@ class Plan:
     steps: int | None
     threads: int | None
     quiet: bool
+    config: Path | None
 
     @staticmethod
     def chosen(options: argparse.Namespace, full: Size, quick: Size) -> Plan:
         """The full or the quick size, with what the options say instead."""
         given = {key: getattr(options, key) for key in ("model_seeds", "data_seeds", "pairs")}
         size = replace(quick if options.quick else full, **{key: v for key, v in given.items() if v is not None})
-        return Plan(size, options.out, options.steps, options.threads, options.quiet)
+        return Plan(size, options.out, options.steps, options.threads, options.quiet, options.config)
 
 
 @final
@@ -136,6 +138,7 @@ def experiment_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = base_parser(name, description)
     parser.add_argument("--model-seeds", type=at_least_one, metavar="K", help="fit each data set with seeds 0..K-1")
     parser.add_argument("--data-seeds", type=at_least_one, metavar="K", help="draw data with the seeds 0..K-1")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings of a fit, instead of the defaults")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     return parser
 
@@ -155,11 +158,12 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def fit_config(steps: int | None) -> FitConfig:
-    """The defaults of a fit, with `steps` of the flow and at most as many in any other stage."""
+def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
+    """The defaults of a fit or the settings in a file, with `steps` of the flow and at most as many in other stages."""
+    from lcm.config import load_config
     from lcm.learn.config import FitConfig
 
-    config = FitConfig()
+    config = FitConfig() if file is None else load_config(file, FitConfig)
     if steps is None:
         return config
     flow, mechanisms = config.noise_encoder, config.mechanisms
@@ -267,7 +271,7 @@ def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Pl
     if plan.threads is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(plan.threads or 1)
     (plan.out / "cells").mkdir(parents=True, exist_ok=True)
-    config = fit_config(plan.steps)
+    config = fit_config(plan.steps, plan.config)
     records = []
     for number, cell in enumerate(cells, 1):
         record = run_cell(cell, plan.out, replace(config, seed=cell.model_seed), progress=not plan.quiet)
@@ -355,6 +359,7 @@ def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan:
         "pairs to fit on": distinct(record["n_pairs"] for record in records),
         "model seeds": distinct(cell.model_seed for cell in cells),
         "steps": "the defaults of a fit" if plan.steps is None else f"{plan.steps}, not the defaults of a fit",
+        "settings": "the defaults of a fit" if plan.config is None else f"those of {plan.config.name}",
         "threads": f"{torch.get_num_threads()}, on {os.cpu_count()} cores",
         "versions": f"lcm {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

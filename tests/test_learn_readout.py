@@ -46,9 +46,9 @@ def ancestry_of(evidence: NDArray[np.float64], rows: int = 1) -> Ancestry:
 
 
 def test_a_chain_without_its_end_to_end_relation_is_noticed_where_that_should_be_clear() -> None:
-    # 0 → 1 → 2, of correlation 0.6 each: along the chain 0.36, which 2,500 rows would show
+    # 0 → 1 → 2, of correlation 0.8 each: along the chain 0.64, which 2,500 rows would show
     strong = np.zeros((3, 3))
-    strong[0, 1] = strong[1, 2] = 30.0
+    strong[0, 1] = strong[1, 2] = 40.0
     assert ancestry_of(strong, 2500).intransitive == ((0, 1, 2),)
     strong[0, 2] = 16.0
     assert ancestry_of(strong, 2500).intransitive == ()

@@ -22,7 +22,7 @@ from lcm.mechanism.location_scale import LocationScaleMechanism
 from lcm.scm import SCM
 
 _EXCLUDED_ABOVE = 0.1
-_CLEARLY = 4.0
+_CLEARLY = 8.0
 _SLOPE_ROWS = 4096
 
 
