@@ -110,7 +110,10 @@ def _changes(result: FitResult, data: PairData) -> NDArray[np.float64]:
     """ũ − u (M, n) of the first pairs, those that changed, in standard-normal gauge."""
     model = result.model
     normal = [
-        model.scm.noise.to_normal(model.encode(torch.from_numpy(writable(part[:_ROWS]))).noise)[0].double().cpu().numpy()
+        model.scm.noise.to_normal(model.encode(torch.from_numpy(writable(part[:_ROWS]))).noise)[0]
+        .double()
+        .cpu()
+        .numpy()
         for part in (data.x, data.x_tilde)
     ]
     changed = (data.x[:_ROWS] != data.x_tilde[:_ROWS]).any(1)

@@ -59,3 +59,21 @@ def test_the_size_of_a_flow_is_what_was_given_or_the_default_of_its_kind(
     given: dict[str, Any], size: tuple[int, int]
 ) -> None:
     assert NoiseEncoderConfig(**given).size == size
+
+
+@pytest.mark.parametrize(
+    ("given", "n", "pairs", "steps"),
+    [
+        ({}, 3, 90_000, 4000),
+        ({}, 2, 90_000, 2500),
+        ({}, 4, 4_500, 2197),
+        ({}, 4, 225, 1000),
+        ({"batch_size": 128}, 4, 450, 1000),
+        ({"batch_size": 32}, 4, 450, 3515),
+        ({"steps": 9}, 4, 90_000, 9),
+    ],
+)
+def test_steps_are_what_was_given_or_follow_from_variables_and_pairs(
+    given: dict[str, Any], n: int, pairs: int, steps: int
+) -> None:
+    assert NoiseEncoderConfig(**given).steps_for(n, pairs) == steps

@@ -17,7 +17,7 @@ _FLOAT32_ROUNDING = 16 * float(np.finfo(np.float32).eps)
 _MAX_ROWS = 20_000
 _MAX_LOCAL_ROWS = 50_000
 _FLOOR_GAP = 100.0
-_FLOOR_SPREAD = 1.5
+_FLOOR_SPREAD = 4.0
 _FLOOR_STILL = 0.04
 
 
@@ -53,10 +53,10 @@ class Spectrum:
 def estimate_n(x: NDArray[Any], x_tilde: NDArray[Any]) -> int | None:
     """Guess the number of causal variables from observations (N, d): their rank, d where it is full.
 
-    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor
-    (at least two equal variances, 100 times below the one before) that moves in every pair; then the number
-    of directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved sheet in it,
-    of at most half as many dimensions, n is the sheet's (`lcm.data.local_dimension`). None for images, (N, H, W, C).
+    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor (at least
+    two variances within a factor of four, 100 times below the one before) that moves in every pair; then the number of
+    directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved sheet in it, of
+    at most half as many dimensions, n is the sheet's (`lcm.data.local_dimension`). None for images, (N, H, W, C).
     """
     return None if x.ndim != 2 else dimension(spectrum(x, x_tilde), x)
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
+_STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 2500, 1000
+_MOST_PASSES = 250
+
 
 def _require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
     """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
@@ -30,6 +33,8 @@ class NoiseEncoderConfig:
 
     flow: residual blocks, or couplings with monotone splines or affine maps.
     `layers`, its blocks or couplings, and `hidden` None: 8 of width 64 for residual, 6 of width 48 for couplings.
+    `learning_rate` None: 0.02 for residual, 0.003 for couplings.
+    `steps` None: 4,000, or 2,500 at n ≤ 2, and with few pairs no more than 250 passes over them.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
@@ -38,10 +43,10 @@ class NoiseEncoderConfig:
     layers: int | None = None
     hidden: int | None = None
     bins: int = 8
-    steps: int = 2500
+    steps: int | None = None
     marginal_steps: int = 500
     batch_size: int = 512
-    learning_rate: float = 6e-3
+    learning_rate: float | None = None
     solution_learning_rate: float = 1e-2
     solution_hidden: int = 16
     anneal_from: float = 1.0
@@ -59,6 +64,18 @@ class NoiseEncoderConfig:
         """Number and width of the layers of the flow, defaults filled in."""
         layers, hidden = (8, 64) if self.flow == "residual" else (6, 48)
         return layers if self.layers is None else self.layers, hidden if self.hidden is None else self.hidden
+
+    @property
+    def rate(self) -> float:
+        """Step size of the flow, default filled in."""
+        return (2e-2 if self.flow == "residual" else 3e-3) if self.learning_rate is None else self.learning_rate
+
+    def steps_for(self, n: int, n_pairs: int) -> int:
+        """Steps of the flow for n variables and this many pairs to train on, the default filled in."""
+        if self.steps is not None:
+            return self.steps
+        passes = _MOST_PASSES * n_pairs // self.batch_size
+        return min(_FEW_STEPS if n <= 2 else _STEPS, max(_LEAST_STEPS, passes))
 
 
 @final

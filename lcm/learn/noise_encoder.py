@@ -55,7 +55,7 @@ class NoiseEncoderObjective(Objective):
 
     def groups(self) -> list[Group]:
         return [
-            Group(list(self.model.noise_decoder.parameters()), self.config.learning_rate),
+            Group(list(self.model.noise_decoder.parameters()), self.config.rate),
             Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
@@ -183,7 +183,8 @@ def fit_noise_encoder(
         return model
     model.noise_decoder = ChainDecoder([_flow(n, config, generator), linear])
     objective = NoiseEncoderObjective(model, prepared, config)
-    yield Job(_STAGE, objective, Schedule(config.steps, config.batch_size), generator)
+    steps = config.steps_for(n, objective.n_rows)
+    yield Job(_STAGE, objective, Schedule(steps, config.batch_size), generator)
     return model
 
 
