@@ -100,15 +100,28 @@ def _number(value: float, decimals: int) -> str:
 def to_markdown(table: Sequence[Sequence[str]]) -> str:
     """A table of texts, headings first, in Markdown, numbers to the right."""
     head, *body = table
-    lines = [list(head), ["---:"] * len(head), *map(list, body)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rule = ["---:" if right else ":---" for right in _numeric(table)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [list(head), rule, *map(list, body)])
 
 
 def to_text(table: Sequence[Sequence[str]]) -> str:
-    """A table of texts, headings first, for a terminal: aligned columns, no frame."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in table]
+    """A table of texts, headings first, for a terminal: aligned columns, numbers to the right, no frame."""
+    widths, numeric = [max(map(len, column)) for column in zip(*table, strict=True)], _numeric(table)
+    lines = [
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        )
+        for line in table
+    ]
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _numeric(table: Sequence[Sequence[str]]) -> list[bool]:
+    """Whether a column holds numbers, or nothing, below its heading."""
+    columns = zip(*table[1:], strict=True)
+    numeric = [all(text[:1] in "0123456789-–" for text in column) for column in columns]
+    return numeric or [True] * len(table[0])
 
 
 def write_report(

@@ -245,7 +245,7 @@ def test_steps_of_an_ensemble_are_those_of_all_its_models(problems: dict[str, Pr
         pytest.skip(UNAVAILABLE)
     stage = begun_stage(problems["linear"], "marginal", lambda data, config: fit(data, config, 3))
     assert len(stage.objectives) == 3
-    rows = ensemble.step_rows(fit, problems["linear"], "case", (1, 2), "marginal", PLAN)
+    rows = ensemble.step_rows(fit, problems["linear"], "case", (1, 2), "marginal", 32, PLAN)
     assert [row.at for row in rows] == [1, 1, 2, 2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -11,6 +12,7 @@ from benchmarks.problems import Problem, draw, linear, toy2d
 from benchmarks.row import Label, Plan, Row, timed
 from benchmarks.training import begun_stage, step_seconds
 from lcm.data.nature_config import NatureConfig
+from lcm.data.pairs import PairData
 from lcm.experiment import fit_config
 from lcm.learn.config import FitConfig
 
@@ -29,11 +31,13 @@ def _case(name: str, config: NatureConfig, plan: Plan) -> list[Row]:
         return [Label(SUITE, name).missing("fit of K models", "s", UNAVAILABLE)]
     sizes, pairs, steps = ((1, 2), 2_000, 10) if plan.quick else ((1, 2, 4, 8, 16), 10_000, 100)
     problem = draw(config, pairs, plan.seed, test_pairs=100)
-    batch = FitConfig().noise_encoder.batch_size
-    case = f"{name}, {pairs:,} pairs, {steps} steps, batch {batch}"
+    default = FitConfig().noise_encoder.batch_size
+    case = f"{name}, {pairs:,} pairs, {steps} steps, batch {default}"
     rows = fit_rows(fit, problem, case, sizes, steps, plan)
     stage = "flow" if name == "toy2d" else "marginal"
-    return rows + step_rows(fit, problem, f"{name}, batch {batch}", sizes, stage, plan)
+    for batch in (default,) if plan.quick else (default, 128, 32):
+        rows += step_rows(fit, problem, f"{name}, batch {batch}", sizes, stage, batch, plan)
+    return rows
 
 
 def fit_rows(fit: EnsembleFit, problem: Problem, case: str, sizes: Sequence[int], steps: int, plan: Plan) -> list[Row]:
@@ -42,11 +46,17 @@ def fit_rows(fit: EnsembleFit, problem: Problem, case: str, sizes: Sequence[int]
     return _beside_one("fit of K models", case, measured)
 
 
-def step_rows(fit: EnsembleFit, problem: Problem, case: str, sizes: Sequence[int], stage: str, plan: Plan) -> list[Row]:
+def step_rows(
+    fit: EnsembleFit, problem: Problem, case: str, sizes: Sequence[int], stage: str, batch: int, plan: Plan
+) -> list[Row]:
     """Seconds of a training step of K models in one stage, for each K of `sizes`, the first of which is 1."""
 
     def measure(size: int) -> list[float]:
-        return step_seconds(begun_stage(problem, stage, lambda data, config: fit(data, config, size)), plan)
+        def begin(data: PairData, config: FitConfig) -> object:
+            encoder = replace(config.noise_encoder, batch_size=batch)
+            return fit(data, replace(config, noise_encoder=encoder), size)
+
+        return step_seconds(begun_stage(problem, stage, begin), plan)
 
     measured = {size: measure(size) for size in sizes}
     return _beside_one(f"{stage} step of K models", case, measured)
