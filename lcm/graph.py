@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -174,6 +176,8 @@ class Graph:
         colours, other_colours = _refined_colours(self.adjacency, other.adjacency)
         if not np.array_equal(np.sort(colours), np.sort(other_colours)):
             return False
+        import networkx as nx
+
         first, second = self.to_networkx(), other.to_networkx()
         nx.set_node_attributes(first, dict(enumerate(colours)), "colour")
         nx.set_node_attributes(second, dict(enumerate(other_colours)), "colour")
@@ -182,6 +186,9 @@ class Graph:
 
     def to_networkx(self) -> nx.DiGraph:
         """A networkx graph with the nodes 0..n-1 and the same edges."""
+        # slow to load, and a fit has no use for it
+        import networkx as nx
+
         graph = nx.DiGraph()
         graph.add_nodes_from(range(self.n))
         graph.add_edges_from(self.edges())
@@ -189,6 +196,8 @@ class Graph:
 
     def to_graphml(self, path: str | Path | None = None) -> str:
         """The graph as GraphML text, also written to `path` (whole or not at all) where one is given."""
+        import networkx as nx
+
         text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
         if path is not None:
             # Imported here, since the rest of the module has no use for tensor files.

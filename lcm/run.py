@@ -180,8 +180,10 @@ def _write_results(folder: Path, result: FitResult, data: PairData, config: FitC
     return_free_memory()
     write_json(folder / GRAPH_FILE, graph_numbers(result, config))
     write_json(folder / FIT_FILE, fit_numbers(result, config, data))
-    _draw(folder / FIGURE_FOLDER, result, data)
     write_text(folder / REPORT_FILE, fit_report(result, config, data))
+    return_free_memory()
+    # last, since matplotlib stays in memory
+    _draw(folder / FIGURE_FOLDER, result, data)
 
 
 def _draw(folder: Path, result: FitResult, data: PairData) -> None:

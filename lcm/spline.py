@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -74,7 +75,8 @@ def _tables(raw: Tensor, bins: int, bound: float) -> Tensor:
 
 
 def _column(tables: Tensor, index: Tensor) -> tuple[Tensor, ...]:
-    shape = torch.broadcast_shapes(tables.shape[:-2], index.shape)
+    # torch's own broadcast_shapes would import sympy: 40 MB and a second
+    shape = np.broadcast_shapes(tables.shape[:-2], index.shape)
     expanded = tables.expand(*shape, *tables.shape[-2:])
     picked = expanded.gather(-1, index.expand(shape)[..., None, None].expand(*shape, 3, 1))
     return picked.squeeze(-1).unbind(-1)

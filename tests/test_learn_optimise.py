@@ -247,3 +247,11 @@ def test_chunks_are_joined_in_order() -> None:
     assert sizes == [4, 4, 3] and not double.requires_grad
     torch.testing.assert_close(total, first.sum(1) + second.sum(1))
     torch.testing.assert_close(double, 2.0 * second)
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 8, 100])
+def test_chunks_end_where_they_are_told_to(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcm.learn.optimise._ROWS_AT_ONCE", 4)
+    values = normal(11, 2)
+    (same,) = in_chunks(lambda part: (part.clone(),), values, size=3, most=most)
+    assert torch.equal(same, values[:most])

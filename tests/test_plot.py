@@ -205,7 +205,7 @@ def test_errors_say_what_was_expected(draw: Callable[[Path], None], message: str
 
 
 def test_plotting_needs_neither_pyplot_nor_torch() -> None:
-    code = "import sys, lcm.plot; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys; from lcm.plot import *; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.split() == ["False", "False"]
 

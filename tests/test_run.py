@@ -233,3 +233,26 @@ def test_progress_bars_are_shown_to_a_terminal_and_closed_when_a_stage_is_over(
     recorder.close()
     assert first._bar is None
     assert ("first (1)" in capsys.readouterr().err) == watched
+
+
+HEAVY = ("sympy", "networkx", "scipy.stats", "scipy.optimize", "torch._dynamo", "matplotlib.pyplot")
+"""What costs tens of megabytes or a second, and slips in easily."""
+
+
+def test_a_fit_imports_nothing_large_that_it_can_do_without(tmp_path: Path) -> None:
+    for name in NATURES:
+        save_pairs(tmp_path / f"{name}.safetensors", small_data(name))
+    code = f"""
+import sys
+from small import NATURES, SHORT
+from lcm.data.pairs import load_pairs
+from lcm.run import fit_run
+for name in NATURES:
+    path = {str(tmp_path)!r} + "/" + name
+    fit_run(load_pairs(path + ".safetensors"), path, SHORT, device="cpu", progress=False)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
+    assert finished.stdout.splitlines()[-1] == "[]"

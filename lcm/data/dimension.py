@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.data.local_dimension import local_dimension
-from lcm.data.mapped import release
+from lcm.data.mapped import take_rows
 
 Array = NDArray[np.float64]
 
@@ -68,9 +68,8 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
     empty in x and belongs to a variable fills up, and one that belongs to measurement noise does not.
     """
     step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
-    rows = np.stack([x[::step], x_tilde[::step]]).astype(np.float64)
-    for part in (x, x_tilde):
-        release(part)
+    chosen = np.arange(0, len(x), step)
+    rows = np.stack([take_rows(part, chosen) for part in (x, x_tilde)]).astype(np.float64)
     differences = rows[1] - rows[0]
     rows = rows.reshape(-1, x.shape[1])
     mean = rows.mean(axis=0)
@@ -94,8 +93,8 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
 def dimension(found: Spectrum, x: NDArray[Any]) -> int:
     """The guess of n for observations x (N, d) of a spectrum; see `estimate_n`."""
     span = _span(found)
-    rows = x[:: -(-len(x) // _MAX_LOCAL_ROWS)] / found.scales @ found.directions[:, :span]
-    release(x)
+    chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
+    rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]
     return local_dimension(rows) or span
 
 

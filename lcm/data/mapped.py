@@ -25,6 +25,9 @@ _TYPES: dict[str, str] = {
 _WHOLE_ROWS = 131_072
 _BLOCK_ROWS = 16_384
 _BLOCK_ENTRIES = 1 << 22
+_RESIDENT_BYTES = 1 << 24
+# a system that reads one page of a file maps up to 16 pages around it
+_BYTES_PER_READ = 1 << 16
 
 
 @final
@@ -119,8 +122,31 @@ def row_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
         for block in blocks:
             require_whole(block)
         yield blocks
-        for block in blocks:
-            release(block)
+        for array in arrays:
+            # with the block before, the end of which was mapped again around the first page of this one
+            release(array[max(0, start - size) : start + size])
+
+
+def take_rows(array: Array, rows: NDArray[np.int64]) -> Array:
+    """Copies (M, ...) of the rows with these numbers (M,), which should be spread over the array.
+
+    Those of a mapped file are read in the order in which they lie there, and let go of whenever what they made resident
+    might exceed 16 MiB.
+
+    Raises:
+        ValueError: a mapped file became shorter.
+    """
+    if mapped_file(array) is None:
+        return np.asarray(array[rows])
+    require_whole(array)
+    taken = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    resident = min(array.nbytes, len(rows) * _BYTES_PER_READ)
+    for places in np.array_split(np.argsort(rows), -(-resident // _RESIDENT_BYTES) or 1):
+        ordered = rows[places]
+        taken[places] = array[ordered]
+        if len(ordered):
+            release(array[ordered[0] : ordered[-1] + 1])
+    return taken
 
 
 def require_whole(array: Array) -> None:

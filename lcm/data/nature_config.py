@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, final
 
+from lcm.graph import Graph
+
 _PROBABILITY_TOLERANCE = 1e-6
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 
@@ -329,9 +331,6 @@ def _check_target_sets(targets: tuple[tuple[int, ...], ...]) -> None:
 
 
 def _check_edges(n: int, edges: tuple[tuple[int, int], ...]) -> None:
-    # networkx, which graphs import, is slow to load and only needed for this kind.
-    from lcm.graph import Graph
-
     try:
         Graph.from_edges(n, edges)
     except ValueError as error:

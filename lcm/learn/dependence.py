@@ -6,6 +6,7 @@ its spread are tested in turn; docs/readout.md says why the p-values hold, and s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, final
 
 import numpy as np
@@ -20,6 +21,7 @@ _ROWS_PER_LINEAR_REGRESSOR = 5
 _CLIP = 4.0
 _RIDGE = 1e-9
 _MAX_LEVERAGE = 0.99
+_ROWS = 16_384
 
 
 class Dependence(NamedTuple):
@@ -212,16 +214,17 @@ def trace_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
     Where j is the target and i is not, ẽ_i − e_i is the error of the encoder: it would be zero, were it exact. Its
     mean square is twice the variance that two independent values of variable j leave in the encoding of i.
     """
-    targets = (weights > 0.5).double()
-    moved = (noise_tilde - noise).double().square()
-    stays = 1.0 - targets
-    total = targets.T @ (moved * stays)
-    count = (targets.T @ stays).clamp_min(1.0)
-    each = targets.sum(0).clamp_min(2.0)
-    values = noise_tilde.double()
-    mean = (targets * values).sum(0) / each
-    variance = (targets * (values - mean).square()).sum(0) / (each - 1.0)
-    return 0.5 * total / count / variance.clamp_min(1e-12)
+
+    def summed(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        parts = zip(noise.split(_ROWS), noise_tilde.split(_ROWS), (weights > 0.5).split(_ROWS), strict=True)
+        return torch.stack([function(e, e_tilde, chosen.double()) for e, e_tilde, chosen in parts]).sum(0)
+
+    total = summed(lambda e, e_tilde, targets: targets.T @ ((e_tilde - e).double().square() * (1.0 - targets)))
+    count = summed(lambda _, __, targets: targets.T @ (1.0 - targets)).clamp_min(1.0)
+    each = summed(lambda _, __, targets: targets.sum(0)).clamp_min(2.0)
+    mean = summed(lambda _, e_tilde, targets: (targets * e_tilde.double()).sum(0)) / each
+    squares = summed(lambda _, e_tilde, targets: (targets * (e_tilde.double() - mean).square()).sum(0))
+    return 0.5 * total / count / (squares / (each - 1.0)).clamp_min(1e-12)
 
 
 def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:

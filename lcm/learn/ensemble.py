@@ -8,6 +8,7 @@ from typing import TypeVar
 from lcm.learn.optimise import Job, Stages, Tracker, optimise_together
 from lcm.learn.stack import structure
 from lcm.learn.tracker import Recorder
+from lcm.memory import return_free_memory
 
 T = TypeVar("T")
 
@@ -19,18 +20,25 @@ def run_together(fits: Sequence[Stages[T]], recorder: Recorder) -> list[T]:
     is restart k to the recorder.
     """
     results: dict[int, T] = {}
-    jobs = _advance(fits, range(len(fits)), results)
-    while jobs:
-        for numbers in _groups(jobs):
-            first = jobs[numbers[0]]
-            optimise_together(
-                [jobs[number].objective for number in numbers],
-                first.schedule,
-                [jobs[number].generator for number in numbers],
-                recorder.stage(numbers, first.stage),
-            )
-        jobs = _advance(fits, list(jobs), results)
+    running: Sequence[int] = range(len(fits))
+    while running:
+        # no job is kept, so that the data of a stage go when its fit goes on
+        running = _do(_advance(fits, running, results), recorder)
+        return_free_memory()
     return [results[number] for number in range(len(fits))]
+
+
+def _do(jobs: dict[int, Job], recorder: Recorder) -> list[int]:
+    """Do the next jobs of fits, those of one structure together, and return the numbers of these fits."""
+    for numbers in _groups(jobs):
+        first = jobs[numbers[0]]
+        optimise_together(
+            [jobs[number].objective for number in numbers],
+            first.schedule,
+            [jobs[number].generator for number in numbers],
+            recorder.stage(numbers, first.stage),
+        )
+    return list(jobs)
 
 
 def run_alone(fit: Stages[T], tracker: Tracker) -> T:

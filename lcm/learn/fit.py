@@ -20,7 +20,7 @@ from lcm.learn.config import FitConfig
 from lcm.learn.ensemble import run_together
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
-from lcm.learn.noise_encoder import encode_all, fit_noise_encoder, mean_log_density
+from lcm.learn.noise_encoder import Encoded, encode_all, fit_noise_encoder, mean_log_density
 from lcm.learn.optimise import Stages, in_chunks
 from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.readout import Ancestry, find_ancestry, find_edges
@@ -247,10 +247,9 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     implicit = yield from fit_noise_encoder(prepared, own_targets, config.noise_encoder, generator(0))
     implicit.requires_grad_(False)
     train, validation = (encode_all(implicit, *pairs) for pairs in (prepared.train, prepared.validation))
-    sets = implicit.target_distribution.target_sets
-    weights = train.posterior @ sets.to(train.posterior.dtype)
-    noise, noise_tilde = (_noise(implicit.solution.noise, normal) for normal in train[:2])
-    ancestry = find_ancestry(noise, noise_tilde, weights, config.readout.ancestor_level)
+    weights = train.posterior @ implicit.target_distribution.target_sets.to(train.posterior.dtype)
+    law, level = implicit.solution.noise, config.readout.ancestor_level
+    ancestry = find_ancestry(_noise(law, train.normal), _noise(law, train.normal_tilde), weights, level)
 
     def mechanisms(graph: Graph) -> ExplicitObjective:
         return ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(device)
@@ -258,10 +257,7 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     candidate = mechanisms(Graph(ancestry.candidates))
     yield from fit_mechanisms(candidate, generator(1))
     candidate.requires_grad_(False)
-    z = _solve(candidate, train.normal)
-    noise_tilde = _noise(candidate.scm.noise, train.normal_tilde)
-    held_out = _noise(candidate.scm.noise, validation.normal), _solve(candidate, validation.normal)
-    evidence = find_edges(candidate.scm, ancestry, (noise_tilde, z, weights), held_out)
+    evidence = _evidence(candidate, ancestry, train, validation, weights)
     graph = evidence.graph_at(config.readout.false_discovery_rate)
     final = candidate
     if graph != candidate.scm.graph:
@@ -271,6 +267,17 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
     return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll)
+
+
+def _evidence(
+    candidate: ExplicitObjective, ancestry: Ancestry, train: Encoded, validation: Encoded, weights: Tensor
+) -> GraphEvidence:
+    """All edges, tested on the training pairs, their strengths averaged over the held-out ones."""
+    noise = candidate.scm.noise
+    of_train = _noise(noise, train.normal_tilde), _solve(candidate, train.normal), weights
+    return find_edges(
+        candidate.scm, ancestry, of_train, (_noise(noise, validation.normal), _solve(candidate, validation.normal))
+    )
 
 
 def _noise(law: Noise, normal: Tensor) -> Tensor:

@@ -120,17 +120,17 @@ class ExplicitObjective(Objective):
         z = torch.zeros_like(noise)
         for i in self.scm.graph.order():
             parents = torch.nonzero(mechanism.adjacency[:, i]).flatten()
-            design = torch.cat([z[:, parents], torch.ones_like(z[:, :1])], 1)
             chosen = weights[:, i] > 0.5
-            if int(chosen.sum()) > _ROWS_PER_REGRESSOR * design.shape[1]:
-                solution = torch.linalg.lstsq(design[chosen], noise[chosen, i : i + 1]).solution[:, 0]
-                spread = (noise[chosen, i] - design[chosen] @ solution).std().clamp_min(1e-3)
+            causes, effect = z[chosen][:, parents], noise[chosen, i]
+            design = torch.cat([causes, torch.ones_like(effect.unsqueeze(1))], 1)
+            if len(design) > _ROWS_PER_REGRESSOR * design.shape[1]:
+                solution = torch.linalg.lstsq(design, effect.unsqueeze(1)).solution[:, 0]
+                spread = (effect - design @ solution).std().clamp_min(1e-3)
                 mechanism.network.linear[i, parents, 0] = (-solution[:-1] / spread).to(mechanism.bias)
                 mechanism.bias[i] = -solution[-1] / spread
                 mechanism.log_scale[i] = -spread.log()
-            z[:, i] = (noise[:, i] * mechanism.log_scale[i].exp() + mechanism.bias[i]) + z[
-                :, parents
-            ] @ mechanism.network.linear[i, parents, 0].double()
+            slopes = z.new_zeros(z.shape[1]).index_copy(0, parents, mechanism.network.linear[i, parents, 0].double())
+            z[:, i] = (noise[:, i] * mechanism.log_scale[i].exp() + mechanism.bias[i]) + z @ slopes
 
 
 def _informative(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -175,8 +175,8 @@ def fit_noise_encoder(
     _start_closed_form(model, prepared)
     if bool((model.thickness <= _EXACT_THICKNESS).all()):
         model.share_marginal(elementwise.marginal)
-        marginal = MarginalObjective(model, prepared, config)
-        yield Job(_STAGE, marginal, Schedule(config.marginal_steps, config.batch_size), generator)
+        schedule = Schedule(config.marginal_steps, config.batch_size)
+        yield Job(_STAGE, MarginalObjective(model, prepared, config), schedule, generator)
         _start_closed_form(model, prepared)
         share = encode_all(model, *prepared.train).posterior.mean(0)
         model.target_distribution.probabilities.copy_(share)
@@ -251,4 +251,4 @@ def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows) -> Encoded:
         pairs = model.encode_pairs(first, second)
         return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness))
 
-    return Encoded(*in_chunks(encode, x[:_MOST_ENCODED], x_tilde[:_MOST_ENCODED]))
+    return Encoded(*in_chunks(encode, x, x_tilde, most=_MOST_ENCODED))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lcm.learn.adam import Adam
 from lcm.learn.objective import Group, Job, Objective, Schedule, Stages, Tracker
+from lcm.learn.rows import Rows
 from lcm.learn.stack import Stack
 
 __all__ = ["Group", "Job", "Objective", "Schedule", "Stages", "Tracker", "in_chunks", "optimise", "optimise_together"]
@@ -22,6 +23,7 @@ _DECAY_FROM = 0.5
 _LAST_RATE = 0.01
 _SLOTS = ("exp_avg", "exp_avg_sq")
 _ROWS_AT_ONCE = 16_384
+_CHUNK_ROWS = 2_048
 
 
 def optimise(objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
@@ -223,7 +225,27 @@ def _rate(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def in_chunks(function: Callable[..., tuple[Tensor, ...]], *arrays: Tensor, size: int = 4096) -> list[Tensor]:
-    """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients."""
-    chunks = [function(*parts) for parts in zip(*(array.split(size) for array in arrays), strict=True)]
-    return [torch.cat(columns) for columns in zip(*chunks, strict=True)]
+def in_chunks(
+    function: Callable[..., tuple[Tensor, ...]], *arrays: Rows, size: int = _CHUNK_ROWS, most: int | None = None
+) -> list[Tensor]:
+    """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients.
+
+    Of more rows than `most`, only the first so many.
+    """
+    count = len(arrays[0]) if most is None else min(len(arrays[0]), most)
+    joined: list[Tensor] = []
+    done = 0
+    for chunk in _chunks(arrays, count, size):
+        parts = function(*chunk)
+        joined = joined or [part.new_empty(count, *part.shape[1:]) for part in parts]
+        for whole, part in zip(joined, parts, strict=True):
+            whole[done : done + len(part)] = part
+        done += len(chunk[0])
+    return joined
+
+
+def _chunks(arrays: Sequence[Rows], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+    """The first `count` rows, `size` at a time, but read many at a time: these are spread over a whole file."""
+    for start in range(0, max(count, 1), _ROWS_AT_ONCE):
+        blocks = [array[start : min(start + _ROWS_AT_ONCE, count)] for array in arrays]
+        yield from zip(*(block.split(size) for block in blocks), strict=True)

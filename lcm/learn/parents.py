@@ -22,6 +22,7 @@ from lcm.learn.dependence import (
     standardise,
     tail,
 )
+from lcm.learn.optimise import in_chunks
 from lcm.mechanism.location_scale import LocationScaleMechanism
 
 _OUTLIER = 4.0
@@ -34,7 +35,7 @@ class FittedMechanism:
     """The mechanism of one variable at the M pairs in which it is a target, and how sure it is.
 
     variable: i. index: its candidates (k,). z: (M, n) values before the intervention. noise_tilde: (M,).
-    slopes: (M, n), ∂m_i/∂z_j. basis, regression: of the candidates, on these rows.
+    slopes: (M, n), ∂m_i/∂z_j. basis: of the candidates, on these rows.
     residual: (M,) of the imposed value on the basis; in a fit that is done it depends on nothing.
     covariance: (p, p) of the error of m_i in terms of the basis, by a robust regression on these rows (HC3).
     """
@@ -45,14 +46,17 @@ class FittedMechanism:
     noise_tilde: Tensor
     slopes: Tensor
     basis: Basis
-    regression: Regression
     residual: Tensor
     covariance: Tensor
 
-    @property
-    def influence(self) -> Tensor:
-        """How much (M, p) each row moves the coefficients of m_i."""
-        return self.regression.weights_of_rows * (self.residual.unsqueeze(1) / self.regression.kept)
+    def regression(self) -> Regression:
+        """The regression on the basis, made anew: kept for all mechanisms, it would take most of a fit's memory."""
+        return Regression(self.basis(self.z[:, self.index]), self.basis.degree)
+
+
+def _influence(regression: Regression, residual: Tensor) -> Tensor:
+    """How much (M, p) each row, with its residual (M,), moves the coefficients of m_i."""
+    return regression.weights_of_rows * (residual.unsqueeze(1) / regression.kept)
 
 
 def fitted_mechanisms(
@@ -89,9 +93,9 @@ def _fitted(
     basis = Basis(z[:, index], degree)
     regression = Regression(basis(z[:, index]), degree)
     residual = regression.fit(imposed.unsqueeze(1))[1][:, 0]
-    influence = regression.weights_of_rows * (residual.unsqueeze(1) / regression.kept)
+    influence = _influence(regression, residual)
     covariance = influence.T @ influence
-    return FittedMechanism(i, index, z, noise_tilde, slopes.double(), basis, regression, residual, covariance)
+    return FittedMechanism(i, index, z, noise_tilde, slopes.double(), basis, residual, covariance)
 
 
 def parent_tests(mechanism: LocationScaleMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
@@ -119,8 +123,8 @@ def parent_tests(mechanism: LocationScaleMechanism, fitted: dict[int, FittedMech
 def _test_candidates(
     mechanism: LocationScaleMechanism, own: FittedMechanism, fitted: dict[int, FittedMechanism], slack: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    regression = own.regression
-    raw = _without_each_candidate(mechanism, own)
+    regression = own.regression()
+    raw = _without_each_candidate(mechanism, own, regression)
     scale = raw.std(0).clamp_min(1e-12)
     allowed = len(own.z) * slack
 
@@ -130,33 +134,33 @@ def _test_candidates(
         p_value = tail(statistic, regression.degree, regression.degrees_of_freedom, allowed)
         return statistic, p_value, regression.without_own(coefficients, residuals)
 
-    further = propagated_covariance(own, fitted) / scale.square().view(-1, 1, 1)
+    further = propagated_covariance(own, regression, fitted) / scale.square().view(-1, 1, 1)
     statistic, mean, without = test(standardise(raw), further)
     spread_statistic, spread, _ = test(log_spread(without), 0.0)
     excess = torch.maximum(statistic, spread_statistic).sqrt() - allowed.sqrt()
     return mean, spread, excess.clamp_min(0.0)
 
 
-def _without_each_candidate(mechanism: LocationScaleMechanism, own: FittedMechanism) -> Tensor:
+def _without_each_candidate(mechanism: LocationScaleMechanism, own: FittedMechanism, regression: Regression) -> Tensor:
     """The imposed values (M, k) as the mechanism has them that sees, in place of candidate j, its expectation."""
     k, rows = len(own.index), len(own.z)
-    expected = own.z[:, own.index].double() - own.regression.unexplained() * own.basis.scale
+    expected = own.z[:, own.index].double() - regression.unexplained() * own.basis.scale
     replaced = own.z.repeat(k, 1, 1)
     each = torch.arange(k, device=own.index.device)
     replaced[each, :, own.index] = expected.T.to(own.z.dtype)
-    with torch.no_grad():
-        flat = replaced.view(k * rows, -1)
-        location, log_scale = mechanism.location_and_log_scale(flat, own.index.new_tensor([own.variable]))
+    variable = own.index.new_tensor([own.variable])
+    flat = replaced.view(k * rows, -1)
+    location, log_scale = in_chunks(lambda z: mechanism.location_and_log_scale(z, variable), flat)
     values = location.view(k, rows) + log_scale.view(k, rows).exp() * own.noise_tilde
     return values.T.double()
 
 
-def propagated_covariance(own: FittedMechanism, fitted: dict[int, FittedMechanism]) -> Tensor:
+def propagated_covariance(own: FittedMechanism, regression: Regression, fitted: dict[int, FittedMechanism]) -> Tensor:
     """What errors of the candidates' own mechanisms add to the covariance (k, degree, degree) of every block.
 
     An error of m_k moves z_k, and by ∂m_i/∂z_k times that the value that i is said to be set to.
     """
-    blocks = own.regression.row_blocks()
+    blocks = regression.row_blocks()
     added = blocks.new_zeros(blocks.shape[1], blocks.shape[2], blocks.shape[2])
     for effect, other in _effects_of_errors(own, fitted, blocks.flatten(1)):
         each = effect.unflatten(0, blocks.shape[1:])
@@ -227,7 +231,7 @@ def _slopes_and_directions(
     slopes = of_location[:, own.index].double() + scale_slopes
     moved, scale_slopes, z = moved[:_POINTS], scale_slopes[:_POINTS], z[:_POINTS]
     values = own.basis(z[:, own.index])
-    k, degree = own.regression.blocks, own.regression.degree
+    k, degree = len(own.index), own.basis.degree
     each = torch.arange(k, device=z.device)
     basis_slopes = values.new_zeros(len(z), k, k, degree)
     basis_slopes[:, each, each] = own.basis.slopes(z[:, own.index])
@@ -239,11 +243,12 @@ def _slopes_and_directions(
 def _joint_covariance(own: FittedMechanism, fitted: dict[int, FittedMechanism]) -> Tensor:
     """Covariance (2p, 2p) of the coefficients of location and log-scale."""
     size = own.residual.square() / own.residual.square().mean().clamp_min(1e-12)
-    of_scale = own.regression.weights_of_rows * (0.5 * (size - 1.0).unsqueeze(1) / own.regression.kept)
-    influence = torch.cat([own.influence, of_scale], 1)
+    regression = own.regression()
+    of_both = _influence(regression, own.residual), _influence(regression, 0.5 * (size - 1.0))
+    influence = torch.cat(of_both, 1)
     covariance = influence.T @ influence
     p = own.covariance.shape[0]
-    for effect, other in _effects_of_errors(own, fitted, own.regression.weights_of_rows):
+    for effect, other in _effects_of_errors(own, fitted, regression.weights_of_rows):
         covariance[:p, :p] += effect @ other.covariance @ effect.T
     return covariance
 

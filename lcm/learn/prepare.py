@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm.data.mapped import release, row_blocks, writable
+from lcm.data.mapped import release, row_blocks, take_rows, writable
 from lcm.data.pairs import PairData
 from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.learn.rows import Rows, StreamedRows
@@ -97,9 +97,8 @@ def _streamed(
     rows = np.sort(generator.choice(count, held_out, replace=False, shuffle=False))
     start = int(generator.integers(count))
     first, second = (StreamedRows(part, rows, standardisation, start) for part in observations)
-    validation = [standardisation.inverse(torch.from_numpy(part[rows]).to(device))[0] for part in observations]
-    for part in observations:
-        release(part)
+    held = (torch.from_numpy(take_rows(part, rows)).to(device) for part in observations)
+    validation = [standardisation.inverse(part)[0] for part in held]
     return (first, second), (validation[0], validation[1])
 
 

@@ -23,7 +23,7 @@ from lcm.scm import SCM
 
 _EXCLUDED_ABOVE = 0.1
 _CLEARLY = 8.0
-_SLOPE_ROWS = 4096
+_SLOPE_ROWS = 1024
 
 
 @final

@@ -9,12 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.data.mapped import mapped_file, release, require_whole
+from lcm.data.mapped import take_rows
 from lcm.decoder import ChainDecoder
 
 _GOLDEN_RATIO = (1 + 5**0.5) / 2
-_RESIDENT_BYTES = 1 << 30
-_GATHERS_UNTIL_RELEASE = 32
 
 
 @final
@@ -22,8 +20,7 @@ class StreamedRows:
     """The rows of observations (N, d) but for some, in the n coordinates of a fit, read when they are indexed.
 
     Row r lies at place a·r + b modulo their number, with a near the golden section of it: rows that are neighbours here
-    are spread evenly over the data, whose order may mean something. Within a batch, rows are read in the order in which
-    they lie in the file.
+    are spread evenly over the data, whose order may mean something.
     """
 
     def __init__(
@@ -34,8 +31,6 @@ class StreamedRows:
         self._n_rows = len(source) - len(left_out)
         self._places_before = left_out - np.arange(len(left_out))
         self._stride, self._start = _coprime_near_golden_section(self._n_rows), start
-        self._is_mapped = mapped_file(source) is not None
-        self._gathers = 0
 
     def __len__(self) -> int:
         return self._n_rows
@@ -57,28 +52,9 @@ class StreamedRows:
         Raises:
             ValueError: the file that the data lie in became shorter.
         """
-        if isinstance(rows, slice):
-            found = self._gather(np.arange(*rows.indices(self._n_rows)))
-            release(self._source)
-            return found
-        return self._gather(rows.cpu().numpy())
-
-    def _gather(self, rows: NDArray[np.int64]) -> Tensor:
-        index = self.source_rows(rows)
-        if self._is_mapped:
-            require_whole(self._source)
-            order = np.argsort(index)
-            gathered = np.empty((len(index), self._source.shape[1]), self._source.dtype)
-            gathered[order] = self._source[index[order]]
-            self._bound_residency()
-        else:
-            gathered = self._source[index]
+        numbers = np.arange(*rows.indices(self._n_rows)) if isinstance(rows, slice) else rows.cpu().numpy()
+        gathered = take_rows(self._source, self.source_rows(numbers))
         return self._standardisation.inverse(torch.from_numpy(gathered).to(self.device))[0]
-
-    def _bound_residency(self) -> None:
-        self._gathers += 1
-        if self._gathers % _GATHERS_UNTIL_RELEASE == 0 and self._source.nbytes > _RESIDENT_BYTES:
-            release(self._source)
 
 
 def _coprime_near_golden_section(count: int) -> int:

@@ -37,7 +37,6 @@ class Stack:
         constants = {name: tensors for name, tensors in self._untrained() if not _all_equal(tensors)}
         self.buffers = {name: _joined(tensors) for name, tensors in self._floating_buffers()}
         self._batched = {name: _joined(tensors) for name, tensors in constants.items()} | self.buffers
-        self._losses = vmap(self._loss, in_dims=(0, 0, 0, None))
 
     def _join(self, names: list[str], members: list[list[nn.Parameter]]) -> None:
         """Make the parameters of one group rows of a single tensor, and their gradients too."""
@@ -86,7 +85,9 @@ class Stack:
             loss = self.objectives[0].loss(tuple(part[0] for part in batch), progress)
             loss.backward()
             return loss.detach().unsqueeze(0)
-        losses: Tensor = self._losses(self._leaves, self._batched, batch, progress)
+        # made anew, since a stack that held on to its own method would outlive the stage with all its objectives' data
+        each = vmap(self._loss, in_dims=(0, 0, 0, None))
+        losses: Tensor = each(self._leaves, self._batched, batch, progress)
         found = torch.autograd.grad(losses.sum(), list(self._leaves.values()), materialize_grads=True)
         slopes = dict(zip(self._leaves, found, strict=True))
         for names, gradient in zip(self._names, self.gradients, strict=True):
