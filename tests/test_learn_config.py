@@ -65,7 +65,7 @@ def test_the_size_of_a_flow_is_what_was_given_or_the_default_of_its_kind(
     ("given", "n", "pairs", "steps"),
     [
         ({}, 3, 90_000, 4000),
-        ({}, 2, 90_000, 2500),
+        ({}, 2, 90_000, 1800),
         ({}, 4, 4_500, 2197),
         ({}, 4, 225, 1000),
         ({"batch_size": 128}, 4, 450, 1000),

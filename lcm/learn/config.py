@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
-_STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 2500, 1000
+_STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
 
 
@@ -34,7 +34,7 @@ class NoiseEncoderConfig:
     flow: residual blocks, or couplings with monotone splines or affine maps.
     `layers`, its blocks or couplings, and `hidden` None: 8 of width 64 for residual, 6 of width 48 for couplings.
     `learning_rate` None: 0.02 for residual, 0.003 for couplings.
-    `steps` None: 4,000, or 2,500 at n ≤ 2, and with few pairs no more than 250 passes over them.
+    `steps` None: 4,000, or 1,800 at n ≤ 2, and with few pairs no more than 250 passes over them.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
