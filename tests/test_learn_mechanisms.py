@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lcm.data.nature import GraphConfig, MechanismConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
-from lcm.decoder import FlowDecoder
+from lcm.decoder import ChainDecoder, FlowDecoder
 from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import MechanismsConfig
@@ -46,7 +46,7 @@ def objective_of(
 ) -> ExplicitObjective:
     targets = nature.target_distribution
     solution = SolutionFunctions(~torch.eye(N, dtype=torch.bool), 4, 4, generator())
-    implicit = ImplicitModel(FlowDecoder(N), solution, targets)
+    implicit = ImplicitModel(ChainDecoder([FlowDecoder(N)]), solution, targets)
     implicit.linear = linear
     parts = [encoded(sampled(nature, count, seed), targets) for count, seed in ((12_000, 1), (3000, 2))]
     return ExplicitObjective(graph or nature.scm.graph, implicit, parts[0], parts[1], config)
@@ -140,7 +140,7 @@ def test_all_pairs_count_where_nothing_was_intervened_on() -> None:
     data = encoded(sampled(nature, 100), targets)
     nothing = data._replace(posterior=torch.eye(N + 1)[:1].expand(100, -1))
     implicit = ImplicitModel(
-        FlowDecoder(N), SolutionFunctions(~torch.eye(N, dtype=torch.bool), 4, 4, generator()), targets
+        ChainDecoder([FlowDecoder(N)]), SolutionFunctions(~torch.eye(N, dtype=torch.bool), 4, 4, generator()), targets
     )
     assert ExplicitObjective(nature.scm.graph, implicit, nothing, nothing, CONFIG).n_rows == 100
 

@@ -24,6 +24,7 @@ from laws import (
 from lcm.component import build, describe
 from lcm.graph import Graph
 from lcm.mechanism import MECHANISM_KINDS, AdditiveMechanism, LinearMechanism
+from lcm.mechanism.location_scale import require_location_scale
 from lcm.mechanism.network import ParentNetwork
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -140,6 +141,12 @@ def test_rebuilds_from_its_description(name: str) -> None:
 def test_unknown_kind_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"Expected a component of kind additive, .*; got 'quadratic'"):
         build({"kind": "quadratic", "settings": {}}, MECHANISM_KINDS)
+
+
+def test_only_location_scale_mechanisms_pass_where_they_are_required() -> None:
+    mechanism = LinearMechanism(torch.zeros(2, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"Expected location-scale mechanisms; got mechanisms of kind linear\."):
+        require_location_scale(mechanism)
 
 
 def test_linear_mechanism_is_its_formula() -> None:

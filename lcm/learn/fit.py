@@ -291,9 +291,7 @@ def _solve(objective: ExplicitObjective, normal: Tensor) -> Tensor:
 
 def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepared) -> LatentCausalModel:
     """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
-    chain = implicit.noise_decoder
-    assert isinstance(chain, ChainDecoder)
-    decoder = ChainDecoder([*chain.parts, *prepared.standardisation.parts])
+    decoder = ChainDecoder([*implicit.noise_decoder.parts, *prepared.standardisation.parts])
     return LatentCausalModel(
         final.scm,
         SolutionDecoder(decoder, final.scm),

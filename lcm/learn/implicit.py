@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from lcm.decoder import Decoder
+from lcm.decoder import ChainDecoder
 from lcm.elementwise import SplineMap
 from lcm.intervention import TargetDistribution
 from lcm.likelihood import (
@@ -61,7 +61,7 @@ class ImplicitModel(nn.Module):
     thickness: Tensor
 
     def __init__(
-        self, noise_decoder: Decoder, solution: SolutionFunctions, target_distribution: TargetDistribution
+        self, noise_decoder: ChainDecoder, solution: SolutionFunctions, target_distribution: TargetDistribution
     ) -> None:
         super().__init__()
         self.noise_decoder, self.solution = noise_decoder, solution

@@ -15,7 +15,7 @@ from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded
 from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
-from lcm.mechanism import LocationScaleMechanism
+from lcm.mechanism.location_scale import LocationScaleMechanism, require_location_scale
 from lcm.noise import NormalNoise, PushforwardNoise
 from lcm.scm import SCM
 
@@ -114,8 +114,7 @@ class ExplicitObjective(Objective):
         Closed form, one generation after the other, and already the maximum of the likelihood where all is linear and
         normal; gradient steps on correlated parents would take long to come as far.
         """
-        mechanism = self.scm.mechanism
-        assert isinstance(mechanism, LocationScaleMechanism)
+        mechanism = require_location_scale(self.scm.mechanism)
         (noise,) = in_chunks(lambda normal: (self.scm.noise.from_normal(normal)[0].double(),), encoded.normal_tilde)
         z = torch.zeros_like(noise)
         for i in self.scm.graph.order():

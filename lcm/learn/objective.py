@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, final
+from typing import Any, Protocol, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class Objective(nn.Module, ABC):
         """Mean loss of a batch; `progress` in [0, 1) is the share of the steps done."""
 
     @abstractmethod
-    def validate(self) -> dict[str, float | list[float]]:
+    def validate(self) -> dict[str, Any]:
         """Held-out measures; `validation_log_likelihood` decides which state is kept."""
 
     def structure(self) -> Hashable:

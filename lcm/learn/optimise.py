@@ -129,9 +129,7 @@ class _Loop:
         member = self.members[index]
         with torch.no_grad():
             measures = member.objective.validate()
-        value = measures["validation_log_likelihood"]
-        assert isinstance(value, float)
-        member.value = value
+        member.value = measures["validation_log_likelihood"]
         trained = {"log_likelihood": -member.loss} if self.step else {}
         self.tracker.record({"step": self.step, **trained, **measures}, index)
 

@@ -18,7 +18,7 @@ from lcm.discovery import GraphEvidence
 from lcm.graph import transitive_closure
 from lcm.learn.dependence import Dependence, allowed_share, independence_tests
 from lcm.learn.parents import fitted_mechanisms, parent_tests, strength_errors
-from lcm.mechanism.location_scale import LocationScaleMechanism
+from lcm.mechanism.location_scale import require_location_scale
 from lcm.scm import SCM
 
 _EXCLUDED_ABOVE = 0.1
@@ -112,9 +112,11 @@ def find_edges(
         scm: fitted with the candidates of `ancestry` as parents.
         train: ε̃, z and the posterior probability of being a target, each (N, n), of the pairs of the fit.
         held_out: ε and z, each (P, n), of others, at which the strengths are averaged.
+
+    Raises:
+        ValueError: mechanisms that are not location-scale.
     """
-    mechanism = scm.mechanism
-    assert isinstance(mechanism, LocationScaleMechanism)
+    mechanism = require_location_scale(scm.mechanism)
     fitted = fitted_mechanisms(mechanism, *train)
     p_value = parent_tests(mechanism, fitted, ancestry.slack).p_value().cpu().numpy()
     return GraphEvidence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import final
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lcm.learn.objective import Objective
+
+_Named = Callable[[Objective], Iterable[tuple[str, Tensor]]]
 
 
 @final
@@ -121,8 +123,7 @@ def structure(objective: Objective) -> Hashable:
     return type(objective), objective.structure(), shapes, groups
 
 
-def _by_name(objectives: Sequence[Objective], named: object) -> Iterator[tuple[str, list[Tensor]]]:
-    assert callable(named)
+def _by_name(objectives: Sequence[Objective], named: _Named) -> Iterator[tuple[str, list[Tensor]]]:
     for named_tensors in zip(*(named(objective) for objective in objectives), strict=True):
         yield named_tensors[0][0], [tensor for _, tensor in named_tensors]
 

@@ -102,3 +102,10 @@ class LocationScaleMechanism(ShiftAndScale):
         location, raw = self.network(z, variables).unbind(-1)
         raw = raw + pick(self.log_scale, variables)
         return location + pick(self.bias, variables), _LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)
+
+
+def require_location_scale(mechanism: Mechanism) -> LocationScaleMechanism:
+    """The mechanism as it is; ValueError where it is of another kind, which the graph cannot be read from."""
+    if not isinstance(mechanism, LocationScaleMechanism):
+        raise ValueError(f"Expected location-scale mechanisms; got mechanisms of kind {mechanism.kind}.")
+    return mechanism
