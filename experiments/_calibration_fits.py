@@ -25,8 +25,9 @@ from lcm.discovery import GraphEvidence
 from lcm.encode import encode_pairs
 from lcm.experiment import fit_config
 from lcm.graph import transitive_closure
-from lcm.learn.fit import FitResult, fit_pairs
+from lcm.learn.fit import fit_pairs
 from lcm.learn.readout import edge_strengths
+from lcm.learn.result import FitResult
 from lcm.learn.tracker import Recorder
 from lcm.metric.calibration import Reliability, confidence_reliability, reliability
 from lcm.metric.graph import aligned_adjacency

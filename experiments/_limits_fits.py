@@ -15,7 +15,8 @@ from lcm.data.pairs import PairData
 from lcm.encode import encode_pairs
 from lcm.experiment import fit_config
 from lcm.isomorphism.models import log_densities
-from lcm.learn.fit import FitResult, fit_pairs
+from lcm.learn.fit import fit_pairs
+from lcm.learn.result import FitResult
 from lcm.metric.block import block_r2
 from lcm.metric.disentanglement import r2_per_variable
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
@@ -141,7 +142,7 @@ def score(model: LatentCausalModel, test: PairData) -> Scores:
     noise, z = encoded.noise.double().numpy(), encoded.z.double().numpy()
     correlation = correlation_matrix(test.noise, noise)
     matching = match_variables(correlation)
-    learned = aligned_adjacency(model.scm.graph.adjacency, matching)
+    learned = aligned_adjacency(model.graph.adjacency, matching)
     return Scores(
         noise_correlation=correlation[:, matching],
         noise_r2=r2_per_variable(test.noise, noise, matching),

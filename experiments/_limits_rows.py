@@ -28,7 +28,7 @@ from lcm.identifiability.soft_twin import empty_graph_twin
 from lcm.identifiability.torus import torus_counterexample
 from lcm.identifiability.two_sample import mmd_test, pair_rows
 from lcm.isomorphism import Comparison, find_isomorphism
-from lcm.learn.fit import FitResult
+from lcm.learn.result import FitResult
 from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.model import LatentCausalModel
 from lcm.report import Column

@@ -16,7 +16,7 @@ from lcm.data.mapped import writable
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
-    from lcm.learn.fit import FitResult
+    from lcm.learn.result import FitResult
 
 _INEXACT_THICKNESS = 0.1
 _SPREAD_CHANGES = 0.1

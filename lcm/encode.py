@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from lcm.data.mapped import release, require_whole, writable
 from lcm.data.pairs import PairData
-from lcm.likelihood import THICKNESS_FLOOR
-from lcm.model import LatentCausalModel
+from lcm.pair_model import EncodedPairs, PairModel
 
 Array = NDArray[Any]
 
@@ -21,38 +20,16 @@ _CHUNK = 4096
 _CHUNK_ENTRIES = 1 << 25
 
 
-class EncodedPairs(NamedTuple):
-    """Encodings of N pairs, in the model's precision.
-
-    z, z_tilde, noise, noise_tilde: (N, n); noise_tilde is s⁻¹(z_tilde).
-    posterior: (N, K), p(I | x, x̃) in the order of the model's target sets; rows sum to 1.
-    log_density: (N,), log p(x, x̃) in nats. Both at the model's thickness, floored at 1e-3.
-    """
-
-    z: Tensor
-    z_tilde: Tensor
-    noise: Tensor
-    noise_tilde: Tensor
-    posterior: Tensor
-    log_density: Tensor
-
-
-def encode_pairs(model: LatentCausalModel, data: PairData) -> EncodedPairs:
+def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
     """Encode all pairs, some at a time, without gradients (docs/theory.md section 2).
 
     Raises:
         ValueError: images, or observations of another dimension than the model's.
     """
     require_same_dimensions(model, data)
-    thickness = model.thickness.clamp_min(THICKNESS_FLOOR)
-
-    def encode(x: Tensor, x_tilde: Tensor) -> tuple[Tensor, ...]:
-        before, after = model.encode(x), model.encode(x_tilde)
-        joint = model.joint_log_density(x, x_tilde, thickness)
-        return before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1)
-
     chunk = max(1, min(_CHUNK, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
-    return EncodedPairs(*_filled(encode, (data.x, data.x_tilde), chunk, model.thickness))
+    like = next(part for part in (*model.parameters(), *model.buffers()) if part.is_floating_point())
+    return EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
 
 
 @torch.no_grad()
@@ -74,7 +51,7 @@ def _filled(
     return results
 
 
-def encode_data(model: LatentCausalModel, data: PairData) -> dict[str, NDArray[np.float32]]:
+def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float32]]:
     """The tensors of an encoding file, float32.
 
     z, z_tilde, noise, noise_tilde: (N, n) learned variables and their noise s⁻¹(z), s⁻¹(z_tilde).
@@ -89,7 +66,7 @@ def encode_data(model: LatentCausalModel, data: PairData) -> dict[str, NDArray[n
     return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
 
 
-def target_columns(model: LatentCausalModel) -> list[list[int]]:
+def target_columns(model: PairModel) -> list[list[int]]:
     """The target set of each column of `target_probability`, as 0-based learned variables.
 
     Where no set has several targets: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets in
@@ -100,15 +77,15 @@ def target_columns(model: LatentCausalModel) -> list[list[int]]:
     return [[], *([variable] for variable in range(model.n))] if atomic else sets
 
 
-def require_same_dimensions(model: LatentCausalModel, data: PairData) -> None:
+def require_same_dimensions(model: PairModel, data: PairData) -> None:
     """Raise ValueError for images, and for observations of another dimension than the model's."""
     where = f"{data.source}: x" if data.source else "x"
-    d = model.decoder.d
+    d = model.d
     if data.is_images or data.n_dimensions != d:
         raise ValueError(f"{where}: Expected shape (N, {d}), as the model's observations; got {data.x.shape}.")
 
 
-def _in_columns(model: LatentCausalModel, posterior: Tensor) -> Tensor:
+def _in_columns(model: PairModel, posterior: Tensor) -> Tensor:
     columns: dict[tuple[int, ...], Any] = {tuple(targets): i for i, targets in enumerate(target_columns(model))}
     index = [columns[tuple(targets)] for targets in model.target_distribution.as_lists()]
     # A set of the layout that the model's family lacks has probability zero.

@@ -309,7 +309,7 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     run = _fitted(train, out / "fits" / cell.name, config, progress)
     _require_same(run.info, same, run.folder)
     scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=run.fit["fit_seconds"])
-    learned = aligned_adjacency(run.model.scm.graph.adjacency, scores["permutation"])
+    learned = aligned_adjacency(run.model.graph.adjacency, scores["permutation"])
     record = {
         "data": cell.data.name,
         **({"family": cell.data.family} if cell.data.family else {}),
@@ -383,7 +383,7 @@ def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "")
     figures.mkdir(exist_ok=True)
     permutation = np.asarray(record["permutation"])
     learned = np.where(permutation >= 0, encode_data(run.model, test)["z"][:, permutation], 0.0)
-    graphs = run.model.scm.graph.adjacency, run.edge_strength
+    graphs = run.model.graph.adjacency, run.edge_strength
     adjacency, strength = (aligned_adjacency(part, permutation) for part in graphs)
     plot.draw_variables(figures / f"{prefix}variables.png", true_z, learned)
     plot.draw_two_graphs(figures / f"{prefix}graphs.png", true_adjacency, adjacency, strength)

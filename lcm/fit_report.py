@@ -12,16 +12,17 @@ from lcm.data.pairs import PairData
 from lcm.discovery import GraphEvidence
 from lcm.doubts import doubts
 from lcm.graph import Graph
+from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig
-from lcm.learn.fit import FitResult
 from lcm.learn.reruns import Rerun
+from lcm.learn.result import FitResult
 
 _MAX_LISTED = 20
 
 
 def graph_numbers(result: FitResult, config: FitConfig) -> dict[str, Any]:
     """The content of graph.json: `evidence_numbers` of the model's own graph."""
-    return evidence_numbers(result.evidence, result.model.scm.graph, config.readout.false_discovery_rate)
+    return evidence_numbers(result.evidence, result.model.graph, config.readout.false_discovery_rate)
 
 
 def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
@@ -61,10 +62,10 @@ def fit_numbers(result: FitResult, config: FitConfig, data: PairData) -> dict[st
         "n_given": config.n is not None,
         "n_pairs": len(data),
         "fit_seconds": result.seconds,
-        "implicit_nll": _finite(result.implicit_nll),
-        "explicit_nll": _finite(result.explicit_nll),
+        "implicit_nll": finite(result.implicit_nll),
+        "explicit_nll": finite(result.explicit_nll),
         "restart": result.restart,
-        "restart_nll": [_finite(nll) for nll in result.restart_nll],
+        "restart_nll": [finite(nll) for nll in result.restart_nll],
         "thickness": result.model.thickness.tolist(),
         "target_sets": distribution.as_lists(),
         "target_probabilities": distribution.probabilities.tolist(),
@@ -78,7 +79,7 @@ def fit_numbers(result: FitResult, config: FitConfig, data: PairData) -> dict[st
 
 def _rerun_numbers(rerun: Rerun) -> dict[str, Any]:
     numbers = {**asdict(rerun), "as_likely": rerun.as_likely}
-    return numbers | {"worse_by": _finite(rerun.worse_by)}
+    return numbers | {"worse_by": finite(rerun.worse_by)}
 
 
 def agreement_text(result: FitResult) -> str:
@@ -110,6 +111,14 @@ def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def stage_lines(records: Sequence[Mapping[str, Any]]) -> str:
+    """The same as lines of Markdown."""
+    return "".join(
+        f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
+        for stage in stage_seconds(records)
+    )
+
+
 def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
     """Every edge with its strength, the interval of that and its p-value, the strongest first."""
     interval = evidence.strength_interval()
@@ -128,15 +137,11 @@ def p_value_text(p_value: float) -> str:
 
 def fit_report(result: FitResult, config: FitConfig, data: PairData) -> str:
     """The content of report.md."""
-    n, edges = result.model.n, edge_lines(result.evidence, result.model.scm.graph)
+    n, edges = result.model.n, edge_lines(result.evidence, result.model.graph)
     listed = "\n".join(f"- {line}" for line in edges) or "- none"
     restarts = "".join(
         f"- restart {index}: {-nll:.4f}{' (kept)' if index == result.restart else ''}\n"
         for index, nll in enumerate(result.restart_nll)
-    )
-    stages = "".join(
-        f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
-        for stage in stage_seconds(result.records)
     )
     doubtful = "".join(f"\n**Doubt.** {doubt}\n" for doubt in doubts(result, data))
     return f"""# Fit of a latent causal model
@@ -169,14 +174,14 @@ Of the explicit model, by restart:
 
 ## Interventions
 
-Share of pairs: {_target_text(result)}.
+Share of pairs: {target_text(result.model.target_distribution)}.
 Thickness, the standard deviation of what is not intervened on: {_numbers(result.model.thickness.tolist())}.
 
 ![pairs](figures/pairs.png)
 
 ## Time
 
-{stages}"""
+{stage_lines(result.records)}"""
 
 
 def _rerun_lines(result: FitResult) -> str:
@@ -193,7 +198,7 @@ def _rerun_lines(result: FitResult) -> str:
 
 def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
     """What `lcm fit` prints at its end."""
-    edges = edge_lines(result.evidence, result.model.scm.graph)
+    edges = edge_lines(result.evidence, result.model.graph)
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     described = ", with strength, 95 % interval, p-value" if edges else ""
     lines = [
@@ -203,7 +208,7 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         *(f"  {line}" for line in shown),
         "Held-out log-likelihood, nats a pair",
         f"  implicit {-result.implicit_nll:.4f}   explicit {-result.explicit_nll:.4f}",
-        f"Interventions: {_target_text(result)}",
+        f"Interventions: {target_text(result.model.target_distribution)}",
     ]
     lines += [f"Restarts: {agreement_text(result)}"] if result.reruns else []
     lines += [f"Doubt: {doubt}" for doubt in doubts(result, data)]
@@ -221,8 +226,8 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
     return "\n".join(lines)
 
 
-def _target_text(result: FitResult) -> str:
-    distribution = result.model.target_distribution
+def target_text(distribution: TargetDistribution) -> str:
+    """The share of every target set."""
     ranked = zip(distribution.as_lists(), distribution.probabilities.tolist(), strict=True)
     shares = [f"{'+'.join(f'z{i}' for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
     return ", ".join(shares[:_MAX_LISTED]) + (f", ... ({len(shares)} sets)" if len(shares) > _MAX_LISTED else "")
@@ -232,5 +237,6 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value for JSON, None where it is not finite."""
     return value if math.isfinite(value) else None

@@ -5,17 +5,26 @@ Sources: docs/theory.md sections 1-3; Brehmer et al. 2022, sections 2 and 3.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import lcm.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
 from lcm.component import build, describe
 from lcm.data.mapped import writable
 from lcm.decoder import Decoder, build_decoder
+from lcm.graph import Graph
 from lcm.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
-from lcm.likelihood import PairTerms, joint_log_density, pair_log_density, stay_log_density, target_posterior
+from lcm.likelihood import (
+    THICKNESS_FLOOR,
+    PairTerms,
+    joint_log_density,
+    pair_log_density,
+    stay_log_density,
+    target_posterior,
+)
+from lcm.pair_model import EncodedPairs, PairModel
 from lcm.scm import SCM, Do
 
 
@@ -40,13 +49,14 @@ class Encoding(NamedTuple):
 
 
 @final
-class LatentCausalModel(nn.Module):
+class LatentCausalModel(PairModel):
     """An SCM, a decoder, an interventional mechanism, a distribution of target sets, and a thickness.
 
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
     coordinates that are not targets still change; 0 for exact counterfactual pairs.
     """
 
+    kind: ClassVar[str] = "latent-causal-model"
     thickness: Tensor
 
     def __init__(
@@ -84,6 +94,16 @@ class LatentCausalModel(nn.Module):
         """Number of causal variables."""
         return self.scm.n
 
+    @property
+    def d(self) -> int:
+        """Number of dimensions of an observation."""
+        return self.decoder.d
+
+    @property
+    def graph(self) -> Graph:
+        """The causal graph."""
+        return self.scm.graph
+
     def sample_pairs(self, n_samples: int, generator: torch.Generator) -> Pairs:
         """Draw pairs from the weakly supervised distribution p(x, x̃), with their truth."""
         noise = self.scm.sample_noise(n_samples, generator)
@@ -118,6 +138,12 @@ class LatentCausalModel(nn.Module):
         noise, log_abduction = self.scm.abduct(z)
         encoding = Encoding(z, noise, log_decoder + log_abduction)
         return Encoding(*(part.squeeze(0) for part in encoding)) if x.dim() == 1 else encoding
+
+    def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
+        """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3."""
+        before, after = self.encode(x), self.encode(x_tilde)
+        joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
+        return EncodedPairs(before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1))
 
     def pair_terms(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> PairTerms:
         """Terms of the pair likelihood in data space at a thickness (the model's own by default).

@@ -19,10 +19,13 @@ from lcm.files import read_json, write_json, write_text
 from lcm.fit_report import fit_numbers, fit_report, graph_numbers
 from lcm.graph import Graph
 from lcm.learn.config import FitConfig
-from lcm.learn.fit import FitResult, choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.learn.fit import choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.learn.known import known_targets, knows_targets, require_usable
+from lcm.learn.result import AnyResult, FitResult
 from lcm.learn.tracker import Recorder
 from lcm.memory import return_free_memory
-from lcm.model import LatentCausalModel
+from lcm.pair_model import PairModel
+from lcm.peer_report import peer_graph_numbers, peer_numbers, peer_report
 from lcm.run_folder import (
     CONFIG_FILE,
     FIGURE_FOLDER,
@@ -36,9 +39,10 @@ from lcm.run_folder import (
     read_state,
     write_state,
 )
-from lcm.storage import load_causal_model, save_model
+from lcm.storage import load_pair_model, save_model
 
 _DRAWN_PAIRS = 20_000
+_EVIDENCE = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
 
 
 @final
@@ -52,24 +56,34 @@ class Run:
         config: all settings of the fit.
         info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
         fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
-        evidence: p-values of edges and ancestor relations, strengths with standard errors; the graph at any rate.
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); of a peer, as
+            the search for its graph measures it.
+        order: the variables, causes first.
+        evidence: p-values of edges and ancestor relations, strengths with standard errors; None for a peer.
     """
 
     folder: Path
-    model: LatentCausalModel
+    model: PairModel
     config: FitConfig
     info: dict[str, Any]
     fit: dict[str, Any]
-    evidence: GraphEvidence
+    edge_strength: NDArray[np.float64]
+    order: tuple[int, ...]
+    evidence: GraphEvidence | None
 
-    @property
-    def edge_strength(self) -> NDArray[np.float64]:
-        """(n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3)."""
-        return self.evidence.edge_strength
+    def require_evidence(self) -> GraphEvidence:
+        """The evidence; ValueError for a peer, whose edges come without p-values."""
+        if self.evidence is None:
+            raise ValueError(f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without.")
+        return self.evidence
 
     def graph_at(self, false_discovery_rate: float) -> Graph:
-        """The graph at another false discovery rate; ValueError unless that is strictly between 0 and 1."""
-        return self.evidence.graph_at(false_discovery_rate)
+        """The graph at another false discovery rate.
+
+        Raises:
+            ValueError: a rate that is not strictly between 0 and 1, or the fit of a peer, which has no p-values.
+        """
+        return self.require_evidence().graph_at(false_discovery_rate)
 
 
 def fit_run(
@@ -80,7 +94,7 @@ def fit_run(
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
-) -> FitResult:
+) -> AnyResult:
     """Fit to x and x̃ alone, in the folder `out`; a fit of the same data and config that was interrupted resumes.
 
     The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
@@ -102,7 +116,8 @@ def fit_run(
     _import_the_rest()
     started = time.perf_counter()
     where, n = resolve_device(device), choose_n(data, config)
-    target_distribution(n, config)
+    require_usable(config, n)
+    known_targets(data, config, target_distribution(n, config))
     folder, info = Path(out), _identity(data, config, where)
     with claimed_folder(folder, info, overwrite):
         write_text(folder / CONFIG_FILE, to_yaml(config))
@@ -132,24 +147,28 @@ def load_run(path: str | Path) -> Run:
     info = read_state(folder)
     if info.get("state") != FINISHED:
         raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
+    fit, graph = _json_object(folder / FIT_FILE), folder / GRAPH_FILE
+    peer = "held_out_nll" in fit
+    content = _with_keys(graph, ("edge_strength", "order") if peer else (*_EVIDENCE, "order"))
+    strength, order = np.asarray(content["edge_strength"], dtype=np.float64), tuple(content["order"])
     return Run(
         folder=folder,
-        model=load_causal_model(folder / MODEL_FILE).requires_grad_(False),
+        model=load_pair_model(folder / MODEL_FILE),
         config=load_config(folder / CONFIG_FILE, FitConfig),
         info=info,
-        fit=_json_object(folder / FIT_FILE),
-        evidence=_load_evidence(folder / GRAPH_FILE),
+        fit=fit,
+        edge_strength=strength,
+        order=order,
+        evidence=None if peer else GraphEvidence(**{k: np.asarray(content[k]) for k in _EVIDENCE}, order=order),
     )
 
 
-def _load_evidence(path: Path) -> GraphEvidence:
+def _with_keys(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     content = _json_object(path)
-    matrices = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
-    missing = [key for key in (*matrices, "order") if key not in content]
+    missing = [key for key in keys if key not in content]
     if missing:
         raise ValueError(f"{path}: Expected the key {missing[0]}; got none")
-    parts = {key: np.asarray(content[key], dtype=np.float64) for key in matrices}
-    return GraphEvidence(**parts, order=tuple(content["order"]))
+    return content
 
 
 def _import_the_rest() -> None:
@@ -160,7 +179,7 @@ def _import_the_rest() -> None:
 def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
     return {
         "data": data.source,
-        "data_sha256": data_hash(data),
+        "data_sha256": data_hash(data, with_targets=knows_targets(config)),
         "config_sha256": config_hash(config),
         "lcm": __version__,
         "torch": torch.__version__,
@@ -176,20 +195,29 @@ def _json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _write_results(folder: Path, result: FitResult, data: PairData, config: FitConfig) -> None:
+def _write_results(folder: Path, result: AnyResult, data: PairData, config: FitConfig) -> None:
     return_free_memory()
-    write_json(folder / GRAPH_FILE, graph_numbers(result, config))
-    write_json(folder / FIT_FILE, fit_numbers(result, config, data))
-    write_text(folder / REPORT_FILE, fit_report(result, config, data))
+    if isinstance(result, FitResult):
+        graph, fit = graph_numbers(result, config), fit_numbers(result, config, data)
+        report = fit_report(result, config, data)
+    else:
+        graph, fit = peer_graph_numbers(result), peer_numbers(result, config, data)
+        report = peer_report(result, config, data)
+    write_json(folder / GRAPH_FILE, graph)
+    write_json(folder / FIT_FILE, fit)
+    write_text(folder / REPORT_FILE, report)
     return_free_memory()
     # last, since matplotlib stays in memory
     _draw(folder / FIGURE_FOLDER, result, data)
 
 
-def _draw(folder: Path, result: FitResult, data: PairData) -> None:
-    from lcm.plot import draw_evidence, draw_pairs, draw_training
+def _draw(folder: Path, result: AnyResult, data: PairData) -> None:
+    from lcm.plot import draw_evidence, draw_one_graph, draw_pairs, draw_training
 
     folder.mkdir(exist_ok=True)
-    draw_evidence(folder / "graph.png", result.evidence, result.model.scm.graph)
+    if isinstance(result, FitResult):
+        draw_evidence(folder / "graph.png", result.evidence, result.model.graph)
+    else:
+        draw_one_graph(folder / "graph.png", result.model.graph.adjacency, result.edge_strength)
     draw_training(folder / "training.png", result.records)
     draw_pairs(folder / "pairs.png", data.x[:_DRAWN_PAIRS], data.x_tilde[:_DRAWN_PAIRS])

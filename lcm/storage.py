@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ from safetensors import SafetensorError, safe_open
 from lcm.baseline.vae import GaussianVAE
 from lcm.files import write_tensors
 from lcm.model import LatentCausalModel
+from lcm.pair_model import PairModel
 
 SCHEMA_VERSION = 1
 
-StoredModel = LatentCausalModel | GaussianVAE
+StoredModel = PairModel | GaussianVAE
 """What a model file can hold: its description has a type, or is that of a latent causal model."""
+
+_PEERS = {
+    "implicit-vae": "lcm.baseline.implicit_vae:ImplicitVAE",
+    "explicit-vae": "lcm.baseline.explicit_vae:ExplicitVAE",
+    "disentanglement-vae": "lcm.baseline.disentanglement_vae:DisentanglementVAE",
+    "gaussian-vae": "lcm.baseline.vae:GaussianVAE",
+}
 
 
 def save_model(model: StoredModel, path: str | Path) -> None:
@@ -58,9 +67,25 @@ def load_causal_model(path: str | Path, device: str | torch.device = "cpu") -> L
     Raises:
         ValueError: as `load_model`, or the file holds a model of another type.
     """
-    model = load_model(path, device)
+    return as_causal_model(load_model(path, device), path)
+
+
+def as_causal_model(model: StoredModel, path: str | Path) -> LatentCausalModel:
+    """The model as it is; ValueError where it is of another type."""
     if not isinstance(model, LatentCausalModel):
         raise ValueError(f"{path}: Expected a latent causal model; got a {model.kind}")
+    return model
+
+
+def load_pair_model(path: str | Path, device: str | torch.device = "cpu") -> PairModel:
+    """Read a model of pairs, a latent causal model or a peer, as `load_model` does.
+
+    Raises:
+        ValueError: as `load_model`, or the file holds a model of single observations.
+    """
+    model = load_model(path, device)
+    if not isinstance(model, PairModel):
+        raise ValueError(f"{path}: Expected a model of pairs; got a {model.kind}")
     return model
 
 
@@ -68,6 +93,9 @@ def _build(description: dict[str, Any], path: Path) -> StoredModel:
     kind = description.get("type")
     if kind is None:
         return LatentCausalModel.build(description)
-    if kind == GaussianVAE.kind:
-        return GaussianVAE.build(description)
-    raise ValueError(f"{path}: Expected a latent causal model or a {GaussianVAE.kind}; got a model of type {kind!r}.")
+    if kind not in _PEERS:
+        known = ", ".join(_PEERS)
+        raise ValueError(f"{path}: Expected a latent causal model or one of {known}; got a model of type {kind!r}.")
+    module, name = _PEERS[kind].split(":")
+    model: StoredModel = getattr(import_module(module), name).build(description)
+    return model

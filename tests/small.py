@@ -20,7 +20,7 @@ from lcm.data.nature import (
 )
 from lcm.data.pairs import PairData
 from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.fit import FitResult
+from lcm.learn.result import FitResult
 from lcm.model import LatentCausalModel
 from lcm.run import fit_run
 

@@ -13,8 +13,8 @@ from lcm.data.pairs import PairData, save_pairs
 from lcm.files import read_json
 from lcm.fit_report import agreement_text, fit_report, fit_summary
 from lcm.graph import Graph
-from lcm.learn.fit import FitResult
 from lcm.learn.reruns import Rerun, compare_restarts
+from lcm.learn.result import FitResult
 from lcm.plot import draw_comparison
 from lcm.run import load_run
 from lcm.storage import save_model

@@ -16,8 +16,9 @@ from lcm.doubts import doubts
 from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.fit import FitResult, fit_pairs
+from lcm.learn.fit import fit_pairs
 from lcm.learn.reruns import Rerun
+from lcm.learn.result import FitResult
 from lcm.mechanism import LinearMechanism
 from lcm.model import LatentCausalModel
 from lcm.noise import NormalNoise

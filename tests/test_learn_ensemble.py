@@ -22,12 +22,13 @@ from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig
 from lcm.learn.ensemble import run_together
-from lcm.learn.fit import FitResult, fit_ensemble, fit_pairs
+from lcm.learn.fit import fit_ensemble, fit_pairs
 from lcm.learn.mechanisms import ExplicitObjective
 from lcm.learn.noise_encoder import fit_noise_encoder
 from lcm.learn.objective import Job, Objective, Schedule
 from lcm.learn.optimise import optimise, optimise_together
 from lcm.learn.prepare import prepare
+from lcm.learn.result import FitResult
 from lcm.learn.stack import Stack, structure
 from lcm.learn.tracker import Recorder, StageTracker
 

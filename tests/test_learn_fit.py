@@ -25,9 +25,11 @@ from lcm.data.nature import (
 from lcm.data.pairs import PairData
 from lcm.encode import encode_pairs
 from lcm.learn import fit as module
+from lcm.learn import flow
 from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.fit import FitResult, choose_n, fit, fit_pairs, resolve_device, target_distribution
+from lcm.learn.fit import choose_n, fit, fit_pairs, resolve_device, target_distribution
 from lcm.learn.prepare import prepare
+from lcm.learn.result import FitResult
 from lcm.learn.tracker import Recorder
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.metric.intervention import intervention_accuracy
@@ -238,7 +240,7 @@ def test_the_likeliest_restart_is_kept(short: dict[str, FitResult]) -> None:
 
 def patched_nll(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     left = iter(values)
-    monkeypatch.setattr(module, "_explicit_log_density", lambda *_: -next(left))
+    monkeypatch.setattr(flow, "_explicit_log_density", lambda *_: -next(left))
 
 
 def test_a_restart_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from lcm.data.pairs import data_hash, save_pairs
 from lcm.files import read_json, write_json
 from lcm.fit_report import fit_summary, stage_seconds
 from lcm.learn.config import FitConfig
-from lcm.learn.fit import FitResult
+from lcm.learn.result import FitResult
 from lcm.learn.tracker import Recorder, read_metrics
 from lcm.run import fit_run, load_run
 

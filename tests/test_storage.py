@@ -175,8 +175,9 @@ def test_the_file_of_a_causal_model_says_nothing_of_types(tmp_path: Path) -> Non
 def test_an_autoencoder_where_a_causal_model_is_needed_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(small_vae(), path)
-    for read in (load_causal_model, lambda file: open_model(str(file))):
-        with pytest.raises(ValueError, match=rf"^{path}: Expected a latent causal model; got a gaussian-vae$"):
+    readers = {"latent causal model": load_causal_model, "model of pairs": lambda file: open_model(str(file))}
+    for expected, read in readers.items():
+        with pytest.raises(ValueError, match=rf"^{path}: Expected a {expected}; got a gaussian-vae$"):
             read(path)
 
 
@@ -185,6 +186,6 @@ def test_an_unknown_type_of_model_is_an_error(tmp_path: Path) -> None:
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps({"type": "oracle"})}
     save_file({"x": torch.zeros(2)}, path, metadata=header)
     with pytest.raises(
-        ValueError, match=rf"^{path}: Expected a latent causal model or a gaussian-vae; got .* 'oracle'"
+        ValueError, match=rf"^{path}: Expected a latent causal model or one of .*, gaussian-vae; got .* 'oracle'"
     ):
         load_model(path)

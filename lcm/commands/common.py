@@ -9,24 +9,32 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
     from lcm.model import LatentCausalModel
+    from lcm.pair_model import PairModel
     from lcm.run import Run
 
 
 class Opened(NamedTuple):
     """A model, and the run that it comes from; None where it comes from a file of its own, as a nature does."""
 
-    model: LatentCausalModel
+    model: PairModel
     run: Run | None
 
 
 def open_model(path: str, float64: bool = False) -> Opened:
     """Read the model of a run folder, or one that is a file by itself, ready to be evaluated."""
     from lcm.run import load_run
-    from lcm.storage import load_causal_model
+    from lcm.storage import load_pair_model
 
     run = None if Path(path).is_file() else load_run(path)
-    model = run.model if run else load_causal_model(path)
+    model = run.model if run else load_pair_model(path)
     return Opened(model.double() if float64 else model, run)
+
+
+def open_causal_model(path: str) -> LatentCausalModel:
+    """Read a latent causal model; ValueError for that of a peer, which has no mechanisms to intervene on."""
+    from lcm.storage import as_causal_model
+
+    return as_causal_model(open_model(path).model, path)
 
 
 def open_pairs(path: str) -> PairData:

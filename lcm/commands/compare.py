@@ -10,7 +10,7 @@ from lcm.commands.common import check_output, check_writable, open_pairs
 
 if TYPE_CHECKING:
     from lcm.baseline.vae import GaussianVAE
-    from lcm.model import LatentCausalModel
+    from lcm.pair_model import PairModel
 
 HELP = "find the isomorphism between two fits, or say where it fails"
 DESCRIPTION = """\
@@ -84,7 +84,7 @@ def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None
     return folder / "figures" / f"compared_with_{name}.png"
 
 
-def _open(path: str) -> LatentCausalModel | GaussianVAE:
+def _open(path: str) -> PairModel | GaussianVAE:
     from lcm.run import load_run
     from lcm.storage import load_model
 
@@ -97,5 +97,5 @@ def _draw(path: Path, found: Any, a: Any, b: Any, data: Any) -> None:
     from lcm.plot import draw_comparison
 
     models = isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel)
-    graphs = (a.scm.graph, b.scm.graph) if models else None
+    graphs = (a.graph, b.graph) if models else None
     draw_comparison(path, found, (encoded_variables(a, data), encoded_variables(b, data)), graphs)

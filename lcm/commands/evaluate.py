@@ -11,7 +11,7 @@ from lcm.commands.common import check_output, check_writable, open_model, open_p
 if TYPE_CHECKING:
     from lcm.commands.common import Opened
     from lcm.data.pairs import PairData
-    from lcm.encode import EncodedPairs
+    from lcm.pair_model import EncodedPairs
 
 HELP = "score a fit against the truth in a data set"
 DESCRIPTION = """\
@@ -108,7 +108,7 @@ def _draw(opened: Opened, data: PairData, encoded: EncodedPairs, permutation: li
     draw_variables(drawn[0], data.z[:, matches >= 0], learned)
     if data.adjacency is not None:
         drawn.append(folder / "graphs.png")
-        graph = opened.model.scm.graph.adjacency
+        graph = opened.model.graph.adjacency
         aligned = (aligned_adjacency(matrix, permutation) for matrix in (graph, opened.run.edge_strength))
         draw_two_graphs(drawn[1], data.adjacency, *aligned)
     return drawn

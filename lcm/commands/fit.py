@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm.commands.common import check_writable, open_pairs
-from lcm.learn.config import FitConfig
+from lcm.learn.config import MODELS, FitConfig
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -23,6 +23,7 @@ events. A fit that was interrupted resumes when the same command is given again.
 _EXAMPLE = """\
 example:
   lcm fit data/toy2d/train.safetensors --out run
+  lcm fit data/toy2d/train.safetensors --out peer --model ilcm-vae
 
 keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
 lower; targets are atomic, atomic-or-empty, all, or a list of target sets such as [[], [0], [0, 1]]:
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
+    parser.add_argument("--model", metavar="NAME", choices=MODELS, help=f"default: flow; of {', '.join(MODELS)}")
     parser.add_argument("--n", metavar="N", type=int, help="number of causal variables")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit")
     parser.add_argument("--restarts", metavar="K", type=int, help="fits to choose from")
@@ -64,6 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     data = open_pairs(arguments.data)
 
     from lcm.fit_report import fit_summary
+    from lcm.learn.result import FitResult
+    from lcm.peer_report import peer_summary
     from lcm.run import fit_run
 
     if not arguments.quiet:
@@ -77,14 +81,18 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     if not arguments.quiet:
-        print(fit_summary(result, data, arguments.out))
+        print(
+            fit_summary(result, data, arguments.out)
+            if isinstance(result, FitResult)
+            else peer_summary(result, data, arguments.out, config.model)
+        )
 
 
 def _config(arguments: argparse.Namespace) -> FitConfig:
     from lcm.config import load_config
 
     config = load_config(arguments.config, FitConfig) if arguments.config else FitConfig()
-    given = {"n": arguments.n, "seed": arguments.seed, "restarts": arguments.restarts}
+    given = {"model": arguments.model, "n": arguments.n, "seed": arguments.seed, "restarts": arguments.restarts}
     for key, value in given.items():
         try:
             config = config if value is None else replace(config, **{key: value})

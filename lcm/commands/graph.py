@@ -49,13 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     found = load_run(arguments.run_folder)
     rate = found.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
-    graph = found.graph_at(rate)
+    evidence, graph = found.require_evidence(), found.graph_at(rate)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, evidence_numbers(found.evidence, graph, rate))
+        write_json(out, evidence_numbers(evidence, graph, rate))
     if not arguments.quiet:
-        lines = edge_lines(found.evidence, graph)
+        lines = edge_lines(evidence, graph)
         print(f"{len(lines) or 'no'} edge{'' if len(lines) == 1 else 's'} at a false discovery rate of {rate:g}")
         for line in lines:
             print(f"  {line}")
-        print(f"causes first: {' '.join(f'z{i}' for i in found.evidence.order)}")
+        print(f"causes first: {' '.join(f'z{i}' for i in evidence.order)}")

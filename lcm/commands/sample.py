@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from lcm.commands.common import check_output, open_model, open_pairs
+from lcm.commands.common import check_output, open_causal_model, open_pairs
 
 HELP = "draw pairs from a fit; intervene; counterfactuals"
 DESCRIPTION = """\
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.data.pairs import save_pairs
     from lcm.sample import sample_counterfactuals, sample_pairs
 
-    model = open_model(arguments.run_folder).model
+    model = open_causal_model(arguments.run_folder)
     if values:
         pairs = sample_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
     else:

@@ -134,10 +134,11 @@ def require_enough_dimensions(data: PairData, n: int) -> None:
         raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
 
 
-def data_hash(data: PairData) -> str:
-    """The SHA-256 (64 hex digits) of what a fit sees: types, shapes and bytes of x and x_tilde."""
+def data_hash(data: PairData, with_targets: bool = False) -> str:
+    """The SHA-256 (64 hex digits) of what a fit sees: types, shapes and bytes of x, x_tilde and, if asked, targets."""
     digest = hashlib.sha256()
-    for array in (data.x, data.x_tilde):
+    seen = (data.x, data.x_tilde, *([data.targets] if with_targets and data.targets is not None else []))
+    for array in seen:
         digest.update(f"{array.dtype} {array.shape};".encode())
         for (block,) in row_blocks(array):
             digest.update(np.ascontiguousarray(block).data)

@@ -23,6 +23,7 @@ from lcm.isomorphism.transport import require_real
 from lcm.learn.optimise import in_chunks
 from lcm.metric.matching import correlation_matrix, match_variables
 from lcm.model import LatentCausalModel
+from lcm.pair_model import PairModel
 
 if TYPE_CHECKING:
     from lcm.baseline.vae import GaussianVAE
@@ -47,8 +48,8 @@ class _View(NamedTuple):
 
 
 def find_isomorphism(
-    a: LatentCausalModel | GaussianVAE,
-    b: LatentCausalModel | GaussianVAE,
+    a: PairModel | GaussianVAE,
+    b: PairModel | GaussianVAE,
     data: PairData,
     tolerances: Tolerances | None = None,
 ) -> Comparison:
@@ -117,23 +118,23 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
 
 
 def _dimension(model: Any) -> int:
-    return int(model.decoder.d if isinstance(model, LatentCausalModel) else model.d)
+    return int(model.d)
 
 
 @torch.no_grad()
-def encoded_variables(model: LatentCausalModel | GaussianVAE, data: PairData) -> Array:
+def encoded_variables(model: PairModel | GaussianVAE, data: PairData) -> Array:
     """z (N, n) of the first 20,000 observations x, in float64."""
     return _variables(model, torch.from_numpy(writable(data.x[:MAX_ROWS])))
 
 
-def _variables(model: LatentCausalModel | GaussianVAE, x: Tensor) -> Array:
+def _variables(model: Any, x: Tensor) -> Array:
     if not isinstance(model, LatentCausalModel):
         return _finite(model.encode(x))
     return _finite(in_chunks(lambda part: (model.encode(part).z,), x)[0])
 
 
 @torch.no_grad()
-def _view(model: LatentCausalModel | GaussianVAE, data: PairData) -> _View:
+def _view(model: PairModel | GaussianVAE, data: PairData) -> _View:
     z_tilde = _variables(model, torch.from_numpy(writable(data.x_tilde)))
     if not isinstance(model, LatentCausalModel):
         return _View(encoded_variables(model, data), z_tilde)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
@@ -111,21 +111,54 @@ class ReadoutConfig:
         _require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
 
 
+ModelName = Literal[
+    "flow",
+    "linear",
+    "elcm-flow",
+    "ilcm-vae",
+    "elcm-vae",
+    "dvae",
+    "beta-vae",
+    "vae-supervised-interventions",
+]
+
+
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
+
+
+@final
+@dataclass(frozen=True)
+class KnownConfig:
+    """Side information: what is known besides the pairs, in one numbering of the variables.
+
+    targets: whether the targets in the data are known to the fit, and so number the variables.
+    graph: the edges [i, j], i → j; None where the graph is not known, [] for none.
+    order: all variables, causes first; None where it is not known.
+    """
+
+    targets: bool = False
+    graph: tuple[tuple[int, int], ...] | None = None
+    order: tuple[int, ...] | None = None
+
+
 @final
 @dataclass(frozen=True)
 class FitConfig:
     """Everything a fit can be told.
 
+    model: the default, `flow`, or a peer (docs/models.md), each of which reads its own section and the common keys.
     n: number of causal variables; None for dim x or, where x is rank-deficient, its estimated dimension.
     targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
     validation_share: share of the pairs held out for early stopping and the ranking of restarts.
     """
 
+    model: ModelName = "flow"
     n: int | None = None
     targets: Literal["atomic", "atomic-or-empty", "all"] | tuple[tuple[int, ...], ...] = "atomic-or-empty"
     validation_share: float = 0.1
     restarts: int = 1
     seed: int = 0
+    known: KnownConfig = field(default_factory=KnownConfig)
     noise_encoder: NoiseEncoderConfig = field(default_factory=NoiseEncoderConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)

@@ -93,13 +93,19 @@ class ImplicitModel(nn.Module):
         """log p(x, x̃) (N,) in nats."""
         return pair_log_density(terms, *self.target_sets())
 
-    def posterior(self, terms: PairTerms) -> Tensor:
-        """p(I | x, x̃) (N, K)."""
-        return target_posterior(terms, *self.target_sets())
+    def posterior(self, terms: PairTerms, labels: Tensor | None = None) -> Tensor:
+        """p(I | x, x̃) (N, K); where the target set (N,) of each pair is known, all of it on that."""
+        if labels is None:
+            return target_posterior(terms, *self.target_sets())
+        return nn.functional.one_hot(labels, len(self.target_sets()[0])).to(terms.base.dtype)
 
-    def joint(self, terms: PairTerms) -> Tensor:
-        """log p(x, x̃, I) (N, K)."""
-        return joint_log_density(terms, *self.target_sets())
+    def joint(self, terms: PairTerms, labels: Tensor | None = None) -> Tensor:
+        """log p(x, x̃, I) (N, K); where the target set (N,) of each pair is known, −∞ for all others."""
+        joint = joint_log_density(terms, *self.target_sets())
+        if labels is None:
+            return joint
+        known = torch.arange(joint.shape[1], device=joint.device) == labels.unsqueeze(1)
+        return joint.masked_fill(~known, -torch.inf)
 
     def target_sets(self) -> tuple[Tensor, Tensor]:
         """Target sets (K, n) and log p_𝓘 (K,)."""

@@ -16,7 +16,7 @@ from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
 from lcm.learn.prepare import Prepared
 from lcm.learn.rows import Rows
-from lcm.learn.target_labels import label_components
+from lcm.learn.target_labels import assign_components, label_components
 from lcm.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
 from lcm.noise import standard_normal_log_density
 
@@ -51,6 +51,7 @@ class NoiseEncoderObjective(Objective):
         super().__init__()
         self.model, self.config = model, config
         self._train, self._validation = prepared.train, prepared.validation
+        self._labels = known_labels(prepared, model.target_distribution)
         self.register_buffer("closed_form", model.thickness.clone())
 
     def groups(self) -> list[Group]:
@@ -64,19 +65,18 @@ class NoiseEncoderObjective(Objective):
         return len(self._train[0])
 
     def structure(self) -> Hashable:
-        return str(describe(self.model.noise_decoder)), self.config
+        return str(describe(self.model.noise_decoder)), self.config, self._labels is None
 
     def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
-        x, x_tilde = self._train
-        return x[rows], x_tilde[rows]
+        return tuple(part[rows] for part in (*self._train, *(self._labels or ())[:1]))
 
     def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
-        x, x_tilde = batch
+        x, x_tilde, *labels = batch
         model, floor = self.model, self._annealed_floor(progress)
         pairs = model.encode_pairs(x, x_tilde)
         model.thickness.copy_(self.closed_form.clamp_min(floor))
         terms = model.terms(pairs, model.thickness)
-        joint = model.joint(terms)
+        joint = model.joint(terms, *labels)
         self._update(pairs, joint, (x != x_tilde).any(1), annealed=progress >= self.config.anneal_share)
         return -torch.logsumexp(joint, 1).mean()
 
@@ -124,7 +124,7 @@ class MarginalObjective(Objective):
         sets = model.target_distribution.target_sets
         self._train, self._validation = (
             (pairs.normal, pairs.normal_tilde, pairs.posterior @ sets.to(pairs.posterior.dtype))
-            for pairs in (encode_all(model, *part) for part in (prepared.train, prepared.validation))
+            for pairs in encode_prepared(model, prepared)
         )
 
     def groups(self) -> list[Group]:
@@ -159,8 +159,9 @@ def fit_noise_encoder(
     targets: TargetDistribution,
     config: NoiseEncoderConfig,
     generator: torch.Generator,
+    closed_form: bool = False,
 ) -> Stages[ImplicitModel]:
-    """Fit the implicit model from its linear start.
+    """Fit the implicit model from its linear start, or, with `closed_form`, stay there.
 
     When the linear start already leaves one-sparse differences, to twice the thickness floor, φ can only differ from it
     by one monotone map per variable (docs/theory.md section 2), and the rest of the flow is left out.
@@ -173,12 +174,13 @@ def fit_noise_encoder(
     elementwise = ResidualDecoder(n, blocks=0, bins=config.bins)
     model = ImplicitModel(ChainDecoder([elementwise, linear]), solution, targets).to(device)
     _start_closed_form(model, prepared)
-    if bool((model.thickness <= _EXACT_THICKNESS).all()):
+    if closed_form or bool((model.thickness <= _EXACT_THICKNESS).all()):
         model.share_marginal(elementwise.marginal)
-        schedule = Schedule(config.marginal_steps, config.batch_size)
-        yield Job(_STAGE, MarginalObjective(model, prepared, config), schedule, generator)
-        _start_closed_form(model, prepared)
-        share = encode_all(model, *prepared.train).posterior.mean(0)
+        if not closed_form:
+            schedule = Schedule(config.marginal_steps, config.batch_size)
+            yield Job(_STAGE, MarginalObjective(model, prepared, config), schedule, generator)
+            _start_closed_form(model, prepared)
+        share = encode_prepared(model, prepared)[0].posterior.mean(0)
         model.target_distribution.probabilities.copy_(share)
         return model
     model.noise_decoder = ChainDecoder([_flow(n, config, generator), linear])
@@ -203,6 +205,9 @@ def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> Res
 def _labels(prepared: Prepared, targets: TargetDistribution) -> Tensor:
     """Order (n,) of the components of the linear start that suits the target sets."""
     x, x_tilde = ((part[:_START_ROWS].double() @ prepared.unmixing.T).cpu().numpy() for part in prepared.train)
+    if prepared.targets is not None:
+        found = assign_components(x_tilde - x, prepared.targets[0][:_START_ROWS].cpu().numpy())
+        return torch.from_numpy(found).to(prepared.unmixing.device)
     order = label_components(x, x_tilde, targets.target_sets.cpu().numpy())
     return torch.from_numpy(order).to(prepared.unmixing.device)
 
@@ -214,6 +219,7 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     The likelier of the two ends is kept; p_𝓘 stays as it is.
     """
     x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
+    labels = [part[:_START_ROWS] for part in (known_labels(prepared, model.target_distribution) or ())[:1]]
     changed = (x != x_tilde).any(1)
     pairs = NoisePairs(*in_chunks(model.encode_pairs, x, x_tilde))
     # all that does not depend on the thickness, which is most of the work, is computed once
@@ -223,12 +229,15 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     def terms(base: Tensor, move: Tensor, difference: Tensor) -> PairTerms:
         return PairTerms(base, stay_log_density(difference, model.thickness), move)
 
+    def posterior(*part: Tensor) -> tuple[Tensor]:
+        return (model.posterior(terms(*part[:3]), *part[3:]),)
+
     ends = []
     for start in _START_THICKNESS:
         model.thickness.fill_(start)
         for _ in range(_START_UPDATES):
-            (posterior,) = in_chunks(lambda *part: (model.posterior(terms(*part)),), *known)
-            variance = model.staying_variance(pairs, posterior, changed)
+            (found,) = in_chunks(posterior, *known, *labels)
+            variance = model.staying_variance(pairs, found, changed)
             model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
         value = float(in_chunks(lambda *part: (model.log_density(terms(*part)),), *known)[0].mean())
         ends.append((value, model.thickness.clone()))
@@ -244,11 +253,30 @@ def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> floa
     return float(in_chunks(log_density, *pairs)[0].mean())
 
 
-def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows) -> Encoded:
-    """Noise encodings and posterior of pairs (N, n), of the first 100,000 where there are more, without gradients."""
+def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows, *labels: Tensor) -> Encoded:
+    """Noise encodings and posterior of pairs (N, n), of the first 100,000 where there are more, without gradients.
 
-    def encode(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    Where the target sets (N,) of the pairs are known, all of the posterior is on them.
+    """
+
+    def encode(first: Tensor, second: Tensor, *known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pairs = model.encode_pairs(first, second)
-        return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness))
+        return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness), *known)
 
-    return Encoded(*in_chunks(encode, x, x_tilde, most=_MOST_ENCODED))
+    return Encoded(*in_chunks(encode, x, x_tilde, *labels, most=_MOST_ENCODED))
+
+
+def encode_prepared(model: ImplicitModel, prepared: Prepared) -> tuple[Encoded, Encoded]:
+    """The training and the validation pairs of a fit as `encode_all` gives them, with what is known of them."""
+    labels = known_labels(prepared, model.target_distribution)
+    train, validation = ([], []) if labels is None else ([labels[0]], [labels[1]])
+    return encode_all(model, *prepared.train, *train), encode_all(model, *prepared.validation, *validation)
+
+
+def known_labels(prepared: Prepared, targets: TargetDistribution) -> tuple[Tensor, Tensor] | None:
+    """The index (N,) of the target set of each training and validation pair, where targets are known."""
+    if prepared.targets is None:
+        return None
+    sets = targets.target_sets
+    train, validation = ((masks.unsqueeze(1) == sets).all(2).int().argmax(1) for masks in prepared.targets)
+    return train, validation

@@ -30,12 +30,14 @@ class Prepared:
     train is either in memory or read from the data whenever it is indexed (docs/method.md, Memory).
     standardisation: the decoder from the n coordinates, of mean 0 and variance 1, back to x.
     unmixing: (n, n) linear starting point of the noise encoder; its outputs have unit variance over x.
+    targets: bool (N, n) of the training and of the validation pairs, where they are given as side information.
     """
 
     train: tuple[Rows, Rows]
     validation: tuple[Tensor, Tensor]
     standardisation: ChainDecoder
     unmixing: Tensor
+    targets: tuple[Tensor, Tensor] | None = None
 
     @property
     def n(self) -> int:
@@ -58,31 +60,39 @@ class Prepared:
 
 
 def prepare(
-    x: np.ndarray, x_tilde: np.ndarray, n: int, validation_share: float, seed: int, device: torch.device
+    x: np.ndarray,
+    x_tilde: np.ndarray,
+    n: int,
+    validation_share: float,
+    seed: int,
+    device: torch.device,
+    targets: np.ndarray | None = None,
 ) -> Prepared:
-    """Standardise, on the n leading principal directions where d > n, split, and unmix the differences."""
+    """Standardise, on the n leading principal directions where d > n, split, and unmix the differences.
+
+    Pairs whose targets (N, n) are given are held in memory, however many they are.
+    """
     standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
     held_out = min(max(1, round(validation_share * len(x))), _MOST_HELD_OUT)
-    hold = 8 * len(x) * n <= _HELD_BYTES[device.type]
-    split = _held_in_memory if hold else _streamed
-    train, validation = split((x, x_tilde), standardisation.to(device), held_out, generator, device)
-    return Prepared(train, validation, standardisation, _linear_start(*train, generator))
+    standardisation = standardisation.to(device)
+    if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
+        train, validation = _streamed((x, x_tilde), standardisation, held_out, generator, device)
+        return Prepared(train, validation, standardisation, _linear_start(*train, generator))
+    order = torch.from_numpy(generator.permutation(len(x))).to(device)
+    first, second = (_coordinates(part, standardisation, device)[order] for part in (x, x_tilde))
+    train, validation = (first[held_out:], second[held_out:]), (first[:held_out], second[:held_out])
+    labels = None
+    if targets is not None:
+        masks = torch.from_numpy(targets).to(device)[order]
+        labels = masks[held_out:], masks[:held_out]
+    return Prepared(train, validation, standardisation, _linear_start(*train, generator), labels)
 
 
-def _held_in_memory(
-    observations: tuple[np.ndarray, np.ndarray],
-    standardisation: ChainDecoder,
-    held_out: int,
-    generator: np.random.Generator,
-    device: torch.device,
-) -> tuple[tuple[Rows, Rows], tuple[Tensor, Tensor]]:
-    """Training and validation pairs in the coordinates of the fit, in random order."""
-    first, second = (standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0] for part in observations)
-    order = torch.from_numpy(generator.permutation(len(first))).to(device)
-    train, validation = order[held_out:], order[:held_out]
-    for part in observations:
-        release(part)
-    return (first[train], second[train]), (first[validation], second[validation])
+def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
+    """Observations, all in memory, in the coordinates of the fit (N, n)."""
+    found = standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0]
+    release(part)
+    return found
 
 
 def _streamed(

@@ -53,6 +53,21 @@ def label_components(start: Array, start_tilde: Array, target_sets: NDArray[np.b
     return order
 
 
+def assign_components(differences: Array, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """An order (n,) of the components in which component i moves where variable i is a target: new i is old order[i].
+
+    Args:
+        differences: (N, n) changes of the components, of unit variance over x.
+        targets: (N, n) bool, the known targets of each pair.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    moved = np.square(differences).T @ targets.astype(np.float64)
+    share = moved / np.maximum(moved.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+    components, variables = linear_sum_assignment(share, maximize=True)
+    return np.asarray(components[np.argsort(variables)], dtype=np.int64)
+
+
 def _swapped(n: int, i: int, j: int) -> NDArray[np.int64]:
     order = np.arange(n)
     order[[i, j]] = order[[j, i]]

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.pairs import PairData
-from lcm.encode import EncodedPairs, encode_pairs
+from lcm.encode import encode_pairs
 from lcm.graph import Graph
 from lcm.metric.calibration import confidence_reliability
 from lcm.metric.disentanglement import dci, r2_per_variable
 from lcm.metric.graph import aligned_adjacency, edge_auroc, edge_scores, structural_hamming_distance
 from lcm.metric.intervention import intervention_accuracy
 from lcm.metric.matching import IntArray, correlation_matrix, match_variables, mean_correlation
-from lcm.model import LatentCausalModel
+from lcm.pair_model import EncodedPairs, PairModel
 
 DCI_ROWS = 10_000
 _MIN_ROWS = 10
@@ -45,7 +45,7 @@ KEYS = (
 
 
 def evaluate(
-    model: LatentCausalModel,
+    model: PairModel,
     data: PairData,
     *,
     edge_strength: ArrayLike | None = None,
@@ -116,7 +116,7 @@ def evaluate(
     nll = -float(encoded.log_density.double().mean())
     scores |= {"n_variables": model.n, "nll": nll if math.isfinite(nll) else None, "fit_seconds": fit_seconds}
     if data.adjacency is not None:
-        scores["graph_isomorphic"] = model.scm.graph.is_isomorphic(Graph(data.adjacency))
+        scores["graph_isomorphic"] = model.graph.is_isomorphic(Graph(data.adjacency))
     if data.z is None:
         return scores
     learned = encoded.z.double().cpu().numpy()
@@ -133,7 +133,7 @@ def evaluate(
         curve = confidence_reliability(data.targets, posterior, sets, permutation)
         scores["intervention_calibration_error"] = curve.error()
     if data.adjacency is not None:
-        scores |= _graph(data.adjacency, model.scm.graph.adjacency, edge_strength, permutation)
+        scores |= _graph(data.adjacency, model.graph.adjacency, edge_strength, permutation)
     return scores
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lcm.plot.comparison import draw_comparison
     from lcm.plot.edges import draw_edge_strengths, draw_evidence
     from lcm.plot.geometry import MagnificationPanel, draw_magnification
-    from lcm.plot.graph import draw_graph, draw_two_graphs
+    from lcm.plot.graph import draw_graph, draw_one_graph, draw_two_graphs
     from lcm.plot.pairs import draw_pairs
     from lcm.plot.posterior import draw_posterior
     from lcm.plot.scores import draw_scores
@@ -29,6 +29,7 @@ __all__ = [
     "draw_evidence",
     "draw_graph",
     "draw_magnification",
+    "draw_one_graph",
     "draw_pairs",
     "draw_posterior",
     "draw_scores",
@@ -49,6 +50,7 @@ _HOMES = {
     "draw_posterior": "lcm.plot.posterior",
     "draw_scores": "lcm.plot.scores",
     "draw_training": "lcm.plot.training",
+    "draw_one_graph": "lcm.plot.graph",
     "draw_two_graphs": "lcm.plot.graph",
     "draw_variables": "lcm.plot.variables",
 }

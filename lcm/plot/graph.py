@@ -66,6 +66,15 @@ def draw_graph(
     return ax
 
 
+def draw_one_graph(path: str | Path, adjacency: ArrayLike, strength: ArrayLike) -> None:
+    """Write a figure of a learned graph (n, n) with the strengths (n, n) of its edges; errors as of `draw_graph`."""
+    edges = square_bool(adjacency)
+    size = min(7.0, 3.4 + 0.16 * max(0, len(edges) - 4))
+    figure = new_figure(size, size)
+    draw_graph(figure.subplots(), edges, strength, title="learned graph, edge strengths")
+    save_figure(figure, path)
+
+
 def draw_two_graphs(
     path: str | Path,
     true_adjacency: ArrayLike,

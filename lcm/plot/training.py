@@ -36,18 +36,18 @@ def draw_training(path: str | Path, records: Sequence[Record]) -> None:
     runs = _runs(records)
     stages = list(dict.fromkeys(run.stage for run in runs))
     columns = max(1, len(stages))
-    figure = new_figure(max(5.0, 3.2 * columns), 5.2)
-    axes = figure.subplots(2, columns, squeeze=False, sharex="col", height_ratios=(3, 2))
+    thick = any(record.get("thickness") is not None for record in records)
+    figure = new_figure(max(5.0, 3.2 * columns), 5.2 if thick else 3.4)
+    axes = figure.subplots(1 + thick, columns, squeeze=False, sharex="col", height_ratios=(3, 2)[: 1 + thick])
     restarts = list(dict.fromkeys(run.restart for run in runs))
     for run in runs:
         color = _RESTART_COLORS[restarts.index(run.restart) % len(_RESTART_COLORS)]
-        likelihood, thickness = axes[:, stages.index(run.stage)]
-        _draw_run(likelihood, thickness, run, color)
-    for (likelihood, thickness), stage in zip(axes.T, stages or [""], strict=True):
-        _finish(likelihood, thickness, stage)
-        thickness.set_xlabel("seconds in the stage" if any("seconds" in r for r in records) else "step")
-    axes[0, 0].set_ylabel("log-likelihood (nats a pair)")
-    axes[1, 0].set_ylabel("thickness σ")
+        _draw_run(list(axes[:, stages.index(run.stage)]), run, color)
+    for column, stage in zip(axes.T, stages or [""], strict=True):
+        _finish(column, stage)
+        column[-1].set_xlabel("seconds in the stage" if any("seconds" in r for r in records) else "step")
+    for ax, label in zip(axes[:, 0], ("log-likelihood (nats a pair)", "thickness σ"), strict=False):
+        ax.set_ylabel(label)
     figure.legend(handles=_handles(restarts), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     save_figure(figure, path)
 
@@ -89,12 +89,14 @@ def _runs(records: Sequence[Record]) -> list[_Run]:
     return runs
 
 
-def _draw_run(likelihood: Axes, thickness: Axes, run: _Run, color: str) -> None:
+def _draw_run(column: Sequence[Axes], run: _Run, color: str) -> None:
+    """The likelihood of a stage and, where there is a second panel, its thickness."""
+    likelihood = column[0]
     _draw_line(likelihood, run.time, run.series("log_likelihood"), color=color, linewidth=0.8, alpha=0.6)
     validation = run.series("validation_log_likelihood")
     _draw_line(likelihood, run.time, validation, color=color, linewidth=1.6, marker="o", markersize=2.5)
-    for variable in run.thickness().T:
-        _draw_line(thickness, run.time, variable, color=color, linewidth=1.0, alpha=0.8)
+    for variable in run.thickness().T if len(column) > 1 else ():
+        _draw_line(column[1], run.time, variable, color=color, linewidth=1.0, alpha=0.8)
 
 
 def _draw_line(ax: Axes, time: Floats, values: Floats, **style: Any) -> None:
@@ -104,11 +106,16 @@ def _draw_line(ax: Axes, time: Floats, values: Floats, **style: Any) -> None:
         ax.plot(time[present], values[present], **style)
 
 
-def _finish(likelihood: Axes, thickness: Axes, stage: str) -> None:
-    likelihood.set_title(stage, fontsize=10)
-    _limit_to_bulk(likelihood)
-    for ax in (likelihood, thickness):
+def _finish(column: Sequence[Axes], stage: str) -> None:
+    column[0].set_title(stage, fontsize=10)
+    _limit_to_bulk(column[0])
+    for ax in column:
         clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
+    for ax in column[1:]:
+        _finish_thickness(ax)
+
+
+def _finish_thickness(thickness: Axes) -> None:
     if thickness.lines:
         thickness.set_yscale("log")
         thickness.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

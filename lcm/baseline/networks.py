@@ -1,0 +1,57 @@
+"""Multilayer perceptrons of the peers, one or several in one batched product, drawn by a given generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+# The reciprocals of the root mean squares of the activations at a standard normal.
+_GAINS = {"silu": 1.68, "relu": math.sqrt(2.0)}
+
+
+@final
+class Perceptron(nn.Module):
+    """Networks (..., inputs) → (..., outputs) with given hidden widths; none of them: an affine map.
+
+    With `copies` K, K networks with weights of their own: (..., K, inputs) → (..., K, outputs).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int],
+        copies: int | None = None,
+        activation: Literal["silu", "relu"] = "silu",
+    ) -> None:
+        """All weights are zero until `draw_weights` draws them."""
+        super().__init__()
+        self.activation = activation
+        widths, own = [inputs, *hidden, outputs], () if copies is None else (copies,)
+        self.weights = nn.ParameterList(torch.zeros(*own, after, before) for before, after in pairwise(widths))
+        self.biases = nn.ParameterList(torch.zeros(*own, after) for after in widths[1:])
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator, last: float = 1.0) -> None:
+        """Draw all weights so that outputs have variance of about `last` squared; biases stay as they are."""
+        layers = list(self.weights)
+        for index, weight in enumerate(layers):
+            gain = (1.0 if index == 0 else _GAINS[self.activation]) * (last if index == len(layers) - 1 else 1.0)
+            drawn = torch.randn(weight.shape, generator=generator, device=generator.device, dtype=weight.dtype)
+            weight.copy_((gain / math.sqrt(weight.shape[-1]) * drawn).to(weight.device))
+
+    def forward(self, values: Tensor) -> Tensor:
+        activate = torch.relu if self.activation == "relu" else torch.nn.functional.silu
+        layers = list(zip(self.weights, self.biases, strict=True))
+        for index, (weight, bias) in enumerate(layers):
+            values = activate(values) if index else values
+            if weight.dim() == 2:
+                values = torch.nn.functional.linear(values, weight, bias)
+            else:
+                values = torch.einsum("...ki,koi->...ko", values, weight) + bias
+        return values

@@ -1,0 +1,1 @@
+"""Graph discovery on fitted variables, for any model."""

@@ -1,0 +1,102 @@
+"""The default model: noise encoder, ancestors, mechanisms, graph (docs/theory.md sections 2 and 3, docs/method.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lcm.decoder import ChainDecoder, SolutionDecoder
+from lcm.discovery import GraphEvidence
+from lcm.graph import Graph
+from lcm.intervention import PerfectIntervention, TargetDistribution
+from lcm.learn.config import FitConfig
+from lcm.learn.implicit import ImplicitModel
+from lcm.learn.known import with_known
+from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
+from lcm.learn.noise_encoder import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
+from lcm.learn.optimise import Stages, in_chunks
+from lcm.learn.prepare import Prepared
+from lcm.learn.readout import Ancestry, find_ancestry, find_edges
+from lcm.learn.result import FitResult
+from lcm.model import LatentCausalModel
+from lcm.noise import Noise
+
+
+def fit_flow(
+    prepared: Prepared, targets: TargetDistribution, config: FitConfig, generator: Callable[[int], torch.Generator]
+) -> Stages[FitResult]:
+    """Fit the default model; with `config.model` linear, its closed forms alone, without a single step.
+
+    Args:
+        prepared: the pairs.
+        targets: the intervention family, changed in place.
+        config: all settings.
+        generator: one for each stage 0, 1, 2.
+    """
+    closed_form = config.model == "linear"
+    implicit = yield from fit_noise_encoder(prepared, targets, config.noise_encoder, generator(0), closed_form)
+    implicit.requires_grad_(False)
+    train, validation = encode_prepared(implicit, prepared)
+    weights = train.posterior @ implicit.target_distribution.target_sets.to(train.posterior.dtype)
+    law, level = implicit.solution.noise, config.readout.ancestor_level
+    ancestry = find_ancestry(_noise(law, train.normal), _noise(law, train.normal_tilde), weights, level)
+    ancestry = with_known(ancestry, config.known)
+
+    def mechanisms(graph: Graph) -> ExplicitObjective:
+        return ExplicitObjective(graph, implicit, train, validation, config.mechanisms).to(train.normal.device)
+
+    candidate = mechanisms(Graph(ancestry.candidates))
+    if not closed_form:
+        yield from fit_mechanisms(candidate, generator(1))
+    candidate.requires_grad_(False)
+    evidence = _evidence(candidate, ancestry, train, validation, weights)
+    known = config.known.graph is not None
+    graph = candidate.scm.graph if known else evidence.graph_at(config.readout.false_discovery_rate)
+    final = candidate
+    if graph != candidate.scm.graph:
+        final = mechanisms(graph)
+        if not closed_form:
+            yield from refit_mechanisms(final, candidate, generator(2))
+    model = _assemble(final.requires_grad_(False), implicit, prepared)
+    implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
+    explicit_nll = -_explicit_log_density(model, prepared)
+    return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll)
+
+
+def _evidence(
+    candidate: ExplicitObjective, ancestry: Ancestry, train: Encoded, validation: Encoded, weights: Tensor
+) -> GraphEvidence:
+    """All edges, tested on the training pairs, their strengths averaged over the held-out ones."""
+    noise = candidate.scm.noise
+    of_train = _noise(noise, train.normal_tilde), _solve(candidate, train.normal), weights
+    return find_edges(
+        candidate.scm, ancestry, of_train, (_noise(noise, validation.normal), _solve(candidate, validation.normal))
+    )
+
+
+def _noise(law: Noise, normal: Tensor) -> Tensor:
+    return in_chunks(lambda u: (law.from_normal(u)[0],), normal)[0]
+
+
+def _solve(objective: ExplicitObjective, normal: Tensor) -> Tensor:
+    scm = objective.scm
+    return in_chunks(lambda u: (scm.solve(scm.noise.from_normal(u)[0])[0],), normal)[0]
+
+
+def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepared) -> LatentCausalModel:
+    """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
+    decoder = ChainDecoder([*implicit.noise_decoder.parts, *prepared.standardisation.parts])
+    return LatentCausalModel(
+        final.scm,
+        SolutionDecoder(decoder, final.scm),
+        PerfectIntervention(final.imposed),
+        implicit.target_distribution,
+        implicit.thickness,
+    ).to(implicit.thickness.device)
+
+
+def _explicit_log_density(model: LatentCausalModel, prepared: Prepared) -> float:
+    x, x_tilde = (prepared.standardisation(part)[0] for part in prepared.validation)
+    return float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())

@@ -1,0 +1,88 @@
+"""Side information that a fit is given: targets, graph, order; what it needs, and what it changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.data.pairs import PairData
+from lcm.graph import Graph
+from lcm.intervention import TargetDistribution
+from lcm.learn.config import FitConfig, KnownConfig
+from lcm.learn.readout import Ancestry
+
+SUPERVISED = "vae-supervised-interventions"
+_LEARNED_GRAPH = ("elcm-flow", "elcm-vae")
+_NO_ORDER = ("ilcm-vae", "dvae", "beta-vae", SUPERVISED)
+
+
+def require_usable(config: FitConfig, n: int) -> None:
+    """Raise ValueError for a graph or an order that does not fit n variables, or that this model cannot use."""
+    known = config.known
+    if known.graph is not None:
+        known_graph(known, n)
+    if known.order is not None and sorted(known.order) != list(range(n)):
+        raise ValueError(f"known.order: Expected each of the variables 0..{n - 1} once; got {list(known.order)}.")
+    if known.order is not None and known.graph is not None:
+        raise ValueError("known.order: Expected none beside known.graph, which has one; got both.")
+    if known.order is not None and config.model in _NO_ORDER:
+        raise ValueError(f"known.order: Expected a model that learns with an order; got {config.model}.")
+    numbered = knows_targets(config) or config.model in _LEARNED_GRAPH
+    if not numbered and (known.graph is not None or known.order is not None):
+        key = "order" if known.graph is None else "graph"
+        raise ValueError(
+            f"known.{key}: Expected known.targets beside it, which number the variables of {config.model}; got none."
+        )
+
+
+def known_graph(known: KnownConfig, n: int) -> Graph:
+    """The graph that is known; ValueError for a variable out of range, or a cycle."""
+    adjacency = np.zeros((n, n), dtype=np.bool_)
+    for i, j in known.graph or ():
+        if not (0 <= i < n and 0 <= j < n):
+            raise ValueError(f"known.graph: Expected variables of 0..{n - 1}; got the edge [{i}, {j}].")
+        adjacency[i, j] = True
+    try:
+        return Graph(adjacency)
+    except ValueError as error:
+        raise ValueError(f"known.graph: {error}") from error
+
+
+def knows_targets(config: FitConfig) -> bool:
+    """Whether the fit is to know the targets of the data."""
+    return config.known.targets or config.model == SUPERVISED
+
+
+def known_targets(data: PairData, config: FitConfig, family: TargetDistribution) -> NDArray[np.bool_] | None:
+    """The targets (N, n) of the data where the fit is to know them, None otherwise.
+
+    Raises:
+        ValueError: data without targets, or with targets of another number of variables or outside the family.
+    """
+    if not knows_targets(config):
+        return None
+    at = f"{data.source}: targets" if data.source else "targets"
+    if data.targets is None:
+        raise ValueError(f"{at}: Expected the targets of every pair, which this fit is to know; got none.")
+    if data.targets.shape[1] != family.n:
+        raise ValueError(f"{at}: Expected {family.n} variables, as fitted; got {data.targets.shape[1]}.")
+    sets = {tuple(row) for row in family.target_sets.tolist()}
+    strange = [row for row in np.unique(data.targets, axis=0).tolist() if tuple(row) not in sets]
+    if strange:
+        listed = np.flatnonzero(strange[0]).tolist()
+        raise ValueError(f"{at}: Expected sets of the intervention family; got {listed}.")
+    return data.targets
+
+
+def with_known(ancestry: Ancestry, known: KnownConfig) -> Ancestry:
+    """The candidates and the order that are known instead of those found."""
+    n = len(ancestry.order)
+    if known.graph is not None:
+        graph = known_graph(known, n)
+        return replace(ancestry, candidates=graph.adjacency.copy(), order=tuple(graph.order()))
+    if known.order is not None:
+        position = np.argsort(known.order)
+        return replace(ancestry, candidates=position[:, None] < position[None, :], order=known.order)
+    return ancestry

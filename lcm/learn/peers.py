@@ -1,0 +1,99 @@
+"""Fits of the peers: each model by its own objective, then the graph over its variables by the search that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcm.graph import Graph
+from lcm.graph_search.result import FoundGraph
+from lcm.intervention import TargetDistribution
+from lcm.learn.config import FitConfig
+from lcm.learn.known import known_graph
+from lcm.learn.optimise import Stages, in_chunks
+from lcm.learn.prepare import Prepared
+from lcm.learn.result import PeerResult
+from lcm.pair_model import EncodedPairs, PairModel
+
+_MOST_SEARCHED = 50_000
+
+
+def fit_peer(
+    prepared: Prepared, targets: TargetDistribution, config: FitConfig, generator: Callable[[int], torch.Generator]
+) -> Stages[PeerResult]:
+    """Fit the peer that `config.model` names, and find the graph over its variables.
+
+    Args:
+        prepared: the pairs.
+        targets: the intervention family, changed in place.
+        config: all settings.
+        generator: one for each stage 0, 1, 2.
+    """
+    graph = None if config.known.graph is None else known_graph(config.known, targets.n)
+    model = yield from _fit_model(prepared, targets, config, generator(0), graph)
+    model.requires_grad_(False)
+    found = yield from _find_graph(model, prepared, config, generator(1), graph)
+    (log_density,) = in_chunks(lambda *pair: (_encode(model, prepared, *pair).log_density,), *prepared.validation)
+    return PeerResult(model, found, -float(log_density.double().mean()))
+
+
+def _fit_model(
+    prepared: Prepared,
+    targets: TargetDistribution,
+    config: FitConfig,
+    generator: torch.Generator,
+    graph: Graph | None,
+) -> Stages[PairModel]:
+    if config.model == "ilcm-vae":
+        from lcm.baseline.implicit_fit import fit_implicit_vae
+
+        return (yield from fit_implicit_vae(prepared, targets, config.implicit_vae, generator))
+    if config.model == "elcm-vae":
+        from lcm.baseline.explicit_fit import fit_explicit_vae
+
+        return (yield from fit_explicit_vae(prepared, targets, config.explicit, generator, graph))
+    if config.model == "elcm-flow":
+        from lcm.baseline.explicit_fit import fit_explicit_flow
+
+        return (yield from fit_explicit_flow(prepared, targets, config.explicit, generator, graph))
+    from lcm.baseline.disentanglement_fit import fit_disentanglement_vae
+
+    return (yield from fit_disentanglement_vae(prepared, targets, config.disentanglement, generator, config.model))
+
+
+def _find_graph(
+    model: PairModel, prepared: Prepared, config: FitConfig, generator: torch.Generator, known: Graph | None
+) -> Stages[FoundGraph]:
+    """The known graph, the one that the model has learned itself, or what the search finds over its variables."""
+    from lcm.baseline.variational import VariationalModel
+    from lcm.graph_search.search import find_graph
+    from lcm.graph_search.variables import FittedVariables
+
+    learned = known or (model.graph if config.model in ("elcm-vae", "elcm-flow") else None)
+    if learned is not None and isinstance(model, VariationalModel):
+        model.set_graph(learned)
+    if learned is not None:
+        return FoundGraph(learned, learned.adjacency.astype(np.float64), tuple(learned.order()))
+    names = ("z", "z_tilde", "noise", "noise_tilde", "posterior")
+
+    def encode(*pair: Tensor) -> tuple[Tensor, ...]:
+        encoded = _encode(model, prepared, *pair)
+        return tuple(getattr(encoded, name) for name in names)
+
+    z, z_tilde, noise, noise_tilde, posterior = in_chunks(encode, *prepared.train, most=_MOST_SEARCHED)
+    weights = posterior @ model.target_distribution.target_sets.to(posterior.dtype)
+    variables = FittedVariables(z, z_tilde, noise, noise_tilde, weights)
+    rate = config.readout.false_discovery_rate
+    found = yield from find_graph(variables, config.graph_search, generator, rate)
+    if isinstance(model, VariationalModel):
+        model.set_graph(found.graph)
+    return found
+
+
+def _encode(model: PairModel, prepared: Prepared, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
+    """Encodings of pairs (N, n) in the coordinates of the fit."""
+    x, x_tilde = (prepared.standardisation(part)[0] for part in (y, y_tilde))
+    return model.encode_pairs(x, x_tilde)

@@ -1,0 +1,110 @@
+"""What the fit of a peer found, in numbers for JSON, in a Markdown report and in a few lines for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lcm.data.pairs import PairData
+from lcm.fit_report import finite, stage_lines, stage_seconds, target_text
+from lcm.learn.config import FitConfig
+from lcm.learn.result import PeerResult
+
+_MAX_LISTED = 20
+
+
+def peer_graph_numbers(result: PeerResult) -> dict[str, Any]:
+    """The content of graph.json: adjacency, edge_strength, order, in the learned variables' numbering."""
+    return {
+        "adjacency": result.model.graph.adjacency.astype(int).tolist(),
+        "edge_strength": result.edge_strength.tolist(),
+        "order": list(result.order),
+        "search_seconds": result.found.seconds,
+    }
+
+
+def peer_numbers(result: PeerResult, config: FitConfig, data: PairData) -> dict[str, Any]:
+    """The content of fit.json.
+
+    held_out_nll: mean nats a held-out pair, data's units; of a variational model the negative bound. The other keys are
+    those of the default model, as far as a peer has them (`lcm.fit_report.fit_numbers`).
+    """
+    distribution = result.model.target_distribution
+    return {
+        "model": config.model,
+        "n": result.model.n,
+        "n_given": config.n is not None,
+        "n_pairs": len(data),
+        "fit_seconds": result.seconds,
+        "held_out_nll": finite(result.held_out_nll),
+        "implicit_nll": None,
+        "explicit_nll": None,
+        "restart": result.restart,
+        "restart_nll": [finite(nll) for nll in result.restart_nll],
+        "target_sets": distribution.as_lists(),
+        "target_probabilities": distribution.probabilities.tolist(),
+        "stage_seconds": stage_seconds(result.records),
+    }
+
+
+def peer_edge_lines(result: PeerResult) -> list[str]:
+    """Every edge with its strength, the strongest first."""
+    strength = result.edge_strength
+    ranked = sorted(result.model.graph.edges(), key=lambda edge: -strength[edge])
+    return [f"z{i} -> z{j}  {strength[i, j]:.3f}" for i, j in ranked]
+
+
+def peer_report(result: PeerResult, config: FitConfig, data: PairData) -> str:
+    """The content of report.md."""
+    listed = "\n".join(f"- {line}" for line in peer_edge_lines(result)) or "- none"
+    n, seconds = result.model.n, result.seconds
+    return f"""# Fit of the model {config.model}
+
+{n} latent variables, fitted to {len(data):,} pairs of {data.n_dimensions} dimensions in {seconds:.1f} s.
+Learned variables come in arbitrary order and sign; they are numbered from 0.
+
+## Graph
+
+Edges, each with its strength as the search measures it (docs/graph-search.md); a peer's edges come without p-values:
+
+{listed}
+
+Causes first: {", ".join(f"z{i}" for i in result.order)}.
+
+![graph](figures/graph.png)
+
+## Held-out log-likelihood, nats a pair
+
+{-result.held_out_nll:.4f}; of a variational model, a lower bound.
+
+![training](figures/training.png)
+
+## Interventions
+
+Share of pairs: {target_text(result.model.target_distribution)}.
+
+![pairs](figures/pairs.png)
+
+## Time
+
+{stage_lines(result.records)}"""
+
+
+def peer_summary(result: PeerResult, data: PairData, folder: str, model: str) -> str:
+    """What `lcm fit` prints at its end."""
+    edges = peer_edge_lines(result)
+    shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
+    lines = [
+        f"Fitted {model}, {result.model.n} latent variables, to {len(data):,} pairs in {result.seconds:.1f} s.",
+        "",
+        f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{', with strength' if edges else ''}",
+        *(f"  {line}" for line in shown),
+        f"Held-out log-likelihood, nats a pair, or a lower bound of it: {-result.held_out_nll:.4f}",
+        f"Interventions: {target_text(result.model.target_distribution)}",
+        "",
+        f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
+        "Next:",
+        f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
+        f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
+        f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
+    ]
+    return "\n".join(lines)
