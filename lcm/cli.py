@@ -33,8 +33,8 @@ A first round:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 on success, 2 on bad usage or bad input, 1 where a likelihood is not finite, 130 when interrupted; an error is
-    one line on stderr (after the traceback, with --debug).
+    0 on success, 2 on bad usage or bad input, 1 where a likelihood is not finite or a command says so, 130 when
+    interrupted; an error is one line on stderr (after the traceback, with --debug).
     """
     parser, commands = _parsers()
     try:
@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, name: str) -> int:
     try:
-        arguments.run(arguments)
+        code: int | None = arguments.run(arguments)
         sys.stdout.flush()
-        return OK
+        return code or OK
     except BrokenPipeError:
         # Whoever read the output has enough of it; what is buffered has nowhere to go.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

@@ -62,9 +62,14 @@ def to_yaml(config: Any) -> str:
 
 
 def config_hash(config: Any) -> str:
-    """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes."""
+    """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes.
+
+    Keys that the config itself names as `unread` count for nothing, such as the settings of other models.
+    """
     # Structured once more, 1 in a float field becomes 1.0, as it would from a file.
     canonical = asdict(structure_config(asdict(config), type(config), type(config).__name__))
+    for key in getattr(config, "unread", ()):
+        del canonical[key]
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

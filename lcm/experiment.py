@@ -14,7 +14,7 @@ import argparse
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
@@ -73,15 +73,24 @@ class DataSet:
 @final
 @dataclass(frozen=True)
 class Cell:
-    """One fit: a data set and a model seed."""
+    """One fit: a data set and a model seed.
+
+    Attributes:
+        config: settings of the fit, of which the seed is replaced; None for those of the experiment.
+        label: tells cells of one data set and seed with other settings apart.
+        keys: what else its record says, such as the value that an experiment varies.
+    """
 
     data: DataSet
     model_seed: int
+    config: FitConfig | None = None
+    label: str = ""
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The name of the cell's files."""
-        return f"{self.data.name}-model{self.model_seed}"
+        return f"{self.data.name}-{f'{self.label}-' if self.label else ''}model{self.model_seed}"
 
 
 @final
@@ -128,7 +137,7 @@ def base_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"results go here; default: {out}")
     parser.add_argument("--quick", action="store_true", help="one seed of each kind, fewer pairs: two minutes at most")
     parser.add_argument("--pairs", type=at_least_one, metavar="N", help="pairs to fit on")
-    parser.add_argument("--steps", type=at_least_one, metavar="N", help="steps of the flow; at most N in other stages")
+    parser.add_argument("--steps", type=at_least_one, metavar="N", help="steps of the model; at most N in other stages")
     parser.add_argument("--threads", type=at_least_one, metavar="T", help="of a fit; default: OMP_NUM_THREADS, or 1")
     return parser
 
@@ -159,7 +168,7 @@ def at_least_one(text: str) -> int:
 
 
 def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
-    """The defaults of a fit or the settings in a file, with `steps` of the flow and at most as many in other stages."""
+    """The defaults of a fit or the settings in a file, with `steps` of any model and at most as many in other stages."""
     from lcm.config import load_config
     from lcm.learn.config import FitConfig
 
@@ -171,6 +180,9 @@ def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
         config,
         noise_encoder=replace(flow, steps=steps, marginal_steps=min(steps, flow.marginal_steps)),
         mechanisms=replace(mechanisms, steps=min(steps, mechanisms.steps)),
+        implicit_vae=replace(config.implicit_vae, steps=steps),
+        explicit=replace(config.explicit, steps=steps, refit_steps=min(steps, config.explicit.refit_steps)),
+        disentanglement=replace(config.disentanglement, steps=steps),
     )
 
 
@@ -274,7 +286,8 @@ def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Pl
     config = fit_config(plan.steps, plan.config)
     records = []
     for number, cell in enumerate(cells, 1):
-        record = run_cell(cell, plan.out, replace(config, seed=cell.model_seed), progress=not plan.quiet)
+        settings = replace(cell.config or config, seed=cell.model_seed)
+        record = run_cell(cell, plan.out, settings, progress=not plan.quiet)
         records.append(record)
         if not plan.quiet:
             print(f"[{number}/{len(cells)}] {cell.name}: {_one_line(record)}", flush=True)
@@ -296,11 +309,13 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     from lcm.config import config_hash
     from lcm.data.pairs import data_hash, load_pairs
     from lcm.files import read_json, write_json
+    from lcm.learn.known import knows_targets
     from lcm.metric.evaluate import evaluate
     from lcm.metric.graph import aligned_adjacency
 
     train, (test, true_z, true_adjacency) = load_pairs(cell.data.train), _load_scored(cell.data.test)
-    same = {"data_sha256": data_hash(train), "config_sha256": config_hash(config)}
+    seen = data_hash(train, with_targets=knows_targets(config))
+    same = {"data_sha256": seen, "config_sha256": config_hash(config)}
     path = out / "cells" / f"{cell.name}.json"
     if path.exists():
         record: dict[str, Any] = read_json(path)
@@ -313,6 +328,8 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     record = {
         "data": cell.data.name,
         **({"family": cell.data.family} if cell.data.family else {}),
+        **cell.keys,
+        "model": config.model,
         "n": true_z.shape[1],
         "n_pairs": len(train),
         "data_seed": cell.data.seed,
@@ -344,7 +361,10 @@ def _require_same(found: Mapping[str, Any], same: Mapping[str, str], path: Path)
 
 
 def _one_line(record: Mapping[str, Any]) -> str:
-    return f"MCC {record['mcc']:.4f}, SHD {record['shd']}, {record['fit_seconds']:.1f} s"
+    return (
+        f"MCC {record['mcc']:.4f}, DCI-D {record['dci_disentanglement']:.4f}, SHD {record['shd']},"
+        f" {record['fit_seconds']:.1f} s"
+    )
 
 
 def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, str]:
@@ -360,6 +380,7 @@ def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan:
         "model seeds": distinct(cell.model_seed for cell in cells),
         "steps": "the defaults of a fit" if plan.steps is None else f"{plan.steps}, not the defaults of a fit",
         "settings": "the defaults of a fit" if plan.config is None else f"those of {plan.config.name}",
+        "models": distinct(record["model"] for record in records),
         "threads": f"{torch.get_num_threads()}, on {os.cpu_count()} cores",
         "versions": f"lcm {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from lcm.learn.config import FitConfig
 from lcm.learn.fit import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.learn.known import known_targets, knows_targets, require_usable
 from lcm.learn.result import AnyResult, FitResult
-from lcm.learn.tracker import Recorder
+from lcm.learn.tracker import METRICS_FILE, Recorder
 from lcm.memory import return_free_memory
 from lcm.pair_model import PairModel
 from lcm.peer_report import peer_graph_numbers, peer_numbers, peer_report
@@ -133,6 +134,29 @@ def fit_run(
         write_state(folder, info, FINISHED)
         recorder.delete_checkpoints()
     return result
+
+
+def write_run(folder: Path, result: AnyResult, data: PairData, config: FitConfig, device: torch.device) -> None:
+    """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
+
+    Raises:
+        ValueError: a folder that holds anything but a run.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    info = _identity(data, config, device)
+    with claimed_folder(folder, info, overwrite=True):
+        write_text(folder / CONFIG_FILE, to_yaml(config))
+        write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
+        with SummaryWriter(str(folder)) as events:
+            for record in result.records:
+                curve = f"{record['stage']}/{record['restart']}"
+                for name, value in record.items():
+                    if isinstance(value, float) and name != "seconds":
+                        events.add_scalar(f"{curve}/{name}", value, record["step"])
+        save_model(result.model, folder / MODEL_FILE)
+        _write_results(folder, result, data, config)
+        write_state(folder, info, FINISHED)
 
 
 def load_run(path: str | Path) -> Run:

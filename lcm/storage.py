@@ -21,9 +21,11 @@ StoredModel = PairModel | GaussianVAE
 """What a model file can hold: its description has a type, or is that of a latent causal model."""
 
 _PEERS = {
-    "implicit-vae": "lcm.baseline.implicit_vae:ImplicitVAE",
-    "explicit-vae": "lcm.baseline.explicit_vae:ExplicitVAE",
-    "disentanglement-vae": "lcm.baseline.disentanglement_vae:DisentanglementVAE",
+    "ilcm-vae": "lcm.baseline.implicit_vae:ImplicitVAE",
+    "elcm-vae": "lcm.baseline.explicit_vae:ExplicitVAE",
+    **dict.fromkeys(
+        ("dvae", "beta-vae", "vae-supervised-interventions"), "lcm.baseline.disentanglement_vae:DisentanglementVAE"
+    ),
     "gaussian-vae": "lcm.baseline.vae:GaussianVAE",
 }
 

@@ -33,6 +33,8 @@ def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         "evaluate",
         "compare",
         "sample",
+        "sweep",
+        "table",
         "reproduce",
     ]
     assert all(f"\n    {name}" in listed for name in COMMANDS)

@@ -198,3 +198,37 @@ def test_counts_are_positive_integers(value: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="2"):
         reproduce("toy2d", "--model-seeds", value)
     assert f"Expected an integer of at least 1; got '{value}'" in capsys.readouterr().err
+
+
+def test_paper_has_a_cell_for_every_model_and_draws_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = [*TINY, "--part", "scaling", "--n", "2", "3", "--models", "flow", "linear", "dvae"]
+    argv += ["--model-seeds", "2", "--data-seeds", "1", "--out", str(tmp_path)]
+    reproduce("paper", *argv)
+    content = results(tmp_path / "scaling")
+    # two model seeds for the two models that are fitted at every n, one for the peer
+    assert [(row["n"], row["model"], row["cells"]) for row in content["summary"]] == [
+        (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("dvae", 1))
+    ]
+    assert (tmp_path / "scaling" / "figures" / "scaling.png").is_file()
+    monkeypatch.setattr(lcm.run, "fit_run", None)
+    reproduce("paper", *argv)
+    assert results(tmp_path / "scaling") == content
+
+
+def test_paper_varies_what_its_parts_say(tmp_path: Path) -> None:
+    argv = [*TINY, "--models", "linear", "--data-seeds", "1", "--out", str(tmp_path)]
+    reproduce("paper", *argv, "--part", "samples", "noise", "wrong-n", "wrong-targets", "--pairs", "1000")
+    varied = {name: results(tmp_path / name)["cells"] for name in ("samples", "noise", "wrong-n", "wrong-targets")}
+    assert [cell["n_pairs"] for cell in varied["samples"]] == [1000]
+    assert [cell["noise"] for cell in varied["noise"]] == [0.0, 0.003, 0.01, 0.03, 0.1]
+    assert [cell["n_variables"] for cell in varied["wrong-n"]] == [3, 4, 5, 6]
+    assert [cell["fitted"] for cell in varied["wrong-targets"]].count("atomic-or-empty") == 3
+
+
+def test_paper_fits_files_that_are_given(tmp_path: Path, toy2d: Path) -> None:
+    files = [str(toy2d / "data" / "seed0" / f"{split}.safetensors") for split in ("train", "test")]
+    argv = [*TINY, "--part", "reference", "--data", *files, "--models", "linear", "--model-seeds", "1"]
+    reproduce("paper", *argv, "--out", str(tmp_path))
+    assert [cell["data"] for cell in results(tmp_path / "reference")["cells"]] == ["train"]

@@ -21,6 +21,7 @@ MODULES = {
     "compile": "compiled",
     "memory": "memory",
     "reference": "reference",
+    "implicit": "implicit",
 }
 """The module of each suite, in the order in which they run; imported when needed, since torch comes with them."""
 

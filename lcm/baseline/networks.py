@@ -46,12 +46,18 @@ class Perceptron(nn.Module):
             weight.copy_((gain / math.sqrt(weight.shape[-1]) * drawn).to(weight.device))
 
     def forward(self, values: Tensor) -> Tensor:
-        activate = torch.relu if self.activation == "relu" else torch.nn.functional.silu
-        layers = list(zip(self.weights, self.biases, strict=True))
-        for index, (weight, bias) in enumerate(layers):
-            values = activate(values) if index else values
-            if weight.dim() == 2:
-                values = torch.nn.functional.linear(values, weight, bias)
-            else:
-                values = torch.einsum("...ki,koi->...ko", values, weight) + bias
+        return self.after_first(self._layer(0, values))
+
+    def after_first(self, values: Tensor) -> Tensor:
+        """The outputs, from what the first layer gives (..., its outputs) unactivated, which is overwritten."""
+        # in place, since a fresh array costs more than the maximum that is written to it
+        activate = torch.relu_ if self.activation == "relu" else torch.nn.functional.silu
+        for index in range(1, len(self.weights)):
+            values = self._layer(index, activate(values))
         return values
+
+    def _layer(self, index: int, values: Tensor) -> Tensor:
+        weight, bias = self.weights[index], self.biases[index]
+        if weight.dim() == 2:
+            return torch.nn.functional.linear(values, weight, bias)
+        return torch.einsum("...ki,koi->...ko", values, weight) + bias

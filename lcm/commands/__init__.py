@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from lcm.commands import check, compare, encode, evaluate, fit, generate, graph, reproduce, sample
+from lcm.commands import check, compare, encode, evaluate, fit, generate, graph, reproduce, sample, sweep, table
 
 COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
@@ -15,5 +15,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "compare": compare,
     "sample": sample,
+    "sweep": sweep,
+    "table": table,
     "reproduce": reproduce,
 }

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, final, get_args
 
+from lcm.baseline.disentanglement_config import DisentanglementConfig
+from lcm.baseline.explicit_config import ExplicitConfig
+from lcm.baseline.implicit_config import ImplicitVAEConfig
+from lcm.graph_search.config import GraphSearchConfig
+
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
 
@@ -125,6 +130,19 @@ ModelName = Literal[
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
+_FLOW, _VAE = ("noise_encoder", "mechanisms"), ("disentanglement", "graph_search")
+_READ: dict[str, tuple[str, ...]] = {
+    "flow": _FLOW,
+    "linear": _FLOW,
+    "elcm-flow": ("explicit",),
+    "elcm-vae": ("explicit",),
+    "ilcm-vae": ("implicit_vae", "graph_search"),
+    "dvae": _VAE,
+    "beta-vae": _VAE,
+    "vae-supervised-interventions": _VAE,
+}
+_SECTIONS = (*_FLOW, "graph_search", "implicit_vae", "explicit", "disentanglement")
+
 
 @final
 @dataclass(frozen=True)
@@ -159,9 +177,18 @@ class FitConfig:
     restarts: int = 1
     seed: int = 0
     known: KnownConfig = field(default_factory=KnownConfig)
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     noise_encoder: NoiseEncoderConfig = field(default_factory=NoiseEncoderConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    graph_search: GraphSearchConfig = field(default_factory=GraphSearchConfig)
+    implicit_vae: ImplicitVAEConfig = field(default_factory=ImplicitVAEConfig)
+    explicit: ExplicitConfig = field(default_factory=ExplicitConfig)
+    disentanglement: DisentanglementConfig = field(default_factory=DisentanglementConfig)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The sections that the model does not read."""
+        return tuple(section for section in _SECTIONS if section not in _READ[self.model])
 
     def __post_init__(self) -> None:
         _require(self, ("n", "restarts"), _at_least_one, "at least 1")

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lcm.data.pairs import PairData
-from lcm.graph import Graph
+from lcm.graph import Graph, transitive_closure
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig, KnownConfig
 from lcm.learn.readout import Ancestry
 
 SUPERVISED = "vae-supervised-interventions"
 _LEARNED_GRAPH = ("elcm-flow", "elcm-vae")
-_NO_ORDER = ("ilcm-vae", "dvae", "beta-vae", SUPERVISED)
+_NO_ORDER = ("dvae", "beta-vae", SUPERVISED)
 
 
 def require_usable(config: FitConfig, n: int) -> None:
@@ -29,6 +31,10 @@ def require_usable(config: FitConfig, n: int) -> None:
         raise ValueError("known.order: Expected none beside known.graph, which has one; got both.")
     if known.order is not None and config.model in _NO_ORDER:
         raise ValueError(f"known.order: Expected a model that learns with an order; got {config.model}.")
+    if config.model in _LEARNED_GRAPH and known.order not in (None, tuple(range(n))):
+        raise ValueError(
+            f"known.order: Expected [0, 1, …], in which {config.model} numbers its variables; got {list(known.order)}."
+        )
     numbered = knows_targets(config) or config.model in _LEARNED_GRAPH
     if not numbered and (known.graph is not None or known.order is not None):
         key = "order" if known.graph is None else "graph"
@@ -48,6 +54,16 @@ def known_graph(known: KnownConfig, n: int) -> Graph:
         return Graph(adjacency)
     except ValueError as error:
         raise ValueError(f"known.graph: {error}") from error
+
+
+def known_ancestors(known: KnownConfig, n: int) -> Tensor | None:
+    """Which variables j may be ancestors of i, bool (n, n), [j, i], by a known graph or order; None without."""
+    if known.graph is not None:
+        return torch.from_numpy(transitive_closure(known_graph(known, n).adjacency))
+    if known.order is not None:
+        position = torch.tensor(known.order).argsort()
+        return position.unsqueeze(1) < position.unsqueeze(0)
+    return None
 
 
 def knows_targets(config: FitConfig) -> bool:

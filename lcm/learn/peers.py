@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lcm.baseline.explicit_config import ExplicitConfig
 from lcm.graph import Graph
 from lcm.graph_search.result import FoundGraph
 from lcm.intervention import TargetDistribution
 from lcm.learn.config import FitConfig
-from lcm.learn.known import known_graph
+from lcm.learn.known import known_ancestors, known_graph
 from lcm.learn.optimise import Stages, in_chunks
 from lcm.learn.prepare import Prepared
 from lcm.learn.result import PeerResult
@@ -50,18 +52,28 @@ def _fit_model(
     if config.model == "ilcm-vae":
         from lcm.baseline.implicit_fit import fit_implicit_vae
 
-        return (yield from fit_implicit_vae(prepared, targets, config.implicit_vae, generator))
+        ancestors = known_ancestors(config.known, targets.n)
+        return (yield from fit_implicit_vae(prepared, targets, config.implicit_vae, generator, ancestors))
     if config.model == "elcm-vae":
         from lcm.baseline.explicit_fit import fit_explicit_vae
 
-        return (yield from fit_explicit_vae(prepared, targets, config.explicit, generator, graph))
+        return (yield from fit_explicit_vae(prepared, targets, _explicit(config), generator, graph))
     if config.model == "elcm-flow":
         from lcm.baseline.explicit_fit import fit_explicit_flow
 
-        return (yield from fit_explicit_flow(prepared, targets, config.explicit, generator, graph))
+        return (yield from fit_explicit_flow(prepared, targets, _explicit(config), generator, graph))
+    if config.model == "flow" or config.model == "linear":
+        raise ValueError(f"model: Expected a peer; got {config.model}.")
     from lcm.baseline.disentanglement_fit import fit_disentanglement_vae
 
     return (yield from fit_disentanglement_vae(prepared, targets, config.disentanglement, generator, config.model))
+
+
+def _explicit(config: FitConfig) -> ExplicitConfig:
+    """The settings of an explicit model, the parametrisation of its graph being what is known of it."""
+    if config.known.graph is not None:
+        return replace(config.explicit, graph="fixed")
+    return config.explicit if config.known.order is None else replace(config.explicit, graph="order")
 
 
 def _find_graph(
@@ -77,15 +89,8 @@ def _find_graph(
         model.set_graph(learned)
     if learned is not None:
         return FoundGraph(learned, learned.adjacency.astype(np.float64), tuple(learned.order()))
-    names = ("z", "z_tilde", "noise", "noise_tilde", "posterior")
-
-    def encode(*pair: Tensor) -> tuple[Tensor, ...]:
-        encoded = _encode(model, prepared, *pair)
-        return tuple(getattr(encoded, name) for name in names)
-
-    z, z_tilde, noise, noise_tilde, posterior = in_chunks(encode, *prepared.train, most=_MOST_SEARCHED)
-    weights = posterior @ model.target_distribution.target_sets.to(posterior.dtype)
-    variables = FittedVariables(z, z_tilde, noise, noise_tilde, weights)
+    encoded = in_chunks(lambda *pair: _encode(model, prepared, *pair), *prepared.train, most=_MOST_SEARCHED)
+    variables = FittedVariables.from_encoded(EncodedPairs(*encoded), model.target_distribution)
     rate = config.readout.false_discovery_rate
     found = yield from find_graph(variables, config.graph_search, generator, rate)
     if isinstance(model, VariationalModel):

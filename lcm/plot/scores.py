@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lcm.plot.style import BLUE, PALE, clean, new_figure, save_figure
+from lcm.plot.style import BLUE, LINES, PALE, clean, new_figure, save_figure
 
 _PERFECT_SPAN = 0.02
 
@@ -22,6 +22,8 @@ def draw_scores(
     against: str,
     panels: Mapping[str, str],
     shares: Sequence[str] = (),
+    by: str | None = None,
+    logarithmic: Sequence[str] = (),
 ) -> None:
     """Write a figure of scores against a number: a dot for each record, a line through the medians.
 
@@ -31,33 +33,50 @@ def draw_scores(
         against: the key on the horizontal axis, a number.
         panels: the keys of the scores, one panel each, with their titles.
         shares: those of them of which 1 is perfect; their axis ends there, and begins at 0.98 or below.
+        by: a key of the records; a line and a colour for each of its values.
+        logarithmic: keys of which the axis is logarithmic, `against` or panels.
 
     Raises:
         ValueError: no records, or no panels.
     """
     if not records or not panels:
         raise ValueError(f"Expected one or more records and panels; got {len(records)} and {len(panels)}.")
-    figure = new_figure(2.7 * len(panels), 2.9)
+    names = [""] if by is None else list(dict.fromkeys(str(record[by]) for record in records))
+    figure = new_figure(2.7 * len(panels), 2.9 if by is None else 3.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (key, title) in zip(axes, panels.items(), strict=True):
-        known = [(record[against], record[key]) for record in records if record.get(key) is not None]
-        _draw_panel(ax, np.array(known, dtype=np.float64).reshape(-1, 2))
+        known = [record for record in records if record.get(key) is not None]
+        for index, name in enumerate(names):
+            own = [record for record in known if by is None or str(record[by]) == name]
+            points = np.array([(record[against], record[key]) for record in own], dtype=np.float64).reshape(-1, 2)
+            _draw_line(ax, points, BLUE if by is None else LINES[index % len(LINES)], name)
         clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(against)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if key in shares:
-            _limit_to_one(ax, [value for _, value in known])
-        else:
-            ax.set_ylim(0.0, max(1.0, ax.get_ylim()[1]))
+        _set_axes(ax, [record[key] for record in known], key in shares, against in logarithmic, key in logarithmic)
+    if by is not None:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     save_figure(figure, path)
 
 
-def _draw_panel(ax: Axes, points: NDArray[np.float64]) -> None:
+def _draw_line(ax: Axes, points: NDArray[np.float64], color: str, name: str) -> None:
     places = np.unique(points[:, 0])
     medians = [np.median(points[points[:, 0] == place, 1]) for place in places]
-    ax.plot(places, medians, color=BLUE, linewidth=1.5, zorder=2)
-    ax.scatter(points[:, 0], points[:, 1], s=22, color=BLUE, alpha=0.45, linewidths=0, zorder=3)
+    ax.plot(places, medians, color=color, linewidth=1.5, zorder=2, label=name)
+    ax.scatter(points[:, 0], points[:, 1], s=22, color=color, alpha=0.45, linewidths=0, zorder=3)
+
+
+def _set_axes(ax: Axes, values: Sequence[float], share: bool, log_x: bool, log_y: bool) -> None:
+    if log_x:
+        ax.set_xscale("log")
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if log_y:
+        ax.set_yscale("log")
+    elif share:
+        _limit_to_one(ax, values)
+    else:
+        ax.set_ylim(0.0, max(1.0, ax.get_ylim()[1]))
 
 
 def _limit_to_one(ax: Axes, values: Sequence[float]) -> None:

@@ -13,6 +13,7 @@ from lcm.files import atomic_write
 
 # The palette of Okabe and Ito (2008).
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#333333", "#8C8C8C")
 INK, GREY, PALE = "#333333", "#8C8C8C", "#E6E6E6"
 
 _DOTS_PER_INCH = 150

@@ -1,0 +1,221 @@
+"""discovery: which method finds the graph over which variables: structural Hamming distance, method × representation.
+
+Natures of the scaling family. Representations are the true variables and those that models fit to pairs, each fitted
+once; every method is then given the same encodings. A cell is one method on one representation of one data set; one
+that is finished is not run again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from lcm.experiment import Cell, DataSet, Plan, Size, draw_sizes, experiment_parser, fit_config, run_cell
+from lcm.graph_search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
+from lcm.learn.config import MODELS
+from lcm.report import Column, write_report
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData
+    from lcm.graph_search.result import FoundGraph
+    from lcm.graph_search.variables import FittedVariables
+
+CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
+FULL = Size(model_seeds=1, data_seeds=2, pairs=100_000)
+QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
+FULL_N, QUICK_N = (3, 4, 8), (3,)
+TRUTH = "truth"
+REPRESENTATIONS = (TRUTH, "flow", "ilcm-vae", "dvae")
+CHOSEN: tuple[SearchMethod, ...] = tuple(method for method in METHODS if method != "none")
+_MOST_ROWS = 20_000
+
+
+@final
+@dataclass(frozen=True)
+class Search:
+    """One method on one representation of one data set, with a model seed."""
+
+    data: DataSet
+    representation: str
+    method: SearchMethod
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.data.name}-{self.representation}-model{self.seed}-{self.method}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    parser = experiment_parser("discovery", "SHD by discovery method and representation, on the scaling family.")
+    parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables")
+    known = (TRUTH, *MODELS)
+    parser.add_argument("--representations", nargs="+", choices=known, metavar="R", help=f"of {', '.join(known)}")
+    parser.add_argument("--methods", nargs="+", choices=CHOSEN, metavar="M", help=f"of {', '.join(CHOSEN)}")
+    options = parser.parse_args(argv)
+    plan = Plan.chosen(options, FULL, QUICK)
+    methods = tuple(options.methods or _installed(plan))
+    representations = tuple(options.representations or (name for name in REPRESENTATIONS if name in known))
+    data = draw_sizes(CONFIG, options.n or (QUICK_N if options.quick else FULL_N), plan)
+    records = list(_records(data, representations, methods, plan))
+    columns = [Column(f"shd_{name}", f"SHD, {name}", 1) for name in representations]
+    seconds = [Column(f"seconds_{name}", f"seconds, {name}", 1) for name in representations[:1]]
+    by = {"n": "n", "method": "method"}
+    table = write_report(plan.out, "Discovery", _rows(records), by, [*columns, *seconds], _settings(plan, records))
+    if not plan.quiet:
+        print(f"\n{table}\nResults: {plan.out}")
+
+
+def _installed(plan: Plan) -> Iterator[SearchMethod]:
+    """The methods whose packages are there."""
+    from importlib.util import find_spec
+
+    for method in CHOSEN:
+        package = "gies" if method == "gies" else "causallearn"
+        if method not in LIBRARY_METHODS or find_spec(package) is not None:
+            yield method
+        elif not plan.quiet:
+            print(f"{method}: left out; it needs pip install 'latent-causal-models[discovery]'")
+
+
+def _records(
+    data: Sequence[DataSet], representations: Sequence[str], methods: Sequence[SearchMethod], plan: Plan
+) -> Iterator[dict[str, Any]]:
+    """The record of every cell, in the order of the data sets; what is missing is found now."""
+    import torch
+
+    torch.set_num_threads(plan.threads or 1)
+    for folder in ("searches", "cells"):
+        (plan.out / folder).mkdir(parents=True, exist_ok=True)
+    for part in data:
+        for name in representations:
+            for seed in range(plan.size.model_seeds if name != TRUTH else 1):
+                searches = [Search(part, name, method, seed) for method in methods]
+                yield from _search_all(searches, plan)
+
+
+def _search_all(searches: Sequence[Search], plan: Plan) -> Iterator[dict[str, Any]]:
+    """All methods on one representation, which is fitted and encoded only if one of them is not finished."""
+    from lcm.files import read_json, write_json
+
+    variables: FittedVariables | None = None
+    about: dict[str, Any] = {}
+    for search in searches:
+        path = plan.out / "searches" / f"{search.name}.json"
+        settings = _same(search, plan)
+        if path.exists():
+            record = dict(read_json(path))
+            if record["settings"] != settings:
+                raise ValueError(f"{path}: Expected a search of these settings; got another. Choose another --out.")
+        else:
+            if variables is None:
+                variables, about = _variables(search, plan)
+            record = {**_scored(search, _discover(search, variables), about), "settings": settings}
+            write_json(path, record)
+        if not plan.quiet:
+            print(f"{search.name}: SHD {record['shd']}, {record['seconds']:.1f} s", flush=True)
+        yield record
+
+
+def _discover(search: Search, variables: FittedVariables) -> FoundGraph:
+    from lcm.graph_search import discover
+
+    return discover(variables, search.method, search.seed)
+
+
+def _same(search: Search, plan: Plan) -> dict[str, Any]:
+    """What a finished cell must agree in."""
+    from lcm.config import config_hash
+
+    own = asdict(GraphSearchConfig(method=search.method))
+    fitted = "" if search.representation == TRUTH else config_hash(_fit_settings(search, plan))
+    return {"search": own, "fit_sha256": fitted, "pairs": plan.size.pairs}
+
+
+def _fit_settings(search: Search, plan: Plan) -> Any:
+    # the fit is to give encodings alone: the graph is sought here
+    config = replace(fit_config(plan.steps, plan.config), model=search.representation, seed=search.seed)
+    return replace(config, graph_search=replace(config.graph_search, method="none"))
+
+
+def _variables(search: Search, plan: Plan) -> tuple[FittedVariables, dict[str, Any]]:
+    """The variables of a representation at the first training pairs; what its fit scores, and how they match."""
+    from lcm.data.pairs import load_pairs
+    from lcm.encode import encode_pairs
+    from lcm.graph_search.variables import FittedVariables
+    from lcm.run import load_run
+
+    train = _first_rows(load_pairs(search.data.train))
+    if search.representation == TRUTH:
+        variables = FittedVariables.from_truth(train)
+        return variables, {"permutation": list(range(variables.n)), "mcc": 1.0}
+    cell = Cell(search.data, search.seed, label=search.representation)
+    scores = run_cell(cell, plan.out, _fit_settings(search, plan), progress=not plan.quiet)
+    model = load_run(plan.out / "fits" / cell.name).model
+    variables = FittedVariables.from_encoded(encode_pairs(model, train), model.target_distribution)
+    return variables, {key: scores[key] for key in ("permutation", "mcc", "fit_seconds")}
+
+
+def _first_rows(data: PairData) -> PairData:
+    names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
+    parts = {name: getattr(data, name) for name in names}
+    return replace(data, **{name: None if part is None else part[:_MOST_ROWS] for name, part in parts.items()})
+
+
+def _scored(search: Search, found: FoundGraph, about: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from lcm.data.pairs import load_pairs
+    from lcm.metric.graph import aligned_adjacency, edge_scores, structural_hamming_distance
+
+    true = load_pairs(search.data.test).adjacency
+    if true is None:
+        raise ValueError(f"{search.data.test}: Expected the true adjacency; got none.")
+    learned = aligned_adjacency(found.graph.adjacency, about["permutation"])
+    return {
+        "data": search.data.name,
+        "n": len(true),
+        "data_seed": search.data.seed,
+        "model_seed": search.seed,
+        "representation": search.representation,
+        "method": search.method,
+        "shd": structural_hamming_distance(true, learned),
+        "edge_f1": edge_scores(true, learned).f1,
+        "true_edges": np.argwhere(true).tolist(),
+        "learned_edges": np.argwhere(learned).tolist(),
+        "seconds": found.seconds,
+        **about,
+    }
+
+
+def _rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record for each method, data set and seed, with the SHD and seconds of every representation."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for record in records:
+        key = record["n"], record["method"], record["data_seed"], record["model_seed"]
+        row = rows.setdefault(key, dict(zip(("n", "method", "data_seed", "model_seed"), key, strict=True)))
+        row |= {f"{part}_{record['representation']}": record[part] for part in ("shd", "seconds", "mcc")}
+        row["true_edges"] = len(record["true_edges"])
+    return sorted(rows.values(), key=lambda row: (row["n"], CHOSEN.index(row["method"])))
+
+
+def _settings(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, str]:
+    import torch
+
+    from lcm import __version__
+
+    edges = dict.fromkeys(f"{record['data']}: {len(record['true_edges'])}" for record in records)
+    return {
+        "pairs to fit on": f"{plan.size.pairs}; the first {_MOST_ROWS} of them to seek the graph on",
+        "true edges": ", ".join(edges),
+        "steps": "the defaults of a fit" if plan.steps is None else f"{plan.steps}, not the defaults of a fit",
+        "versions": f"lcm {__version__}, torch {torch.__version__}",
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+"""paper: the published comparison, reproduced and extended: every model on the same pairs, judged by the same scores.
+
+Parts: the published n = 4 pairs (their files are given by --data), disentanglement against the number of variables,
+toy2d, and how models degrade with fewer pairs, noise, a wrong n and a wrong intervention family. Every cell is an
+ordinary fit; one that is finished is not run again, so that parts and models can be run one after the other, or by
+several processes that take different --models, and the table made at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from experiments._paper_parts import LARGE_SIZES, PARTS, SIZES, Request
+from lcm.experiment import Plan, Size, experiment_parser, fit_config, run_cells
+from lcm.learn.config import MODELS
+
+REDUCED = Size(model_seeds=3, data_seeds=3, pairs=100_000)
+QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
+QUICK_PARTS = ("scaling", "toy2d")
+PANELS = {
+    "dci_disentanglement": "DCI disentanglement",
+    "mcc": "MCC",
+    "intervention_accuracy": "intervention accuracy",
+    "shd": "SHD",
+    "fit_seconds": "fit time (s)",
+}
+SHARES = ("dci_disentanglement", "mcc", "intervention_accuracy")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    parser = experiment_parser("paper", "Every model on the same pairs: the published comparison, and beyond.")
+    parser.add_argument("--part", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--models", nargs="+", choices=MODELS, metavar="NAME", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables of the scaling part")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("TRAIN", "TEST"),
+        help="files of the reference part",
+    )
+    options = parser.parse_args(argv)
+    plan = Plan.chosen(options, REDUCED, QUICK)
+    chosen = options.part or (QUICK_PARTS if options.quick else tuple(PARTS))
+    default = ((2,), ()) if options.quick else (SIZES, LARGE_SIZES)
+    sizes = default if options.n is None else _split(options.n)
+    models = tuple(options.models or MODELS)
+    config = fit_config(plan.steps, plan.config)
+    request = Request(models, tuple(map(tuple, options.data)), config, plan, *sizes)
+    for name in chosen:
+        _run(name, request)
+
+
+def _split(sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sizes that every model is fitted at, and the larger ones."""
+    large = tuple(n for n in sizes if n > max(SIZES))
+    return tuple(n for n in sizes if n not in large), large
+
+
+def _run(name: str, request: Request) -> None:
+    part = PARTS[name]
+    own = replace(request, plan=replace(request.plan, out=request.plan.out / name))
+    cells = list(part.cells(own))
+    if not cells:
+        return
+    records = run_cells(part.title, cells, part.by, own.plan)
+    if part.against is not None:
+        from lcm.plot import draw_scores
+
+        (own.plan.out / "figures").mkdir(exist_ok=True)
+        drawn = own.plan.out / "figures" / f"{name}.png"
+        draw_scores(drawn, records, part.against, PANELS, SHARES, by="model", logarithmic=part.logarithmic)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""Fit the implicit latent causal model as a variational autoencoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lcm.baseline.implicit_config import ImplicitVAEConfig
+from lcm.baseline.implicit_objective import ImplicitVAEObjective
+from lcm.baseline.implicit_vae import ImplicitVAE
+from lcm.intervention import TargetDistribution
+from lcm.learn.objective import Job, Schedule, Stages
+from lcm.learn.prepare import Prepared
+
+_STAGE = "implicit variational autoencoder"
+_VALIDATIONS = 40
+
+
+def fit_implicit_vae(
+    prepared: Prepared,
+    targets: TargetDistribution,
+    config: ImplicitVAEConfig,
+    generator: torch.Generator,
+    ancestors: Tensor | None = None,
+) -> Stages[ImplicitVAE]:
+    """Fit to pairs, from random weights or from the linear unmixing of the pairs, all phases as one job.
+
+    Args:
+        prepared: the pairs; targets among them are taken as known.
+        targets: the intervention family; its probabilities change in place where they are learned.
+        config: all settings.
+        generator: decides weights, batches and draws.
+        ancestors: bool (n, n), [j, i]: j may be an ancestor of i, where that is known.
+    """
+    model = new_implicit_vae(prepared, targets, config, ancestors).to(generator.device)
+    model.draw_weights(generator, prepared.unmixing.to(torch.get_default_dtype()) if model.linear else None)
+    objective = ImplicitVAEObjective(model, prepared, config, generator)
+    every = max(1, config.steps // _VALIDATIONS)
+    yield Job(_STAGE, objective, Schedule(config.steps, config.batch_size, every, patience=_VALIDATIONS), generator)
+    return model
+
+
+def new_implicit_vae(
+    prepared: Prepared, targets: TargetDistribution, config: ImplicitVAEConfig, ancestors: Tensor | None = None
+) -> ImplicitVAE:
+    """A model of these settings whose weights are not drawn yet."""
+    return ImplicitVAE(
+        prepared.standardisation,
+        targets,
+        hidden=config.hidden,
+        layers=config.layers,
+        activation=config.activation,
+        posterior_kind=config.posterior,
+        projection=config.projection,
+        linear=config.start == "linear",
+        variance=config.variance,
+        ancestors=ancestors,
+    )

@@ -1,0 +1,219 @@
+"""ENCO (Lippe et al. 2022), batched: conditionals of all variables and K sampled graphs as dimensions of one tensor.
+
+Edges i → j have probability σ(γ_ij) σ(θ_ij) with θ antisymmetric. Conditionals are fitted to what was observed, under
+sampled graphs; γ and θ follow the paper's low-variance gradients: how much likelier z_j is with z_i as a parent than
+without, among pairs in which another variable was intervened on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcm.graph import Graph
+from lcm.graph_search.acyclic import strongest_acyclic
+from lcm.graph_search.conditionals import MaskedConditionals
+from lcm.graph_search.config import EncoConfig
+from lcm.graph_search.variables import FittedVariables
+from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages
+
+_VALIDATIONS = 20
+_HELD_OUT, _MOST_HELD_OUT = 0.1, 4_096
+_LEAST_LOG_DENSITY = -15.0
+_EXPLORED = 0.06
+_SHARE_MET = 0.5
+_LEAST_WEIGHT = 1e-6
+_BETAS, _EPSILON = (0.9, 0.9), 1e-8
+
+
+class Intervened(NamedTuple):
+    """Rows z̃ (B, n) after interventions, the target (B,) each was drawn for, and the share (B, n) that stays."""
+
+    z_tilde: Tensor
+    target: Tensor
+    stays: Tensor
+
+
+@final
+class EncoObjective(Objective):
+    """Negative mean log p(z_i | z_pa) of observed rows under sampled graphs; the graph's own step is part of `loss`.
+
+    edge, orientation: γ and θ (n, n), which training changes as buffers, with the moments of their steps.
+    """
+
+    edge: Tensor
+    orientation: Tensor
+    moments: Tensor
+    updates: Tensor
+
+    def __init__(self, variables: FittedVariables, config: EncoConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        n, z = variables.n, variables.z.double()
+        center, spread = z.mean(0), z.std(0).clamp_min(1e-12)
+        parts = (z - center) / spread, (variables.z_tilde.double() - center) / spread, variables.target_weights
+        values, after, weights = (part.to(torch.get_default_dtype()) for part in parts)
+        first = len(values) - min(max(1, round(_HELD_OUT * len(values))), _MOST_HELD_OUT)
+        self.config, self._generator = config, generator
+        covariance = values[:first].T.double() @ values[:first].double() / first
+        self.conditionals = MaskedConditionals(covariance.to(values), config.hidden, generator)
+        for name, shape in {"edge": (n, n), "orientation": (n, n), "moments": (4, n, n), "updates": ()}.items():
+            self.register_buffer(name, torch.zeros(shape, device=z.device))
+        self._z, self._after, self._weights = values[:first], after[:first], weights[:first]
+        self._cumulative = self._weights.double().cumsum(0).T.contiguous()
+        self._held_out = _held_out(after[first:], weights[first:])
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return self._z.shape[1]
+
+    def groups(self) -> list[Group]:
+        return [Group(list(self.parameters()), self.config.learning_rate)]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._z)
+
+    def structure(self) -> Hashable:
+        return self.config, self.n
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """z (R, n); z̃ (R, n), targets (R,) in turn and shares that stay; and uniform draws (R, …) for the graphs."""
+        count, n, generator = len(rows), self.n, self._generator
+        each = -(-count // n)
+        total = self._cumulative[:, -1:]
+        draws = torch.rand(n, each, generator=generator, device=generator.device, dtype=torch.float64) * total
+        chosen = torch.searchsorted(self._cumulative, draws, right=True).clamp_max(self.n_rows - 1)
+        target = torch.arange(n, device=rows.device).repeat(each)[:count]
+        chosen = chosen.T.flatten()[:count]
+        stays = (1.0 - self._weights[chosen]) * (total[target] > 0.5)
+        per_row = -(-self.config.graphs * n * n // self.config.batch_size)
+        of_graphs = torch.rand(count, per_row, generator=generator, device=generator.device)
+        return self._z[rows], self._after[chosen], target, stays, of_graphs
+
+    def probabilities(self) -> Tensor:
+        """P(i → j) (n, n), 0 on the diagonal."""
+        apart = 1.0 - torch.eye(self.n, device=self.edge.device)
+        return torch.sigmoid(self.edge) * torch.sigmoid(self.orientation) * apart
+
+    def _explored(self) -> Tensor:
+        """Probabilities (n, n) that graphs are drawn by, so that both sides of every edge are seen in most steps."""
+        apart = 1.0 - torch.eye(self.n, device=self.edge.device)
+        return self.probabilities().clamp(_EXPLORED, 1.0 - _EXPLORED) * apart
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        z, z_tilde, target, stays, draws = batch
+        k, n = self.config.graphs, self.n
+        graphs = (draws.flatten()[: k * n * n].view(k, n, n) < self._explored()).to(z.dtype)
+        if progress >= self.config.warm_up:
+            # every row meets all graphs, so that fewer will do
+            count = max(1, round(_SHARE_MET * len(z)))
+            rows = Intervened(z_tilde[:count], target[:count], stays[:count])
+            self._update(rows, graphs, min(1.0, 2.0 * (1.0 - progress)))
+        matched = z[: len(z) // k * k].view(k, -1, n)
+        return -self.conditionals.log_density(matched, graphs).clamp_min(_LEAST_LOG_DENSITY).sum(2).mean()
+
+    @torch.no_grad()
+    def _update(self, rows: Intervened, graphs: Tensor, rate: float) -> None:
+        """A step of γ and θ by Adam along the gradients of Lippe et al. 2022, section 3.3."""
+        losses, seen = self._losses(rows, graphs)
+        gain = differences(losses, graphs, self.probabilities(), self._explored())
+        others = seen.unsqueeze(1)
+        mean_gain = (gain * others).sum(0) / others.sum(0).clamp_min(1.0)
+        edge, orientation = torch.sigmoid(self.edge), torch.sigmoid(self.orientation)
+        of_edge = edge * (1.0 - edge) * orientation * (mean_gain + self.config.sparsity)
+        own = torch.diagonal(gain, dim1=0, dim2=1).T * edge
+        of_orientation = orientation * (1.0 - orientation) * (own - own.T)
+        steps = self._adam(torch.stack([of_edge, of_orientation]))
+        self.edge.sub_(rate * self.config.edge_rate * steps[0])
+        self.orientation.sub_(rate * self.config.orientation_rate * 0.5 * (steps[1] - steps[1].T))
+
+    def _losses(self, rows: Intervened, graphs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean −log p(z̃_j | z̃_pa) (K, n, n), [k, t, j], of rows with target t, and where [t, j] there are such rows."""
+        expanded = rows.z_tilde.unsqueeze(0).expand(len(graphs), -1, -1)
+        losses = -self.conditionals.log_density(expanded, graphs).clamp_min(_LEAST_LOG_DENSITY)
+        of_target = torch.nn.functional.one_hot(rows.target, self.n).to(losses.dtype).T
+        count = of_target @ rows.stays
+        return (of_target @ (losses * rows.stays)) / count.clamp_min(1e-6), (count > 0.5).to(losses.dtype)
+
+    def _adam(self, gradients: Tensor) -> Tensor:
+        """Directions (2, n, n) of the steps for both gradients; their moments move in place."""
+        first, second = self.moments.split(2)
+        self.updates.add_(1.0)
+        first = _BETAS[0] * first + (1.0 - _BETAS[0]) * gradients
+        second = _BETAS[1] * second + (1.0 - _BETAS[1]) * gradients.square()
+        self.moments.copy_(torch.cat([first, second]))
+        corrected = [m / (1.0 - beta**self.updates) for m, beta in zip((first, second), _BETAS, strict=True)]
+        return corrected[0] / (corrected[1].sqrt() + _EPSILON)
+
+    def decide(self) -> Graph:
+        """The graph that γ and θ say."""
+        return decide(self.edge.double().cpu().numpy(), self.orientation.double().cpu().numpy())
+
+    def validate(self) -> dict[str, Any]:
+        graph = self.decide()
+        adjacency = torch.from_numpy(graph.adjacency.copy()).to(self._z).unsqueeze(0)
+        losses, seen = self._losses(self._held_out, adjacency)
+        score = (losses[0] * seen).sum() / seen.any(1).sum().clamp_min(1) + self.config.sparsity * graph.n_edges
+        return {"validation_log_likelihood": -float(score.detach()), "edges": graph.n_edges}
+
+
+def _held_out(z_tilde: Tensor, weights: Tensor) -> Intervened:
+    """Held-out rows, each with its most probable target; rows that are probably of none count for nothing."""
+    most, target = weights.max(1)
+    return Intervened(z_tilde, target, (1.0 - weights) * (most > 0.5).unsqueeze(1))
+
+
+def differences(losses: Tensor, graphs: Tensor, probabilities: Tensor, drawn_by: Tensor) -> Tensor:
+    """[t, i, j]: expected loss of z_j with the edge i → j less that without, all other edges as probable as they are.
+
+    0 where no graph has the edge, or all have.
+
+    Args:
+        losses: (K, n, n), [k, t, j].
+        graphs: (K, n, n) of zeros and ones, independent edges.
+        probabilities, drawn_by: (n, n), of every edge and those that the graphs were drawn by; importance weights of
+            the other edges to j make up for the difference.
+    """
+    floor = torch.finfo(losses.dtype).tiny
+    present, absent = (p.clamp_min(floor).log() - q.clamp_min(floor).log() for p, q in _both(probabilities, drawn_by))
+    ratio = torch.where(graphs > 0.5, present, absent)
+    ratio = ratio.diagonal_scatter(torch.zeros_like(graphs[:, 0]), dim1=1, dim2=2)
+    weight = (ratio.sum(1, keepdim=True) - ratio).exp()
+
+    def mean(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        total = (weight * chosen).sum(0)
+        return torch.einsum("kij,ktj->tij", weight * chosen, losses) / total.clamp_min(1e-12), total
+
+    (with_edge, n_with), (without, n_without) = mean(graphs), mean(1.0 - graphs)
+    return (with_edge - without) * ((n_with > _LEAST_WEIGHT) & (n_without > _LEAST_WEIGHT)).to(losses.dtype)
+
+
+def _both(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return [(first, second), (1.0 - first, 1.0 - second)]
+
+
+def decide(edge: NDArray[np.float64], orientation: NDArray[np.float64]) -> Graph:
+    """The edges with γ_ij > 0 and θ_ij > 0, the most probable first, each unless it closes a cycle; both (n, n)."""
+    probable = _sigmoid(edge) * _sigmoid(orientation)
+    return strongest_acyclic(probable, (edge > 0) & (orientation > 0))
+
+
+def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * values))
+    return numbers
+
+
+def find_by_enco(
+    variables: FittedVariables, config: EncoConfig, generator: torch.Generator
+) -> Stages[tuple[Graph, NDArray[np.float64]]]:
+    """The graph and the probability (n, n) of every edge."""
+    objective = EncoObjective(variables, config, generator)
+    schedule = Schedule(config.steps, config.batch_size, max(1, config.steps // _VALIDATIONS), patience=_VALIDATIONS)
+    yield Job("graph by ENCO", objective, schedule, generator)
+    return objective.decide(), objective.probabilities().double().cpu().numpy()

@@ -1,0 +1,144 @@
+"""The table of a sweep, read again and pivoted: median and range of a score over seeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lcm.files import existing_file
+from lcm.report import Column, summarise, table_cells
+
+SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "edge_f1", "fit_seconds")
+"""What is shown where nothing else is asked for."""
+
+_RESULTS = "results.csv"
+_SEEDS = ("seed", "data.seed")
+_FIRST_SCORE = "n_variables"
+_TEXTS = ("cell", "status", "error", "key", "lcm", "data")
+
+Row = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Results:
+    """The rows of a table of results, and its columns: those of settings, and all."""
+
+    rows: list[Row]
+    settings: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def finished(self) -> list[Row]:
+        """The rows with scores."""
+        return [row for row in self.rows if row["status"] == "finished"]
+
+    def require(self, option: str, keys: Sequence[str]) -> None:
+        """Raise ValueError, which names the option, for a key that is no column."""
+        for key in keys:
+            if key not in self.columns:
+                raise ValueError(f"{option}: Expected one of {', '.join(self.columns)}; got {key!r}")
+
+    def varied(self) -> list[str]:
+        """The settings that differ between finished cells, without seeds; the name of the data where there is none."""
+        finished = self.finished
+        found = [key for key in self.settings if len({json.dumps(row[key]) for row in finished}) > 1]
+        found = [key for key in found if key not in _SEEDS]
+        told = any(key.startswith("data.") for key in self.settings)
+        return [key for key in found if key != "data" or not told] or ["data"]
+
+
+@final
+@dataclass(frozen=True)
+class Pivot:
+    """Scores summarised: a row for each combination of `rows`, as `lcm.report.summarise` gives them, with columns."""
+
+    rows: tuple[str, ...]
+    columns: tuple[Column, ...]
+    body: list[dict[str, Any]]
+
+    def cells(self) -> list[list[str]]:
+        """The text of the table, headings first."""
+        return table_cells(self.body, {key: key for key in self.rows}, self.columns)
+
+
+def read_results(path: str | Path) -> Results:
+    """Read the results.csv in the folder of a sweep, or a file like it.
+
+    Raises:
+        ValueError: no such file, or one without the columns cell, status and n_variables.
+    """
+    file = Path(path) / _RESULTS if Path(path).is_dir() else Path(path)
+    with existing_file(file).open(newline="", encoding="utf-8") as opened:
+        reader = csv.DictReader(opened)
+        columns = tuple(reader.fieldnames or ())
+        missing = [key for key in ("cell", "status", _FIRST_SCORE) if key not in columns]
+        if missing:
+            raise ValueError(f"{file}: Expected the table of a sweep; got one without the column {missing[0]}")
+        rows = [{key: _read(key, text) for key, text in row.items()} for row in reader]
+    return Results(rows, columns[columns.index("status") + 1 : columns.index(_FIRST_SCORE)], columns)
+
+
+def pivot(
+    records: Sequence[Mapping[str, Any]], rows: Sequence[str], columns: str | None, values: Sequence[str]
+) -> Pivot:
+    """Summarise scores over all that `rows` and `columns` leave open, such as seeds.
+
+    Args:
+        records: the cells.
+        rows: keys whose combinations are the rows.
+        columns: the key whose values are the columns; None for a column each of `values`.
+        values: the scores; one with `columns`.
+
+    Raises:
+        ValueError: no records, several scores with `columns`, or a score that is no number.
+    """
+    if not records:
+        raise ValueError("Expected finished cells to show; got none")
+    _require_numbers(records, values)
+    if columns is None:
+        shown = tuple(Column(key, key, _decimals(key, records)) for key in values)
+        return Pivot(tuple(rows), shown, summarise(records, rows, values))
+    if len(values) != 1:
+        raise ValueError(f"--value: Expected one score with --columns; got {len(values)}")
+    (value,) = values
+    headings = list(dict.fromkeys(f"{columns}={text_of(record[columns])}" for record in records))
+    spread = [
+        {**{key: record[key] for key in rows}, f"{columns}={text_of(record[columns])}": record[value]}
+        for record in records
+    ]
+    shown = tuple(Column(heading, heading, _decimals(value, records)) for heading in headings)
+    return Pivot(tuple(rows), shown, summarise(spread, rows, headings))
+
+
+def text_of(value: Any) -> str:
+    """A value of a setting as tables show it."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _require_numbers(records: Sequence[Mapping[str, Any]], values: Sequence[str]) -> None:
+    for key in values:
+        wrong = [record[key] for record in records if isinstance(record[key], str | list)]
+        if wrong:
+            raise ValueError(f"--value: Expected a score that is a number; got {key}, such as {wrong[0]!r}")
+
+
+def _decimals(key: str, records: Sequence[Mapping[str, Any]]) -> int:
+    if key.endswith("seconds"):
+        return 1
+    return 0 if all(isinstance(record[key], int | None) for record in records) else 4
+
+
+def _read(key: str, text: str) -> Any:
+    if text == "":
+        return None
+    if key in _TEXTS:
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,184 @@
+"""Laws of every model behind `lcm fit --model NAME`: one config each, and the same questions to all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import called
+from interrupted import assert_same_fit
+from small import SHORT, equal_weights, small_data, without
+
+from lcm.baseline.disentanglement_config import DisentanglementConfig
+from lcm.baseline.explicit_config import ExplicitConfig
+from lcm.baseline.implicit_config import ImplicitVAEConfig
+from lcm.config import config_hash, to_yaml
+from lcm.data.pairs import PairData, save_pairs
+from lcm.encode import encode_data, encode_pairs
+from lcm.graph_search.config import GraphSearchConfig
+from lcm.isomorphism import find_isomorphism
+from lcm.learn.config import MODELS, FitConfig, ModelName
+from lcm.learn.fit import fit_ensemble, fit_pairs
+from lcm.learn.tracker import Recorder
+from lcm.metric.evaluate import evaluate
+from lcm.pair_model import PairModel
+from lcm.run import fit_run, load_run
+from lcm.storage import load_pair_model, save_model
+
+EVERY_100 = 250
+CONFIG = replace(
+    SHORT,
+    implicit_vae=ImplicitVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
+    explicit=ExplicitConfig(
+        layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=EVERY_100, refit_steps=20, batch_size=32
+    ),
+    disentanglement=DisentanglementConfig(hidden=8, steps=EVERY_100, batch_size=32),
+    graph_search=GraphSearchConfig(method="none"),
+)
+"""Long enough for two checkpoints, too short to learn anything."""
+
+TRAINED = tuple(model for model in MODELS if model != "linear")
+every_model = pytest.mark.parametrize("name", MODELS)
+every_trained_model = pytest.mark.parametrize("name", TRAINED)
+
+
+def config_of(name: ModelName, **changed: object) -> FitConfig:
+    return replace(CONFIG, model=name, **changed)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def data() -> PairData:
+    return small_data("nonlinear")
+
+
+@pytest.fixture(scope="module")
+def models(data: PairData) -> dict[str, PairModel]:
+    return {name: fit_pairs(data, config_of(name)).model for name in MODELS}
+
+
+@every_model
+def test_encodings_have_their_shapes_and_are_the_same_each_time(
+    name: str, models: dict[str, PairModel], data: PairData
+) -> None:
+    model = models[name]
+    encoded, again = (encode_pairs(model, data) for _ in range(2))
+    assert (model.n, model.d) == (2, 2)
+    assert all(part.shape == (300, 2) for part in encoded[:4])
+    assert encoded.posterior.shape == (300, 3)
+    assert torch.allclose(encoded.posterior.sum(1), torch.ones(300), atol=1e-5)
+    assert bool(encoded.log_density.isfinite().all())
+    assert all(torch.equal(*parts) for parts in zip(encoded, again, strict=True))
+
+
+@every_model
+def test_an_encoding_depends_on_its_own_pair_alone(name: str, models: dict[str, PairModel], data: PairData) -> None:
+    whole, part = (encode_data(models[name], each) for each in (data, PairData(data.x[:7], data.x_tilde[:7])))
+    for key, value in part.items():
+        np.testing.assert_allclose(whole[key][:7], value, rtol=1e-4, atol=1e-4)
+
+
+@every_model
+def test_a_saved_model_encodes_alike(name: str, models: dict[str, PairModel], data: PairData, tmp_path: Path) -> None:
+    save_model(models[name], tmp_path / "model.safetensors")
+    loaded = load_pair_model(tmp_path / "model.safetensors")
+    assert type(loaded) is type(models[name]) and equal_weights(loaded, models[name])
+    assert loaded.graph == models[name].graph
+    for one, two in zip(encode_pairs(models[name], data), encode_pairs(loaded, data), strict=True):
+        assert torch.equal(one, two)
+
+
+@every_model
+def test_a_fit_is_evaluated_by_the_same_scores(name: str, models: dict[str, PairModel], data: PairData) -> None:
+    scores = evaluate(models[name], data, n_jobs=1)
+    assert all(scores[key] is not None for key in ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "nll"))
+    json.dumps(scores, allow_nan=False)
+
+
+@every_model
+def test_a_model_is_isomorphic_to_itself(name: str, models: dict[str, PairModel], data: PairData) -> None:
+    found = find_isomorphism(models[name], models[name], data)
+    assert found.permutation == (0, 1) and found.r2.min() > 0.99
+
+
+@every_model
+def test_double_precision_changes_little(
+    name: str, models: dict[str, PairModel], data: PairData, tmp_path: Path
+) -> None:
+    save_model(models[name], tmp_path / "model.safetensors")
+    double = load_pair_model(tmp_path / "model.safetensors").double()
+    one, two = encode_pairs(models[name], data), encode_pairs(double, data)
+    assert two.z.dtype == torch.float64
+    assert torch.allclose(one.z.double(), two.z, rtol=1e-3, atol=1e-3)
+
+
+@every_trained_model
+def test_the_seed_decides(name: ModelName, data: PairData) -> None:
+    short = replace(SHORT.noise_encoder, steps=20)
+    quick = replace(
+        config_of(name, noise_encoder=short),
+        implicit_vae=replace(CONFIG.implicit_vae, steps=20),
+        explicit=replace(CONFIG.explicit, steps=20),
+        disentanglement=replace(CONFIG.disentanglement, steps=20),
+    )
+    first, again, other = (fit_pairs(data, replace(quick, seed=seed)).model for seed in (0, 0, 1))
+    assert equal_weights(first, again) and not equal_weights(first, other)
+
+
+@every_trained_model
+def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
+    name: ModelName, data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(name)
+    record = Recorder.record
+
+    def interrupted(self: Recorder, restart: int, stage: str, values: object) -> None:
+        record(self, restart, stage, values)  # type: ignore[arg-type]
+        if values["step"] == 200:  # type: ignore[index]
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Recorder, "record", interrupted)
+        fit_run(data, tmp_path / "resumed", config, device="cpu", progress=False)
+    for folder in ("resumed", "whole"):
+        fit_run(data, tmp_path / folder, config, device="cpu", progress=False)
+    assert_same_fit(tmp_path / "resumed", tmp_path / "whole")
+
+
+@every_trained_model
+def test_an_ensemble_equals_separate_fits(name: ModelName, data: PairData) -> None:
+    configs = [replace(config_of(name), seed=seed) for seed in (0, 1)]
+    together = fit_ensemble(data, configs, "cpu")
+    for result, config in zip(together, configs, strict=True):
+        alone = fit_pairs(data, config)
+        assert abs(result.held_out_nll - alone.held_out_nll) < 0.05 * (1.0 + abs(alone.held_out_nll))
+
+
+@every_model
+def test_the_commands_work_alike(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_pairs(tmp_path / "pairs.safetensors", small_data("linear"))
+    (tmp_path / "config.yaml").write_text(to_yaml(replace(CONFIG, seed=3)))
+    pairs, run = str(tmp_path / "pairs.safetensors"), str(tmp_path / "run")
+    called(capsys, "fit", pairs, "--out", run, "--model", name, "--config", str(tmp_path / "config.yaml"), "--quiet")
+    assert load_run(run).config.model == name
+    called(capsys, "evaluate", run, pairs, "--json", str(tmp_path / "scores.json"))
+    assert json.loads((tmp_path / "scores.json").read_text())["n_variables"] == 2
+    called(capsys, "encode", run, pairs, "--out", str(tmp_path / "encoded.safetensors"))
+    called(capsys, "compare", run, run, pairs, "--json", str(tmp_path / "compared.json"))
+    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert {"graph.png", "training.png", "pairs.png", "variables.png", "graphs.png"} <= figures
+
+
+def test_settings_of_other_models_do_not_count() -> None:
+    other = replace(CONFIG, explicit=ExplicitConfig(steps=7))
+    assert config_hash(other) == config_hash(CONFIG)
+    assert config_hash(replace(other, model="elcm-vae")) != config_hash(replace(CONFIG, model="elcm-vae"))
+    assert len({config_hash(replace(CONFIG, model=name)) for name in MODELS}) == len(MODELS)
+
+
+def test_a_supervised_fit_needs_targets(data: PairData) -> None:
+    with pytest.raises(ValueError, match=r"targets: Expected the targets of every pair"):
+        fit_pairs(without(data, "targets"), config_of("vae-supervised-interventions"))
