@@ -16,6 +16,16 @@ from lcm.learn.config import MODELS, FitConfig
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FLEXIBLE = ("flow", "linear")
 DEGRADED = ("flow", "linear", "ilcm-vae", "dvae")
+REDUCED_STEPS = {
+    "ilcm-vae": ("implicit_vae", 4_000),
+    "elcm-flow": ("explicit", 1_000),
+    "elcm-vae": ("explicit", 2_000),
+    "dvae": ("disentanglement", 4_000),
+    "beta-vae": ("disentanglement", 4_000),
+    "vae-supervised-interventions": ("disentanglement", 4_000),
+}
+"""The section of a peer's settings and its steps in the reduced protocol, in all parts but the first."""
+
 SIZES, LARGE_SIZES = (2, 4, 8, 16), (20, 30)
 PAIRS = (1_000, 3_000, 10_000, 30_000, 100_000)
 NOISE = (0.0, 0.003, 0.01, 0.03, 0.1)
@@ -33,7 +43,10 @@ TARGETS = (
 @final
 @dataclass(frozen=True)
 class Request:
-    """What the options ask for: models, files of pairs for the first part, settings of a fit, and the plan."""
+    """What the options ask for: models, files of pairs for the first part, settings of a fit, and the plan.
+
+    reduced: whether peers have the steps of `REDUCED_STEPS` and one model seed, instead of their own and all seeds.
+    """
 
     models: tuple[str, ...]
     files: tuple[tuple[Path, Path], ...]
@@ -41,6 +54,7 @@ class Request:
     plan: Plan
     sizes: tuple[int, ...] = SIZES
     large_sizes: tuple[int, ...] = LARGE_SIZES
+    reduced: bool = True
 
 
 @final
@@ -70,9 +84,19 @@ def _cells(request: Request, data: DataSet, model_seeds: int, models: Sequence[s
         if model in request.models:
             for seed in range(model_seeds):
                 config = replace(request.config, model=model, **keys.get("settings", {}))
+                config = _budgeted(config, model) if request.reduced else config
                 own = {key: value for key, value in keys.items() if key != "settings"}
                 label = "-".join([model, *(str(value) for key, value in own.items() if key in ("fitted_n", "fitted"))])
                 yield Cell(data, seed, config, label, own)
+
+
+def _budgeted(config: FitConfig, model: str) -> FitConfig:
+    """The settings with no more steps than the reduced protocol gives the model."""
+    if model not in REDUCED_STEPS:
+        return config
+    section, steps = REDUCED_STEPS[model]
+    own = getattr(config, section)
+    return replace(config, **{section: replace(own, steps=min(own.steps or steps, steps))})
 
 
 def _nature(request: Request, name: str, seed: int, n: int, pairs: int | None = None, **changes: Any) -> DataSet:
@@ -87,6 +111,7 @@ def _nature(request: Request, name: str, seed: int, n: int, pairs: int | None = 
 
 def reference(request: Request) -> Iterator[Cell]:
     """The files that were given, with every model and the seeds of the plan."""
+    request = replace(request, reduced=False)
     for files in request.files:
         yield from _cells(request, given_data(*files), request.plan.size.model_seeds, MODELS)
 
@@ -98,7 +123,8 @@ def scaling(request: Request) -> Iterator[Cell]:
         for seed in range(size.data_seeds):
             data = _nature(request, f"n{n}-seed{seed}", seed, n)
             for model in MODELS:
-                yield from _cells(request, data, size.model_seeds if model in FLEXIBLE else 1, [model])
+                seeds = size.model_seeds if model in FLEXIBLE or not request.reduced else 1
+                yield from _cells(request, data, seeds, [model])
     for n in request.large_sizes:
         for seed in range(size.data_seeds):
             data = _nature(request, f"n{n}-seed{seed}", seed, n)

@@ -114,24 +114,33 @@ def _search_all(searches: Sequence[Search], plan: Plan) -> Iterator[dict[str, An
         else:
             if variables is None:
                 variables, about = _variables(search, plan)
-            record = {**_scored(search, _discover(search, variables), about), "settings": settings}
+            record = {**_scored(search, _discover(search, plan, variables), about), "settings": settings}
             write_json(path, record)
         if not plan.quiet:
             print(f"{search.name}: SHD {record['shd']}, {record['seconds']:.1f} s", flush=True)
         yield record
 
 
-def _discover(search: Search, variables: FittedVariables) -> FoundGraph:
+def _discover(search: Search, plan: Plan, variables: FittedVariables) -> FoundGraph:
     from lcm.graph_search import discover
 
-    return discover(variables, search.method, search.seed)
+    return discover(variables, seed=search.seed, config=_search_settings(search, plan))
+
+
+def _search_settings(search: Search, plan: Plan) -> GraphSearchConfig:
+    """The settings of the search, with at most as many steps as the plan says."""
+    config = replace(fit_config(None, plan.config).graph_search, method=search.method)
+    if plan.steps is None:
+        return config
+    networks, enco = (replace(part, steps=min(plan.steps, part.steps)) for part in (config.networks, config.enco))
+    return replace(config, networks=networks, enco=enco)
 
 
 def _same(search: Search, plan: Plan) -> dict[str, Any]:
     """What a finished cell must agree in."""
     from lcm.config import config_hash
 
-    own = asdict(GraphSearchConfig(method=search.method))
+    own = asdict(_search_settings(search, plan))
     fitted = "" if search.representation == TRUTH else config_hash(_fit_settings(search, plan))
     return {"search": own, "fit_sha256": fitted, "pairs": plan.size.pairs}
 

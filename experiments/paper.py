@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> None:
     parser = experiment_parser("paper", "Every model on the same pairs: the published comparison, and beyond.")
     parser.add_argument("--part", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="NAME", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--full", action="store_true", help="all steps of every peer, and every model seed")
     parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables of the scaling part")
     parser.add_argument(
         "--data",
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     sizes = default if options.n is None else _split(options.n)
     models = tuple(options.models or MODELS)
     config = fit_config(plan.steps, plan.config)
-    request = Request(models, tuple(map(tuple, options.data)), config, plan, *sizes)
+    request = Request(models, tuple(map(tuple, options.data)), config, plan, *sizes, reduced=not options.full)
     for name in chosen:
         _run(name, request)
 

@@ -31,4 +31,4 @@ def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(
     reproduce("discovery", *argv)
     assert results(tmp_path) == content
     with pytest.raises(ValueError, match=r"Expected a search of these settings; got another\. Choose another --out\."):
-        reproduce("discovery", *argv, "--pairs", "600")
+        reproduce("discovery", *argv, "--steps", "5")

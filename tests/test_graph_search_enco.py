@@ -17,7 +17,7 @@ from test_learn_optimise import Memory
 from lcm.graph import Graph
 from lcm.graph_search.conditionals import MaskedConditionals
 from lcm.graph_search.config import EncoConfig
-from lcm.graph_search.enco import EncoObjective, Intervened, decide, differences
+from lcm.graph_search.enco import EncoObjective, Intervened, decide, differences, turned_over
 from lcm.graph_search.variables import FittedVariables
 from lcm.learn.optimise import Schedule, optimise
 
@@ -73,34 +73,30 @@ def test_conditionals_of_many_graphs_are_those_of_each_and_ignore_others_than_pa
         assert changed == (bool(graphs[k, j, i]) or i == j)
 
 
-def test_differences_of_losses_are_means_with_and_without_each_edge() -> None:
-    graphs = torch.tensor([[[0, 1], [0, 0]], [[0, 0], [0, 0]], [[0, 1], [0, 0]]], dtype=torch.float32)
-    losses = torch.arange(12.0).view(3, 2, 2)
-    half = torch.full((2, 2), 0.5)
-    found = differences(losses, graphs, half, half)
-    expected = (losses[0, :, 1] + losses[2, :, 1]) / 2 - losses[1, :, 1]
-    torch.testing.assert_close(found[:, 0, 1], expected)
-    assert not found[:, 1, 0].any()
+def test_every_edge_is_turned_over_once() -> None:
+    bases = (torch.rand(2, 4, 4, generator=generator()) < 0.5).float() * (1.0 - torch.eye(4))
+    graphs = turned_over(bases)
+    torch.testing.assert_close(graphs[:, 0], bases)
+    for i in range(4):
+        changed = graphs[:, i + 1] != bases
+        assert torch.equal(changed.nonzero()[:, 1].unique(), torch.tensor([i]))
+        assert changed.sum() == 2 * 3
 
 
-def test_differences_expect_other_edges_as_probable_as_they_are() -> None:
-    # the loss of variable 0 in every graph over its two possible causes, each drawn equally often
-    states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
-    graphs = torch.zeros(4, 3, 3)
-    graphs[:, 1:, 0] = states
-    of_state = torch.tensor([4.0, 1.0, 2.0, 8.0])
-    losses = of_state.view(4, 1, 1).expand(4, 3, 3)
-    half, probable = torch.full((3, 3), 0.5), torch.full((3, 3), 0.5)
-    probable[2, 0] = 0.9
-    found = differences(losses, graphs, probable, half)[0, 1, 0]
-    torch.testing.assert_close(found, torch.tensor(0.1 * 2.0 + 0.9 * 8.0 - 0.1 * 4.0 - 0.9 * 1.0))
+def test_differences_are_of_losses_with_and_without_each_edge() -> None:
+    bases = (torch.rand(5, 3, 3, generator=generator()) < 0.5).float() * (1.0 - torch.eye(3))
+    weight = torch.randn(3, 3, 3, generator=generator(1))
+    # the loss [t, j] of a graph is linear in its edges i → j
+    losses = torch.einsum("tij,sgij->sgtj", weight, turned_over(bases)) + 3.0
+    expected = weight * (1.0 - torch.eye(3))
+    torch.testing.assert_close(differences(losses, bases), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_favours_true_edges_and_their_direction() -> None:
     own = objective(replace(FEW, graphs=64, batch_size=1024))
     rows = own.batch(torch.arange(1024))
-    graphs = (torch.rand(64, 3, 3, generator=generator(1)) < 0.4).float() * (1.0 - torch.eye(3))
-    own._update(Intervened(*rows[1:4]), graphs, 1.0)
+    bases = (torch.rand(16, 3, 3, generator=generator(1)) < 0.4).float() * (1.0 - torch.eye(3))
+    own._update(Intervened(*rows[1:4]), bases, 1.0)
     for cause, effect in CHAIN:
         assert own.edge[cause, effect] > 0
         assert own.orientation[cause, effect] > 0

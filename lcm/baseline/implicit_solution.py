@@ -61,10 +61,13 @@ class SolutionNetworks(nn.Module):
     def shift_and_scale(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """shift_i and log_scale_i (..., n) of every variable, given all other noise in (..., n)."""
         rows = noise.reshape(-1, self.n)
-        values = rows.expand(self.n, *rows.shape)
         activate = torch.relu_ if self.activation == "relu" else nn.functional.silu
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            weight = weight if index else weight * self.others.unsqueeze(1)
+        # the first layers of all functions see the same rows, and so are one product
+        layers = list(zip(self.weights, self.biases, strict=True))
+        first = (layers[0][0] * self.others.unsqueeze(1)).flatten(0, 1)
+        values = nn.functional.linear(rows, first, layers[0][1].flatten())
+        values = (activate(values) if len(layers) > 1 else values).view(len(rows), self.n, -1).transpose(0, 1)
+        for index, (weight, bias) in enumerate(layers[1:]):
             values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)
         shift, log_scale = values.permute(2, 1, 0).reshape(2, *noise.shape).unbind()
         return shift, log_scale.clamp(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)

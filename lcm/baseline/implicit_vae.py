@@ -182,7 +182,7 @@ class ImplicitVAE(VariationalModel):
         masks = self.target_distribution.target_sets.unsqueeze(1) if sets is None else sets.unsqueeze(0)
         moved = self.sample(encoded, draws)
         stay, variance = self._stay(encoded, draws)
-        decoded = self._decode_each(moved, stay) if sets is None and self._atomic else self._decode(masks, moved, stay)
+        decoded = self._decode(masks, moved, stay)
         fit = self.log_likelihood(torch.stack([y, y_tilde]), decoded).sum(1)
         # all terms twice, so that one factor of a half does for all
         squared = draws[:, :2].square()
@@ -195,19 +195,6 @@ class ImplicitVAE(VariationalModel):
     def _decode(self, masks: Tensor, moved: Tensor, stay: Tensor) -> Tensor:
         """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of noise that has changed."""
         return self.decode(torch.where(masks.unsqueeze(1), moved, stay))
-
-    def _decode_each(self, moved: Tensor, stay: Tensor) -> Tensor:
-        """`_decode` for all sets where none has two targets: each adds one rank to what the first layer gives."""
-        sets = self.target_distribution.target_sets.to(stay.dtype)
-        step = ((moved - stay).view(-1, self.n) @ sets.T).T.unsqueeze(2)
-
-        def first(weight: Tensor, bias: Tensor) -> Tensor:
-            base = nn.functional.linear(stay, weight, bias).repeat(2, 1).expand(len(sets), -1, -1)
-            return torch.baddbmm(base, step, (sets @ weight.T).unsqueeze(1))
-
-        mean = self.decoder.after_first(first(self.decoder.weights[0], self.decoder.biases[0]))
-        mean = mean + first(self.mixing, torch.zeros_like(self.mixing[0])) if self.linear else mean
-        return mean.view(len(sets), *moved.shape)
 
     def _imposed(self, masks: Tensor, after: Tensor, stay: Tensor) -> Tensor:
         """2 log p̃(ζ_i) + 2 log ∂ζ_i/∂ẽ_i of each coordinate were it a target, but for log 2π: (N, n) or (K, N, n)."""

@@ -46,15 +46,13 @@ class Perceptron(nn.Module):
             weight.copy_((gain / math.sqrt(weight.shape[-1]) * drawn).to(weight.device))
 
     def forward(self, values: Tensor) -> Tensor:
-        return self.after_first(self._layer(0, values))
-
-    def after_first(self, values: Tensor) -> Tensor:
-        """The outputs, from what the first layer gives (..., its outputs) unactivated, which is overwritten."""
-        # in place, since a fresh array costs more than the maximum that is written to it
+        # in place, since a fresh array costs more than the maximum that is written to it; and on flat arrays, since in
+        # place on a view would copy everything when differentiated
         activate = torch.relu_ if self.activation == "relu" else torch.nn.functional.silu
-        for index in range(1, len(self.weights)):
-            values = self._layer(index, activate(values))
-        return values
+        flat = values if self.weights[0].dim() == 3 else values.flatten(0, -2)
+        for index in range(len(self.weights)):
+            flat = self._layer(index, activate(flat) if index else flat)
+        return flat.view(*values.shape[:-1], -1)
 
     def _layer(self, index: int, values: Tensor) -> Tensor:
         weight, bias = self.weights[index], self.biases[index]

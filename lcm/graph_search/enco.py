@@ -1,8 +1,9 @@
 """ENCO (Lippe et al. 2022), batched: conditionals of all variables and K sampled graphs as dimensions of one tensor.
 
 Edges i → j have probability σ(γ_ij) σ(θ_ij) with θ antisymmetric. Conditionals are fitted to what was observed, under
-sampled graphs; γ and θ follow the paper's low-variance gradients: how much likelier z_j is with z_i as a parent than
-without, among pairs in which another variable was intervened on.
+sampled graphs; γ and θ follow the paper's gradients: how much likelier z_j is with z_i as a parent than without, among
+pairs in which another variable was intervened on. Their variance is lower still, since both are of the same rows and
+the same other parents.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ _HELD_OUT, _MOST_HELD_OUT = 0.1, 4_096
 _LEAST_LOG_DENSITY = -15.0
 _EXPLORED = 0.06
 _SHARE_MET = 0.5
-_LEAST_WEIGHT = 1e-6
 _BETAS, _EPSILON = (0.9, 0.9), 1e-8
 
 
@@ -101,28 +101,28 @@ class EncoObjective(Objective):
         apart = 1.0 - torch.eye(self.n, device=self.edge.device)
         return torch.sigmoid(self.edge) * torch.sigmoid(self.orientation) * apart
 
-    def _explored(self) -> Tensor:
-        """Probabilities (n, n) that graphs are drawn by, so that both sides of every edge are seen in most steps."""
-        apart = 1.0 - torch.eye(self.n, device=self.edge.device)
-        return self.probabilities().clamp(_EXPLORED, 1.0 - _EXPLORED) * apart
-
     def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
         z, z_tilde, target, stays, draws = batch
         k, n = self.config.graphs, self.n
-        graphs = (draws.flatten()[: k * n * n].view(k, n, n) < self._explored()).to(z.dtype)
+        draws = draws.flatten()[: k * n * n].view(k, n, n)
+        probabilities = self.probabilities()
         if progress >= self.config.warm_up:
-            # every row meets all graphs, so that fewer will do
+            # every row meets many graphs, so that fewer will do
             count = max(1, round(_SHARE_MET * len(z)))
             rows = Intervened(z_tilde[:count], target[:count], stays[:count])
-            self._update(rows, graphs, min(1.0, 2.0 * (1.0 - progress)))
+            bases = (draws[: max(1, k // (n + 1))] < probabilities).to(z.dtype)
+            self._update(rows, bases, min(1.0, 2.0 * (1.0 - progress)))
+        # a little more widely, since every edge of a base is turned over
+        widely = probabilities.clamp(_EXPLORED, 1.0 - _EXPLORED) * (1.0 - torch.eye(n, device=z.device))
         matched = z[: len(z) // k * k].view(k, -1, n)
-        return -self.conditionals.log_density(matched, graphs).clamp_min(_LEAST_LOG_DENSITY).sum(2).mean()
+        log_density = self.conditionals.log_density(matched, (draws < widely).to(z.dtype))
+        return -log_density.clamp_min(_LEAST_LOG_DENSITY).sum(2).mean()
 
     @torch.no_grad()
-    def _update(self, rows: Intervened, graphs: Tensor, rate: float) -> None:
-        """A step of γ and θ by Adam along the gradients of Lippe et al. 2022, section 3.3."""
-        losses, seen = self._losses(rows, graphs)
-        gain = differences(losses, graphs, self.probabilities(), self._explored())
+    def _update(self, rows: Intervened, bases: Tensor, rate: float) -> None:
+        """A step of γ and θ by Adam along the gradients of Lippe et al. (2022), at sampled graphs (S, n, n)."""
+        losses, seen = self._losses(rows, turned_over(bases).flatten(0, 1))
+        gain = differences(losses.unflatten(0, (len(bases), -1)), bases)
         others = seen.unsqueeze(1)
         mean_gain = (gain * others).sum(0) / others.sum(0).clamp_min(1.0)
         edge, orientation = torch.sigmoid(self.edge), torch.sigmoid(self.orientation)
@@ -169,33 +169,28 @@ def _held_out(z_tilde: Tensor, weights: Tensor) -> Intervened:
     return Intervened(z_tilde, target, (1.0 - weights) * (most > 0.5).unsqueeze(1))
 
 
-def differences(losses: Tensor, graphs: Tensor, probabilities: Tensor, drawn_by: Tensor) -> Tensor:
-    """[t, i, j]: expected loss of z_j with the edge i → j less that without, all other edges as probable as they are.
+def turned_over(bases: Tensor) -> Tensor:
+    """Graphs (S, n + 1, n, n): every base (S, n, n), and with all edges out of i turned over, for every i.
 
-    0 where no graph has the edge, or all have.
+    Since the density of a variable depends on its own parents alone, these n + 1 graphs hold a change of every edge.
+    """
+    n = bases.shape[1]
+    apart = 1.0 - torch.eye(n, dtype=bases.dtype, device=bases.device)
+    rows = torch.eye(n, dtype=bases.dtype, device=bases.device).unsqueeze(2) * apart
+    bases = bases.unsqueeze(1)
+    return torch.cat([bases, (bases - rows).abs()], 1)
+
+
+def differences(losses: Tensor, bases: Tensor) -> Tensor:
+    """[t, i, j]: mean loss of z_j with the edge i → j less that without, all other edges as in a base (S, n, n).
+
+    Both losses are of the same rows and of graphs that differ in this edge alone, so that nothing else blurs them.
 
     Args:
-        losses: (K, n, n), [k, t, j].
-        graphs: (K, n, n) of zeros and ones, independent edges.
-        probabilities, drawn_by: (n, n), of every edge and those that the graphs were drawn by; importance weights of
-            the other edges to j make up for the difference.
+        losses: (S, n + 1, n, n), [s, g, t, j], for the graphs of `turned_over`.
     """
-    floor = torch.finfo(losses.dtype).tiny
-    present, absent = (p.clamp_min(floor).log() - q.clamp_min(floor).log() for p, q in _both(probabilities, drawn_by))
-    ratio = torch.where(graphs > 0.5, present, absent)
-    ratio = ratio.diagonal_scatter(torch.zeros_like(graphs[:, 0]), dim1=1, dim2=2)
-    weight = (ratio.sum(1, keepdim=True) - ratio).exp()
-
-    def mean(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        total = (weight * chosen).sum(0)
-        return torch.einsum("kij,ktj->tij", weight * chosen, losses) / total.clamp_min(1e-12), total
-
-    (with_edge, n_with), (without, n_without) = mean(graphs), mean(1.0 - graphs)
-    return (with_edge - without) * ((n_with > _LEAST_WEIGHT) & (n_without > _LEAST_WEIGHT)).to(losses.dtype)
-
-
-def _both(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return [(first, second), (1.0 - first, 1.0 - second)]
+    change = (losses[:, 1:] - losses[:, :1]).transpose(1, 2)
+    return (change * (1.0 - 2.0 * bases).unsqueeze(1)).mean(0)
 
 
 def decide(edge: NDArray[np.float64], orientation: NDArray[np.float64]) -> Graph:
