@@ -18,7 +18,6 @@ def peer_graph_numbers(result: PeerResult) -> dict[str, Any]:
         "adjacency": result.model.graph.adjacency.astype(int).tolist(),
         "edge_strength": result.edge_strength.tolist(),
         "order": list(result.order),
-        "search_seconds": result.found.seconds,
     }
 
 
@@ -35,6 +34,7 @@ def peer_numbers(result: PeerResult, config: FitConfig, data: PairData) -> dict[
         "n_given": config.n is not None,
         "n_pairs": len(data),
         "fit_seconds": result.seconds,
+        "graph_search_seconds": result.found.seconds,
         "held_out_nll": finite(result.held_out_nll),
         "implicit_nll": None,
         "explicit_nll": None,
