@@ -168,7 +168,7 @@ def at_least_one(text: str) -> int:
 
 
 def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
-    """The defaults of a fit or the settings in a file, with `steps` of the model and at most as many in other stages."""
+    """The defaults of a fit or the settings in a file, with `steps` of the model and no more in any other stage."""
     from lcm.config import load_config
     from lcm.learn.config import FitConfig
 

@@ -88,6 +88,11 @@ ERRORS = {
         KnownConfig(True, order=(0, 1, 2)),
         r"known.order: Expected a model that learns with an order; got dvae",
     ),
+    "targets": (
+        FitConfig(model="elcm-flow"),
+        KNOWN,
+        r"known.targets: Expected a model that makes use of targets; got elcm-flow",
+    ),
     "unnumbered graph": (FitConfig(), KnownConfig(graph=()), r"known.graph: Expected known.targets beside it"),
     "unnumbered order": (FitConfig(), KnownConfig(order=(0, 1, 2)), r"known.order: Expected known.targets beside it"),
     "its own order": (

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from lcm.requirement import require, require_at_least, require_positive
+
+_CHOICES = {
+    "aggregation": ("adaptive", "posterior"),
+    "combination": ("average", "product"),
+    "start": ("random", "linear"),
+    "variance": ("learned", "fixed"),
+}
+
 
 @final
 @dataclass(frozen=True)
@@ -39,23 +48,16 @@ class DisentanglementConfig:
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        for key in ("hidden", "steps", "batch_size"):
-            self._require(key, getattr(self, key) >= 1, "at least 1")
-        self._require("layers", self.layers >= 0, "at least 0")
-        for key in ("deviation", "least_deviation", "beta", "learning_rate"):
-            self._require(key, getattr(self, key) > 0, "a positive number")
-        self._require("least_deviation", self.least_deviation <= self.deviation, f"at most deviation {self.deviation}")
-        self._require("beta_start", self.beta_start >= 0, "a number that is not negative")
-        self._require("constant_share", 0 <= self.constant_share <= 1, "a share of the steps in [0, 1]")
-        self._require("ramp_share", 0 <= self.ramp_share <= 1, "a share of the steps in [0, 1]")
-        choices = {
-            "aggregation": ("adaptive", "posterior"),
-            "combination": ("average", "product"),
-            "start": ("random", "linear"),
-            "variance": ("learned", "fixed"),
-        }
-        for key, known in choices.items():
-            self._require(key, getattr(self, key) in known, " or ".join(known))
+        require_at_least(self, 1, "hidden", "steps", "batch_size")
+        require_at_least(self, 0, "layers")
+        require_positive(self, "deviation", "least_deviation", "beta", "learning_rate")
+        most = self.deviation
+        require(self, ("least_deviation",), lambda value: value <= most, f"at most deviation {most}")
+        require(self, ("beta_start",), lambda value: value >= 0, "a number that is not negative")
+        shares = ("constant_share", "ramp_share")
+        require(self, shares, lambda value: 0 <= value <= 1, "a share of the steps in [0, 1]")
+        for key, known in _CHOICES.items():
+            require(self, (key,), known.__contains__, " or ".join(known))
 
     def beta_at(self, progress: float) -> float:
         """Weight of the divergences at a share of the steps in [0, 1]."""
@@ -64,7 +66,3 @@ class DisentanglementConfig:
             return self.beta_start
         done = 1.0 if since >= self.ramp_share else since / self.ramp_share
         return self.beta_start + done * (self.beta - self.beta_start)
-
-    def _require(self, key: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise ValueError(f"{key}: Expected {expected}; got {getattr(self, key)}.")

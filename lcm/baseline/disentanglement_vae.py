@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from lcm.baseline.disentanglement_config import DisentanglementConfig
 from lcm.baseline.networks import Perceptron
-from lcm.baseline.variational import VariationalModel
-from lcm.component import build, describe
-from lcm.decoder import DECODER_KINDS, ChainDecoder
+from lcm.baseline.variational import VariationalModel, build_common
+from lcm.decoder import ChainDecoder
 from lcm.intervention import TargetDistribution
 from lcm.pair_model import EncodedPairs
 
@@ -278,20 +277,13 @@ class DisentanglementVAE(VariationalModel):
         return EncodedPairs(laws[0].mean, laws[1].mean, laws[0].mean, laws[1].mean, posterior, log_density)
 
     def description(self) -> dict[str, Any]:
-        return {
-            "type": self.kind,
-            "standardisation": describe(self.standardisation),
-            "target_sets": self.target_distribution.as_lists(),
-            "config": asdict(self.config),
-        }
+        return {**self.common_description(), "config": asdict(self.config)}
 
     @staticmethod
     def build(description: dict[str, Any]) -> DisentanglementVAE:
         """Rebuild a model of any of `DISENTANGLEMENT_KINDS`, without its tensors, from `description`."""
-        standardisation = build(description["standardisation"], DECODER_KINDS)
-        targets = TargetDistribution(standardisation.n, description["target_sets"], None)
         config = DisentanglementConfig(**description["config"])
-        return DISENTANGLEMENT_KINDS[description["type"]](standardisation, targets, config)
+        return DISENTANGLEMENT_KINDS[description["type"]](*build_common(description), config)
 
 
 class _SharingVAE(DisentanglementVAE):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from lcm.requirement import require, require_at_least, require_positive
+
 
 @final
 @dataclass(frozen=True)
@@ -45,17 +47,8 @@ class ExplicitConfig:
     posterior: Literal["exact", "heuristic"] = "exact"
 
     def __post_init__(self) -> None:
-        for key in ("hidden", "bins", "mechanism_hidden", "steps", "batch_size"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ValueError(f"{key}: Expected at least 1; got {value}.")
-        for key in ("layers", "refit_steps", "sparsity", "acyclicity", "order_start"):
-            value = getattr(self, key)
-            if value is not None and value < 0:
-                raise ValueError(f"{key}: Expected at least 0; got {value}.")
-        for key in ("learning_rate", "mechanism_learning_rate", "graph_learning_rate", "temperature", "anneal_from"):
-            value = getattr(self, key)
-            if value is not None and not value > 0:
-                raise ValueError(f"{key}: Expected a positive number; got {value}.")
-        if not 0 <= self.anneal_share < 1:
-            raise ValueError(f"anneal_share: Expected a share of the steps in [0, 1); got {self.anneal_share}.")
+        require_at_least(self, 1, "hidden", "bins", "mechanism_hidden", "steps", "batch_size")
+        require_at_least(self, 0, "layers", "refit_steps", "sparsity", "acyclicity", "order_start")
+        rates = ("learning_rate", "mechanism_learning_rate", "graph_learning_rate")
+        require_positive(self, *rates, "temperature", "anneal_from")
+        require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from lcm.baseline.explicit_start import LinearStart
 from lcm.baseline.networks import Perceptron
 from lcm.baseline.sampled_mechanism import SampledMechanism
-from lcm.baseline.variational import VariationalModel
-from lcm.component import build, describe
+from lcm.baseline.variational import VariationalModel, build_common
 from lcm.decoder import ChainDecoder
-from lcm.decoder.composed import DECODER_KINDS
 from lcm.intervention import TargetDistribution
 from lcm.noise import standard_normal_log_density
 from lcm.pair_model import EncodedPairs
@@ -167,16 +165,9 @@ class ExplicitVAE(VariationalModel):
         return (standard_normal_log_density(residual) - 0.5 * variance.log()).sum(-1)
 
     def description(self) -> dict[str, Any]:
-        return {
-            "type": self.kind,
-            "standardisation": describe(self.standardisation),
-            "target_sets": self.target_distribution.as_lists(),
-            **{key: getattr(self, key) for key in _SETTINGS},
-        }
+        return {**self.common_description(), **{key: getattr(self, key) for key in _SETTINGS}}
 
     @staticmethod
     def build(description: dict[str, Any]) -> ExplicitVAE:
         """Rebuild a model, without its tensors, from `description`."""
-        standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
-        targets = TargetDistribution(standardisation.n, description["target_sets"], None)
-        return ExplicitVAE(standardisation, targets, **{key: description[key] for key in _SETTINGS})
+        return ExplicitVAE(*build_common(description), **{key: description[key] for key in _SETTINGS})

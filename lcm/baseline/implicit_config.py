@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-
-def _require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
-    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
-    for key in keys:
-        value = getattr(config, key)
-        if value is not None and not holds(value):
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
+from lcm.requirement import require, require_at_least, require_positive
 
 
 @final
@@ -64,13 +57,11 @@ class ImplicitVAEConfig:
     entropy_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self, ("hidden", "steps", "batch_size"), lambda value: value >= 1, "at least 1")
-        _require(self, ("layers",), lambda value: value >= 0, "at least 0")
-        rates = ("learning_rate", "solution_learning_rate", "variance", "offset_from", "offset_until")
-        _require(self, rates, lambda value: value > 0, "a positive number")
-        _require(self, ("pretrain_beta", "entropy_weight"), lambda value: value >= 0, "at least 0")
+        require_at_least(self, 1, "hidden", "steps", "batch_size")
+        require_at_least(self, 0, "layers", "pretrain_beta", "entropy_weight")
+        require_positive(self, "learning_rate", "solution_learning_rate", "variance", "offset_from", "offset_until")
         shares = ("pretrain_share", "beta_from", "beta_until", "impose_from", "decide_from")
-        _require(self, shares, lambda value: 0 <= value <= 1, "a share of the steps in [0, 1]")
+        require(self, shares, lambda value: 0 <= value <= 1, "a share of the steps in [0, 1]")
         if self.beta_until < self.beta_from:
             raise ValueError(f"beta_until: Expected at least beta_from = {self.beta_from}; got {self.beta_until}.")
 

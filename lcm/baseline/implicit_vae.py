@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from lcm.baseline.implicit_posterior import ExactPosterior, HeuristicPosterior, NetworkPosterior, TargetPosterior
 from lcm.baseline.implicit_solution import SolutionNetworks, Solved
 from lcm.baseline.networks import Perceptron
-from lcm.baseline.variational import VariationalModel
-from lcm.component import build, describe
-from lcm.decoder import DECODER_KINDS, ChainDecoder
+from lcm.baseline.variational import VariationalModel, build_common
+from lcm.decoder import ChainDecoder
 from lcm.intervention import TargetDistribution
 from lcm.learn.optimise import in_chunks
 from lcm.pair_model import EncodedPairs
@@ -252,16 +251,9 @@ class ImplicitVAE(VariationalModel):
 
     def description(self) -> dict[str, Any]:
         """JSON description that `ImplicitVAE.build` turns back into a model without its tensors."""
-        return {
-            "type": self.kind,
-            "standardisation": describe(self.standardisation),
-            "target_sets": self.target_distribution.as_lists(),
-            **{key: getattr(self, key) for key in _SETTINGS},
-        }
+        return {**self.common_description(), **{key: getattr(self, key) for key in _SETTINGS}}
 
     @staticmethod
     def build(description: dict[str, Any]) -> ImplicitVAE:
         """Rebuild a model, without its tensors, from `description`."""
-        standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
-        targets = TargetDistribution(standardisation.n, description["target_sets"], None)
-        return ImplicitVAE(standardisation, targets, **{key: description[key] for key in _SETTINGS})
+        return ImplicitVAE(*build_common(description), **{key: description[key] for key in _SETTINGS})

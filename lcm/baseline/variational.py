@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lcm.component import build, describe
 from lcm.data.mapped import writable
-from lcm.decoder import ChainDecoder
+from lcm.decoder import DECODER_KINDS, ChainDecoder
 from lcm.graph import Graph
 from lcm.intervention import TargetDistribution
 from lcm.pair_model import EncodedPairs, PairModel
@@ -47,6 +48,14 @@ class VariationalModel(PairModel):
         """Put a graph over the latent variables, which a discovery found."""
         self.adjacency.copy_(torch.from_numpy(graph.adjacency.copy()))
 
+    def common_description(self) -> dict[str, Any]:
+        """What the descriptions of all variational models hold; `build_common` makes of it what they are built from."""
+        return {
+            "type": self.kind,
+            "standardisation": describe(self.standardisation),
+            "target_sets": self.target_distribution.as_lists(),
+        }
+
     @abstractmethod
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs y, y_tilde (N, n) in the coordinates of the fit; log_density is in their units."""
@@ -66,6 +75,12 @@ class VariationalModel(PairModel):
 
     def _like(self) -> Tensor:
         return next(self.parameters())
+
+
+def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:
+    """The standardisation and the target sets, without their tensors, of a variational model's description."""
+    standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
+    return standardisation, TargetDistribution(standardisation.n, description["target_sets"], None)
 
 
 class _Coordinates(NamedTuple):

@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
+from lcm.requirement import require, require_at_least, require_positive
+
 SearchMethod = Literal["tests", "jacobian", "dependence", "enco", "pc", "ges", "gies", "lingam", "none"]
 
 METHODS: tuple[SearchMethod, ...] = get_args(SearchMethod)
 LIBRARY_METHODS: tuple[SearchMethod, ...] = ("pc", "ges", "gies", "lingam")
 """Those that need the extra `discovery`."""
-
-
-def _require_positive(config: object, keys: tuple[str, ...], least: float = 0.0) -> None:
-    """Raise a ValueError that names the first of `keys` whose value is not positive, or less than `least`."""
-    for key in keys:
-        value = getattr(config, key)
-        if not (value > 0 and value >= least):
-            expected = f"at least {least:g}" if least else "a positive number"
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
 
 
 @final
@@ -36,10 +29,9 @@ class NetworksConfig:
     learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
-        _require_positive(self, ("hidden", "bins", "batch_size"), 1)
-        _require_positive(self, ("learning_rate",))
-        if self.steps < 0:
-            raise ValueError(f"steps: Expected at least 0; got {self.steps}.")
+        require_at_least(self, 1, "hidden", "bins", "batch_size")
+        require_positive(self, "learning_rate")
+        require_at_least(self, 0, "steps")
 
 
 @final
@@ -63,15 +55,13 @@ class EncoConfig:
     orientation_rate: float = 5e-2
 
     def __post_init__(self) -> None:
-        _require_positive(self, ("hidden", "steps", "batch_size"), 1)
-        _require_positive(self, ("graphs",), 2)
-        _require_positive(self, ("learning_rate", "edge_rate", "orientation_rate"))
+        require_at_least(self, 1, "hidden", "steps", "batch_size")
+        require_at_least(self, 2, "graphs")
+        require_positive(self, "learning_rate", "edge_rate", "orientation_rate")
         if self.graphs > self.batch_size:
             raise ValueError(f"graphs: Expected at most batch_size, {self.batch_size}; got {self.graphs}.")
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up: Expected a share of the steps in [0, 1); got {self.warm_up}.")
-        if not self.sparsity >= 0:
-            raise ValueError(f"sparsity: Expected at least 0; got {self.sparsity}.")
+        require(self, ("warm_up",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
+        require_at_least(self, 0, "sparsity")
 
 
 @final
@@ -92,4 +82,4 @@ class GraphSearchConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method: Expected one of {', '.join(METHODS)}; got {self.method!r}.")
-        _require_positive(self, ("threshold",))
+        require_positive(self, "threshold")

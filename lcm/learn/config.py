@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, final, get_args
+from typing import Literal, final, get_args
 
 from lcm.baseline.disentanglement_config import DisentanglementConfig
 from lcm.baseline.explicit_config import ExplicitConfig
 from lcm.baseline.implicit_config import ImplicitVAEConfig
 from lcm.graph_search.config import GraphSearchConfig
+from lcm.requirement import require, require_at_least, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
-
-
-def _require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
-    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
-    for key in keys:
-        value = getattr(config, key)
-        if value is not None and not holds(value):
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
-
-
-def _positive(value: float) -> bool:
-    return value > 0
-
-
-def _at_least_one(value: float) -> bool:
-    return value >= 1
 
 
 @final
@@ -58,11 +42,10 @@ class NoiseEncoderConfig:
     anneal_share: float = 0.4
 
     def __post_init__(self) -> None:
-        _require(self, ("layers",), lambda value: value >= 0, "at least 0")
-        counts = ("hidden", "solution_hidden", "bins", "steps", "marginal_steps", "batch_size")
-        _require(self, counts, _at_least_one, "at least 1")
-        _require(self, ("learning_rate", "solution_learning_rate", "anneal_from"), _positive, "a positive number")
-        _require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
+        require_at_least(self, 0, "layers")
+        require_at_least(self, 1, "hidden", "solution_hidden", "bins", "steps", "marginal_steps", "batch_size")
+        require_positive(self, "learning_rate", "solution_learning_rate", "anneal_from")
+        require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,8 +78,8 @@ class MechanismsConfig:
     learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
-        _require(self, ("hidden", "bins", "steps", "batch_size"), _at_least_one, "at least 1")
-        _require(self, ("learning_rate",), _positive, "a positive number")
+        require_at_least(self, 1, "hidden", "bins", "steps", "batch_size")
+        require_positive(self, "learning_rate")
 
 
 @final
@@ -113,7 +96,7 @@ class ReadoutConfig:
 
     def __post_init__(self) -> None:
         levels = ("false_discovery_rate", "ancestor_level")
-        _require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
+        require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
 
 
 ModelName = Literal[
@@ -191,6 +174,6 @@ class FitConfig:
         return tuple(section for section in _SECTIONS if section not in _READ[self.model])
 
     def __post_init__(self) -> None:
-        _require(self, ("n", "restarts"), _at_least_one, "at least 1")
-        _require(self, ("validation_share",), lambda value: 0 < value < 1, "a share strictly between 0 and 1")
-        _require(self, ("seed",), lambda value: value >= 0, "a non-negative seed")
+        require_at_least(self, 1, "n", "restarts")
+        require(self, ("validation_share",), lambda value: 0 < value < 1, "a share strictly between 0 and 1")
+        require(self, ("seed",), lambda value: value >= 0, "a non-negative seed")
