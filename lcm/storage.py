@@ -75,7 +75,7 @@ def load_causal_model(path: str | Path, device: str | torch.device = "cpu") -> L
 def as_causal_model(model: StoredModel, path: str | Path) -> LatentCausalModel:
     """The model as it is; ValueError where it is of another type."""
     if not isinstance(model, LatentCausalModel):
-        raise ValueError(f"{path}: Expected a latent causal model; got a {model.kind}")
+        raise ValueError(f"{path}: Expected a latent causal model; got one of kind {model.kind}")
     return model
 
 
@@ -87,7 +87,7 @@ def load_pair_model(path: str | Path, device: str | torch.device = "cpu") -> Pai
     """
     model = load_model(path, device)
     if not isinstance(model, PairModel):
-        raise ValueError(f"{path}: Expected a model of pairs; got a {model.kind}")
+        raise ValueError(f"{path}: Expected a model of pairs; got one of kind {model.kind}")
     return model
 
 

@@ -93,6 +93,11 @@ ERRORS = {
         KNOWN,
         r"known.targets: Expected a model that makes use of targets; got elcm-flow",
     ),
+    "graph": (
+        FitConfig(model="beta-vae"),
+        KnownConfig(graph=((0, 1),)),
+        r"known.graph: Expected a model that makes use of a graph; got beta-vae",
+    ),
     "unnumbered graph": (FitConfig(), KnownConfig(graph=()), r"known.graph: Expected known.targets beside it"),
     "unnumbered order": (FitConfig(), KnownConfig(order=(0, 1, 2)), r"known.order: Expected known.targets beside it"),
     "its own order": (

@@ -177,7 +177,7 @@ def test_an_autoencoder_where_a_causal_model_is_needed_is_an_error(tmp_path: Pat
     save_model(small_vae(), path)
     readers = {"latent causal model": load_causal_model, "model of pairs": lambda file: open_model(str(file))}
     for expected, read in readers.items():
-        with pytest.raises(ValueError, match=rf"^{path}: Expected a {expected}; got a gaussian-vae$"):
+        with pytest.raises(ValueError, match=rf"^{path}: Expected a {expected}; got one of kind gaussian-vae$"):
             read(path)
 
 

@@ -9,6 +9,7 @@ from lcm.baseline.implicit_config import ImplicitVAEConfig
 from lcm.baseline.implicit_objective import ImplicitVAEObjective
 from lcm.baseline.implicit_vae import ImplicitVAE
 from lcm.intervention import TargetDistribution
+from lcm.learn.noise_encoder import component_order
 from lcm.learn.objective import Job, Schedule, Stages
 from lcm.learn.prepare import Prepared
 
@@ -33,7 +34,8 @@ def fit_implicit_vae(
         ancestors: bool (n, n), [j, i]: j may be an ancestor of i, where that is known.
     """
     model = new_implicit_vae(prepared, targets, config, ancestors).to(generator.device)
-    model.draw_weights(generator, prepared.unmixing.to(torch.get_default_dtype()) if model.linear else None)
+    unmixing = prepared.unmixing[component_order(prepared, targets)].to(torch.get_default_dtype())
+    model.draw_weights(generator, unmixing if model.linear else None)
     objective = ImplicitVAEObjective(model, prepared, config, generator)
     every = max(1, config.steps // _VALIDATIONS)
     yield Job(_STAGE, objective, Schedule(config.steps, config.batch_size, every, patience=_VALIDATIONS), generator)

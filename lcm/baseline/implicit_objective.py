@@ -75,7 +75,7 @@ class ImplicitVAEObjective(Objective):
         beta, imposed = self._beta(progress), progress >= self.config.impose_from
         if known is not None:
             parts = self.model.bounds(y, y_tilde, encoded, draws, known, imposed)
-            return -(parts.fit + beta * parts.latent).mean()
+            return -(parts.fit + beta * parts.latent + self._known_log_posterior(encoded, known)).mean()
         log_q = self._offset(self.model.log_posterior(encoded), beta)
         sets = self.model.target_distribution.target_sets
         self._update(encoded, log_q, (y != y_tilde).any(1, keepdim=True), beta)
@@ -83,6 +83,12 @@ class ImplicitVAEObjective(Objective):
             decided = self.model.bounds(y, y_tilde, encoded, draws, sets[log_q.argmax(1)], imposed)
             return -(decided.fit + beta * decided.latent).mean()
         return self._weighted(self.model.bounds(y, y_tilde, encoded, draws, None, imposed), log_q, beta)
+
+    def _known_log_posterior(self, encoded: Encoded, known: Tensor) -> Tensor:
+        """log q (N,) of the known sets (N, n); the encoder is not moved to make them more probable."""
+        log_q = self.model.log_posterior(Encoded(*(part.detach() for part in encoded)))
+        sets = self.model.target_distribution.target_sets
+        return (log_q * (known.unsqueeze(1) == sets).all(2)).sum(1)
 
     def _weighted(self, parts: Bounds, log_q: Tensor, beta: float) -> Tensor:
         """The loss with all sets weighted by q(I)."""

@@ -18,6 +18,7 @@ from lcm.learn.readout import Ancestry
 SUPERVISED = "vae-supervised-interventions"
 _LEARNED_GRAPH = ("elcm-flow", "elcm-vae")
 _NO_TARGETS = (*_LEARNED_GRAPH, "beta-vae")
+_NO_GRAPH = ("beta-vae",)
 _NO_ORDER = ("dvae", "beta-vae", SUPERVISED)
 
 
@@ -26,6 +27,8 @@ def require_usable(config: FitConfig, n: int) -> None:
     known = config.known
     if known.targets and config.model in _NO_TARGETS:
         raise ValueError(f"known.targets: Expected a model that makes use of targets; got {config.model}.")
+    if known.graph is not None and config.model in _NO_GRAPH:
+        raise ValueError(f"known.graph: Expected a model that makes use of a graph; got {config.model}.")
     if known.graph is not None:
         known_graph(known, n)
     if known.order is not None and sorted(known.order) != list(range(n)):

@@ -167,7 +167,7 @@ def fit_noise_encoder(
     by one monotone map per variable (docs/theory.md section 2), and the rest of the flow is left out.
     """
     n, device = prepared.n, generator.device
-    unmixing = prepared.unmixing[_labels(prepared, targets)]
+    unmixing = prepared.unmixing[component_order(prepared, targets)]
     linear = LinearDecoder(n, torch.linalg.inv(unmixing).float().cpu()).to(device)
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
@@ -202,8 +202,8 @@ def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> Res
     return couplings
 
 
-def _labels(prepared: Prepared, targets: TargetDistribution) -> Tensor:
-    """Order (n,) of the components of the linear start that suits the target sets."""
+def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:
+    """Order (n,) of the components of the linear start that suits the target sets, or the targets that are known."""
     x, x_tilde = ((part[:_START_ROWS].double() @ prepared.unmixing.T).cpu().numpy() for part in prepared.train)
     if prepared.targets is not None:
         found = assign_components(x_tilde - x, prepared.targets[0][:_START_ROWS].cpu().numpy())

@@ -92,10 +92,20 @@ def _find_graph(
     encoded = in_chunks(lambda *pair: _encode(model, prepared, *pair), *prepared.train, most=_MOST_SEARCHED)
     variables = FittedVariables.from_encoded(EncodedPairs(*encoded), model.target_distribution)
     rate = config.readout.false_discovery_rate
-    found = yield from find_graph(variables, config.graph_search, generator, rate)
+    found = _along(
+        known_ancestors(config.known, model.n), (yield from find_graph(variables, config.graph_search, generator, rate))
+    )
     if isinstance(model, VariationalModel):
         model.set_graph(found.graph)
     return found
+
+
+def _along(ancestors: Tensor | None, found: FoundGraph) -> FoundGraph:
+    """The graph without edges against an order that is known."""
+    if ancestors is None:
+        return found
+    graph = Graph(found.graph.adjacency & ancestors.numpy())
+    return replace(found, graph=graph, order=tuple(graph.order()))
 
 
 def _encode(model: PairModel, prepared: Prepared, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
