@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from small import SHORT, equal_weights, small_data, without
 from lcm.baseline.disentanglement_config import DisentanglementConfig
 from lcm.baseline.explicit_config import ExplicitConfig
 from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.config import config_hash, to_yaml
+from lcm.config import config_hash, parse_config, to_yaml
 from lcm.data.pairs import PairData, save_pairs
 from lcm.encode import encode_data, encode_pairs
 from lcm.graph_search.config import GraphSearchConfig
 from lcm.isomorphism import find_isomorphism
 from lcm.learn.config import MODELS, FitConfig, ModelName
 from lcm.learn.fit import fit_ensemble, fit_pairs
+from lcm.learn.known import require_usable
 from lcm.learn.tracker import Recorder
 from lcm.metric.evaluate import evaluate
 from lcm.pair_model import PairModel
@@ -182,3 +184,12 @@ def test_settings_of_other_models_do_not_count() -> None:
 def test_a_supervised_fit_needs_targets(data: PairData) -> None:
     with pytest.raises(ValueError, match=r"targets: Expected the targets of every pair"):
         fit_pairs(without(data, "targets"), config_of("vae-supervised-interventions"))
+
+
+def test_every_config_of_the_documentation_loads() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    configs = [parse_config(block, FitConfig, "docs/models.md") for block in blocks]
+    assert {config.model for config in configs} == set(MODELS)
+    for config in configs:
+        require_usable(config, 3)

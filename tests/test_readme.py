@@ -17,7 +17,8 @@ from lcm.experiment import SCORES
 from lcm.metric.evaluate import KEYS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/theory.md", "docs/method.md", "docs/geometry.md")
+ROOT_DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (*ROOT_DOCUMENTS, *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))))
 
 
 def blocks(language: str) -> list[str]:

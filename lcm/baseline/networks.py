@@ -52,7 +52,7 @@ class Perceptron(nn.Module):
         flat = values if self.weights[0].dim() == 3 else values.flatten(0, -2)
         for index in range(len(self.weights)):
             flat = self._layer(index, activate(flat) if index else flat)
-        return flat.view(*values.shape[:-1], -1)
+        return flat.view(*values.shape[:-1], flat.shape[-1])
 
     def _layer(self, index: int, values: Tensor) -> Tensor:
         weight, bias = self.weights[index], self.biases[index]
