@@ -19,7 +19,6 @@ from lcm.learn.config import MODELS
 from lcm.report import Column, write_report
 
 if TYPE_CHECKING:
-    from lcm.data.pairs import PairData
     from lcm.graph_search.result import FoundGraph
     from lcm.graph_search.variables import FittedVariables
 
@@ -158,7 +157,7 @@ def _variables(search: Search, plan: Plan) -> tuple[FittedVariables, dict[str, A
     from lcm.graph_search.variables import FittedVariables
     from lcm.run import load_run
 
-    train = _first_rows(load_pairs(search.data.train))
+    train = load_pairs(search.data.train).first(_MOST_ROWS)
     if search.representation == TRUTH:
         variables = FittedVariables.from_truth(train)
         return variables, {"permutation": list(range(variables.n)), "mcc": 1.0}
@@ -167,12 +166,6 @@ def _variables(search: Search, plan: Plan) -> tuple[FittedVariables, dict[str, A
     model = load_run(plan.out / "fits" / cell.name).model
     variables = FittedVariables.from_encoded(encode_pairs(model, train), model.target_distribution)
     return variables, {key: scores[key] for key in ("permutation", "mcc", "fit_seconds")}
-
-
-def _first_rows(data: PairData) -> PairData:
-    names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
-    parts = {name: getattr(data, name) for name in names}
-    return replace(data, **{name: None if part is None else part[:_MOST_ROWS] for name, part in parts.items()})
 
 
 def _scored(search: Search, found: FoundGraph, about: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lcm.data.pairs import PairData
 from lcm.fit_report import finite, stage_lines, stage_seconds, target_text
+from lcm.graph import Graph
 from lcm.learn.config import FitConfig
 from lcm.learn.result import PeerResult
 
@@ -13,11 +18,16 @@ _MAX_LISTED = 20
 
 
 def peer_graph_numbers(result: PeerResult) -> dict[str, Any]:
-    """The content of graph.json: adjacency, edge_strength, order, in the learned variables' numbering."""
+    """The content of graph.json."""
+    return strength_numbers(result.model.graph, result.edge_strength, result.order)
+
+
+def strength_numbers(graph: Graph, edge_strength: NDArray[np.float64], order: Sequence[int]) -> dict[str, Any]:
+    """A graph without p-values for JSON: adjacency, edge_strength, order, in the learned variables' numbering."""
     return {
-        "adjacency": result.model.graph.adjacency.astype(int).tolist(),
-        "edge_strength": result.edge_strength.tolist(),
-        "order": list(result.order),
+        "adjacency": graph.adjacency.astype(int).tolist(),
+        "edge_strength": edge_strength.tolist(),
+        "order": list(order),
     }
 
 
@@ -46,16 +56,15 @@ def peer_numbers(result: PeerResult, config: FitConfig, data: PairData) -> dict[
     }
 
 
-def peer_edge_lines(result: PeerResult) -> list[str]:
+def strength_lines(graph: Graph, edge_strength: NDArray[np.float64]) -> list[str]:
     """Every edge with its strength, the strongest first."""
-    strength = result.edge_strength
-    ranked = sorted(result.model.graph.edges(), key=lambda edge: -strength[edge])
-    return [f"z{i} -> z{j}  {strength[i, j]:.3f}" for i, j in ranked]
+    ranked = sorted(graph.edges(), key=lambda edge: -edge_strength[edge])
+    return [f"z{i} -> z{j}  {edge_strength[i, j]:.3f}" for i, j in ranked]
 
 
 def peer_report(result: PeerResult, config: FitConfig, data: PairData) -> str:
     """The content of report.md."""
-    listed = "\n".join(f"- {line}" for line in peer_edge_lines(result)) or "- none"
+    listed = "\n".join(f"- {line}" for line in strength_lines(result.model.graph, result.edge_strength)) or "- none"
     n, seconds = result.model.n, result.seconds
     return f"""# Fit of the model {config.model}
 
@@ -91,7 +100,7 @@ Share of pairs: {target_text(result.model.target_distribution)}.
 
 def peer_summary(result: PeerResult, data: PairData, folder: str, model: str) -> str:
     """What `lcm fit` prints at its end."""
-    edges = peer_edge_lines(result)
+    edges = strength_lines(result.model.graph, result.edge_strength)
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     lines = [
         f"Fitted {model}, {result.model.n} latent variables, to {len(data):,} pairs in {result.seconds:.1f} s.",
@@ -105,6 +114,7 @@ def peer_summary(result: PeerResult, data: PairData, folder: str, model: str) ->
         "Next:",
         f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
+        f"  lcm graph {folder} --method M --data DATA     another search for the graph: lcm graph --help",
         f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
     ]
     return "\n".join(lines)

@@ -75,7 +75,10 @@ class Run:
     def require_evidence(self) -> GraphEvidence:
         """The evidence; ValueError for a peer, whose edges come without p-values."""
         if self.evidence is None:
-            raise ValueError(f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without.")
+            raise ValueError(
+                f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without "
+                "(lcm graph RUN --method tests --data DATA computes them)"
+            )
         return self.evidence
 
     def graph_at(self, false_discovery_rate: float) -> Graph:

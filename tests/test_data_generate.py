@@ -45,7 +45,8 @@ CONFIGS: dict[str, GenerateConfig] = {
         SMALL,
     ),
 }
-PAPER_CONFIGS = sorted((Path(__file__).parent.parent / "paper_configs").glob("*.yaml"))
+CONFIG_FOLDER = Path(__file__).parent.parent / "paper_configs"
+PAPER_CONFIGS = sorted(path for path in CONFIG_FOLDER.glob("*.yaml") if not path.stem.startswith("sweep-"))
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
 

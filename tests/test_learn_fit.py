@@ -252,7 +252,7 @@ def test_a_restart_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_fit_without_any_finite_likelihood_is_an_error(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     patched_nll(monkeypatch, [value])
-    with pytest.raises(FloatingPointError, match="likelihood of the explicit model became"):
+    with pytest.raises(FloatingPointError, match="the held-out log-likelihood of the model became"):
         fit_pairs(small_data("linear"), SHORT)
 
 

@@ -204,3 +204,9 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("- name: linear", "- name: linear\n  values: {n: 2, family: {kind: a}}"))
     (cell,) = open_sweep(file, tmp_path / "out")[1].cells
     assert (cell.values["data.n"], cell.values["data.family.kind"]) == (2, "a")
+
+
+def test_the_example_is_a_sweep(tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "paper_configs" / "sweep-example.yaml"
+    cells = sweep_cells(load_sweep(example), example, tmp_path)
+    assert len(cells) == len({cell.name for cell in cells}) == 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -85,6 +85,12 @@ class PairData:
     def n_dimensions(self) -> int:
         """The number of entries of one observation: d, or H·W·C."""
         return int(np.prod(self.x.shape[1:]))
+
+    def first(self, rows: int) -> PairData:
+        """The first pairs, at most `rows` of them, with their truth."""
+        names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
+        parts = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None})
 
     def tensors(self) -> dict[str, Array]:
         """The tensors that are present, by the names of the file format."""

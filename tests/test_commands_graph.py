@@ -1,0 +1,112 @@
+"""`lcm graph`: of a peer, and by another search over the variables of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import called, refused
+from small import SHORT_YAML, small_data
+
+from lcm.data.pairs import save_pairs
+from lcm.files import read_json
+from lcm.run import load_run
+
+PEER_YAML = SHORT_YAML + (
+    "\nmodel: dvae\ndisentanglement: {hidden: 8, steps: 100, batch_size: 32}\n"
+    "graph_search: {networks: {steps: 50}, enco: {steps: 100}}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def peer_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a peer on the linear data."""
+    from lcm.cli import main
+
+    folder = tmp_path_factory.mktemp("peer")
+    (folder / "fit.yaml").write_text(PEER_YAML)
+    argv = ["fit", data_file, "--out", folder / "run", "--config", folder / "fit.yaml", "--quiet"]
+    assert main([str(part) for part in argv]) == 0
+    return folder / "run"
+
+
+def test_the_graph_of_a_peer_is_what_its_fit_found(
+    peer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = load_run(peer_folder), tmp_path / "graph.json"
+    said = called(capsys, "graph", peer_folder, "--json", out)
+    assert read_json(out) == read_json(peer_folder / "graph.json")
+    edges = run.model.graph.edges()
+    assert said.startswith(f"{len(edges) or 'no'} edge") and "of dvae, with strength\n" in said
+    assert all(f"  z{i} -> z{j}  {run.edge_strength[i, j]:.3f}\n" in said for i, j in edges)
+    assert said.endswith(f"causes first: {' '.join(f'z{i}' for i in run.order)}\n")
+
+
+def test_a_peer_has_no_p_values_to_pass_a_rate(peer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "graph", peer_folder, "--fdr", "0.1")
+    assert (
+        f"{peer_folder}: Expected a fit with p-values; got one of dvae, without (lcm graph RUN --method tests" in said
+    )
+
+
+@pytest.mark.parametrize("method", ["tests", "jacobian", "dependence", "enco", "none"])
+def test_another_search_on_the_variables_of_a_run(
+    method: str, run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run_folder / "graph.json").read_bytes()
+    out, figure = tmp_path / "new" / "graph.json", tmp_path / "other" / "graph.png"
+    argv = ["graph", run_folder, "--method", method, "--data", data_file]
+    said = called(capsys, *argv, "--seed", "1", "--json", out, "--figure", figure)
+    written = read_json(out)
+    adjacency = np.array(written["adjacency"])
+    assert written["method"] == method and f"by {method}" in said
+    assert ("edge_p_value" in written) == (method == "tests") == ("at a false discovery rate of" in said)
+    assert all(f"  z{i} -> z{j}  " in said for i, j in np.argwhere(adjacency))
+    assert f"structural Hamming distance from the truth: {written['shd']}\n" in said
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert (run_folder / "graph.json").read_bytes() == before
+
+
+def test_the_truth_is_at_distance_zero_if_a_search_finds_it(
+    run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "graph.json"
+    called(capsys, "graph", run_folder, "--method", "tests", "--data", data_file, "--json", out)
+    # An edge is missing where nothing is sought.
+    assert read_json(out)["shd"] == 0
+    called(capsys, "graph", run_folder, "--method", "none", "--data", data_file, "--json", out)
+    assert read_json(out)["shd"] == small_data("linear").adjacency.sum() > 0
+
+
+def test_p_values_of_a_peer_can_be_computed(
+    peer_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "graph.json"
+    argv = ["graph", peer_folder, "--method", "tests", "--data", data_file, "--json", out]
+    assert "at a false discovery rate of 0.9\n" in called(capsys, *argv, "--fdr", "0.9")
+    assert read_json(out)["false_discovery_rate"] == 0.9
+
+
+def test_pairs_without_truth_have_no_distance(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = small_data("linear")
+    save_pairs(tmp_path / "bare.safetensors", type(data).from_arrays(data.x, data.x_tilde))
+    argv = ["graph", run_folder, "--method", "jacobian", "--data", tmp_path / "bare.safetensors"]
+    assert "Hamming" not in called(capsys, *argv, "--json", tmp_path / "graph.json")
+    assert read_json(tmp_path / "graph.json")["shd"] is None
+    assert called(capsys, *argv, "--quiet") == ""
+
+
+def test_what_a_search_lacks_is_refused(
+    run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {
+        ("--method", "enco"): "--data: Expected the pairs to seek the graph on, for --method; got none",
+        ("--data", data_file): "--method: Expected a method to seek the graph by, for --data; got none",
+        ("--figure", tmp_path / "a.pdf"): "Expected a .png file to write to; got the suffix '.pdf'",
+        ("--method", "magic"): "argument --method: invalid choice: 'magic'",
+    }
+    for argv, message in expected.items():
+        assert message in refused(capsys, "graph", run_folder, *argv)
