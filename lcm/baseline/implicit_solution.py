@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from lcm.baseline.networks import affine
+
 _MOST_LOG_SCALE = 7.0
 _GAINS = {"silu": 1.68, "relu": math.sqrt(2.0)}
 
@@ -65,7 +67,7 @@ class SolutionNetworks(nn.Module):
         # the first layers of all functions see the same rows, and so are one product
         layers = list(zip(self.weights, self.biases, strict=True))
         first = (layers[0][0] * self.others.unsqueeze(1)).flatten(0, 1)
-        values = nn.functional.linear(rows, first, layers[0][1].flatten())
+        values = affine(rows, first, layers[0][1].flatten())
         values = (activate(values) if len(layers) > 1 else values).view(len(rows), self.n, -1).transpose(0, 1)
         for index, (weight, bias) in enumerate(layers[1:]):
             values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)

@@ -57,5 +57,13 @@ class Perceptron(nn.Module):
     def _layer(self, index: int, values: Tensor) -> Tensor:
         weight, bias = self.weights[index], self.biases[index]
         if weight.dim() == 2:
-            return torch.nn.functional.linear(values, weight, bias)
+            return affine(values, weight, bias)
         return torch.einsum("...ki,koi->...ko", values, weight) + bias
+
+
+def affine(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """values (N, inputs) @ weight (outputs, inputs)ᵀ + bias (outputs,)."""
+    if weight.shape[1] >= weight.shape[0]:
+        return torch.nn.functional.linear(values, weight, bias)
+    # the gradients' products are taken in the order of the layouts, and are twice as fast in this one where inputs are few
+    return torch.addmm(bias, values, weight.mT.contiguous())
