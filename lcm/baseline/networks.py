@@ -65,5 +65,5 @@ def affine(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """values (N, inputs) @ weight (outputs, inputs)ᵀ + bias (outputs,)."""
     if weight.shape[1] >= weight.shape[0]:
         return torch.nn.functional.linear(values, weight, bias)
-    # the gradients' products are taken in the order of the layouts, and are twice as fast in this one where inputs are few
+    # the gradients' products are taken in the order of the layouts: twice as fast in this one where inputs are few
     return torch.addmm(bias, values, weight.mT.contiguous())
