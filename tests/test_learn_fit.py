@@ -294,6 +294,15 @@ def test_all_target_sets_can_be_fitted(name: str) -> None:
     assert float(model.target_distribution.probabilities.sum()) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_linear_data_are_unmixed_exactly_whatever_the_target_sets() -> None:
+    nature = build_nature(replace(NATURES["linear"], intervention=InterventionConfig("all")), 0)
+    data = sampled(nature, 4000)
+    model = fit_pairs(data, FitConfig(model="linear", targets="all")).model
+    noise = encode_pairs(model, data).noise.numpy()
+    found = correlation_matrix(data.noise, noise, "pearson")
+    assert mean_correlation(found, match_variables(found)) > 1.0 - 1e-5
+
+
 def test_given_target_sets_are_those_of_the_model() -> None:
     config = replace(SHORT, targets=((1,), (), (0, 1)))
     model = fit_pairs(small_data("linear"), config).model

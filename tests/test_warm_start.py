@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.learn.warm_start import separate_unmoved, unmix_differences
+from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
 
 Array = NDArray[np.float64]
 
@@ -109,6 +109,56 @@ def test_twenty_variables_and_a_hundred_thousand_pairs_take_a_moment() -> None:
     unmixing = unmix_differences(differences, generator)
     assert time.process_time() - started < 5  # 0.1 s on an idle core
     assert distance_from_signed_permutation(unmixing @ mixing) < 1e-6
+
+
+def sparse(n_rows: int, n: int, share: float, generator: np.random.Generator) -> Array:
+    """Rows in which each entry is not 0 with probability `share`, whatever the others are."""
+    scales = generator.uniform(0.5, 2, n)
+    return (generator.random((n_rows, n)) < share) * scales * generator.normal(size=(n_rows, n))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("n", [1, 2, 4, 6, 10])
+def test_linear_mixtures_of_sparse_vectors_are_unmixed_exactly(n: int, share: float) -> None:
+    generator = np.random.default_rng(n)
+    mixing = generator.normal(size=(n, n))
+    differences = sparse(500 * n, n, share, generator) @ mixing.T
+    unmixing = unmix_differences(differences, generator)
+    sharp = sharpen_components(unmixing, differences)
+    assert distance_from_signed_permutation(sharp @ mixing) < 1e-5
+    assert n == 1 or distance_from_signed_permutation(unmixing @ mixing) > 1e-3
+
+
+def test_sharpening_bears_noise() -> None:
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(4, 4))
+    differences = (sparse(20_000, 4, 0.5, generator) + 0.01 * generator.normal(size=(20_000, 4))) @ mixing.T
+    unmixing = unmix_differences(differences, generator)
+    before = distance_from_signed_permutation(unmixing @ mixing)
+    after = distance_from_signed_permutation(sharpen_components(unmixing, differences) @ mixing)
+    assert after < 0.005 < before
+
+
+def test_a_component_that_nothing_moves_is_not_sharpened() -> None:
+    generator = np.random.default_rng(3)
+    mixing, changes = generator.normal(size=(4, 4)), sparse(4000, 4, 0.5, generator)
+    changes[:, 2] = 0.0
+    differences = changes @ mixing.T
+    unmixing = unmix_differences(differences, generator)
+    dead = np.square(differences @ unmixing.T).mean(0) < 1e-6
+    sharp = sharpen_components(unmixing, differences)
+    np.testing.assert_array_equal(sharp[dead], unmixing[dead])
+    columns = [0, 1, 3]
+    assert distance_from_signed_permutation((sharp @ mixing)[np.ix_(~dead, columns)]) < 1e-5
+
+
+def test_components_that_meet_are_left_as_they_were() -> None:
+    generator = np.random.default_rng(4)
+    differences = np.repeat(generator.normal(size=(3000, 1)), 2, axis=1) * (
+        1.0 + 1e-4 * generator.normal(size=(3000, 2))
+    )
+    unmixing = np.eye(2)
+    assert sharpen_components(unmixing, differences) is unmixing
 
 
 @pytest.mark.parametrize("never", [1, 2])

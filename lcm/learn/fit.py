@@ -98,7 +98,8 @@ def fit_ensemble(
     for each, config, family in zip(pairs, configs, targets, strict=True):
         require_usable(config, family.n)
         known = known_targets(each, config, family)
-        prepared = prepare(each.x, each.x_tilde, family.n, config.validation_share, config.seed, where, known)
+        atomic = bool((family.target_sets.sum(1) <= 1).all())
+        prepared = prepare(each.x, each.x_tilde, family.n, config.validation_share, config.seed, where, known, atomic)
         held_out.append(prepared.held_out() if config.restarts > 1 else None)
         members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
     found = run_together(members, recorder)

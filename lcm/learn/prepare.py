@@ -14,7 +14,7 @@ from lcm.data.mapped import release, row_blocks, take_rows, writable
 from lcm.data.pairs import PairData
 from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.learn.rows import Rows, StreamedRows
-from lcm.learn.warm_start import separate_unmoved, unmix_differences
+from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
 
 _LEAST_START_ROWS = 2_000
 _MOST_START_ROWS = 100_000
@@ -31,6 +31,7 @@ class Prepared:
     standardisation: the decoder from the n coordinates, of mean 0 and variance 1, back to x.
     unmixing: (n, n) linear starting point of the noise encoder; its outputs have unit variance over x.
     targets: bool (N, n) of the training and of the validation pairs, where they are given as side information.
+    atomic: whether no pair has more than one target.
     """
 
     train: tuple[Rows, Rows]
@@ -38,6 +39,7 @@ class Prepared:
     standardisation: ChainDecoder
     unmixing: Tensor
     targets: tuple[Tensor, Tensor] | None = None
+    atomic: bool = True
 
     @property
     def n(self) -> int:
@@ -56,7 +58,7 @@ class Prepared:
 
     def restarted(self, generator: np.random.Generator) -> Prepared:
         """The same pairs with another linear start, from other rows: where it is not determined, it will differ."""
-        return replace(self, unmixing=_linear_start(*self.train, generator))
+        return replace(self, unmixing=_linear_start(*self.train, generator, self.atomic))
 
 
 def prepare(
@@ -67,6 +69,7 @@ def prepare(
     seed: int,
     device: torch.device,
     targets: np.ndarray | None = None,
+    atomic: bool = True,
 ) -> Prepared:
     """Standardise, on the n leading principal directions where d > n, split, and unmix the differences.
 
@@ -77,7 +80,8 @@ def prepare(
     standardisation = standardisation.to(device)
     if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
         train, validation = _streamed((x, x_tilde), standardisation, held_out, generator, device)
-        return Prepared(train, validation, standardisation, _linear_start(*train, generator))
+        unmixing = _linear_start(*train, generator, atomic)
+        return Prepared(train, validation, standardisation, unmixing, atomic=atomic)
     order = torch.from_numpy(generator.permutation(len(x))).to(device)
     first, second = (_coordinates(part, standardisation, device)[order] for part in (x, x_tilde))
     train, validation = (first[held_out:], second[held_out:]), (first[:held_out], second[:held_out])
@@ -85,7 +89,7 @@ def prepare(
     if targets is not None:
         masks = torch.from_numpy(targets).to(device)[order]
         labels = masks[held_out:], masks[:held_out]
-    return Prepared(train, validation, standardisation, _linear_start(*train, generator), labels)
+    return Prepared(train, validation, standardisation, _linear_start(*train, generator, atomic), labels, atomic)
 
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
@@ -112,7 +116,7 @@ def _streamed(
     return (first, second), (validation[0], validation[1])
 
 
-def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator) -> Tensor:
+def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator, atomic: bool) -> Tensor:
     """An unmixing (n, n) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
 
     A half, so that fits with other seeds start elsewhere wherever the data leave the start open.
@@ -121,6 +125,7 @@ def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator
     rows = generator.permutation(len(x))[: max(len(x) // 2, min(len(x), _LEAST_START_ROWS))]
     differences = (x_tilde[rows].double() - x[rows].double()).cpu().numpy()
     unmixing = unmix_differences(differences, generator)
+    unmixing = unmixing if atomic else sharpen_components(unmixing, differences)
     before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
     components = separate_unmoved(unmixing, before, after, generator)
     spread = (before @ components.T).std(0, ddof=1)
