@@ -78,7 +78,7 @@ class ImplicitVAEObjective(Objective):
             return -(parts.fit + beta * parts.latent + self._known_log_posterior(encoded, known)).mean()
         log_q = self._offset(self.model.log_posterior(encoded), beta)
         sets = self.model.target_distribution.target_sets
-        self._update(encoded, log_q, (y != y_tilde).any(1, keepdim=True), beta)
+        self._update(encoded, log_q, y, y_tilde, beta)
         if progress >= self.config.decide_from:
             decided = self.model.bounds(y, y_tilde, encoded, draws, sets[log_q.argmax(1)], imposed)
             return -(decided.fit + beta * decided.latent).mean()
@@ -94,12 +94,13 @@ class ImplicitVAEObjective(Objective):
         """The loss with all sets weighted by q(I)."""
         q = log_q.exp()
         twice = self.config.divergence == "published"
-        log_prior = self.model.target_distribution.log_probabilities()
-        divergence = q * ((q * log_q if twice else log_q) - log_prior)
-        weighted = q * (parts.fit + beta * parts.latent).T
-        mean = q.mean(0)
-        entropy = -(mean * mean.clamp_min(torch.finfo(q.dtype).tiny).log()).sum()
-        return (beta * divergence - weighted).sum(1).mean() - self.config.entropy_weight * entropy
+        divergence = (q * log_q if twice else log_q) - self.model.target_distribution.log_probabilities()
+        bound = torch.add(parts.fit, parts.latent, alpha=beta).T
+        cost = (q * torch.sub(bound, divergence, alpha=beta)).sum(1).mean()
+        if self.config.entropy_weight == 0.0:
+            return -cost
+        mean = q.mean(0).clamp_min(torch.finfo(q.dtype).tiny)
+        return -torch.add(cost, torch.special.entr(mean).sum(), alpha=self.config.entropy_weight)
 
     def _beta(self, progress: float) -> float:
         start, end = self.config.beta_from, self.config.beta_until
@@ -112,14 +113,15 @@ class ImplicitVAEObjective(Objective):
         return ((log_q.exp() + offset) / (1.0 + offset * log_q.shape[1])).log()
 
     @torch.no_grad()
-    def _update(self, encoded: Encoded, log_q: Tensor, changed: Tensor, beta: float) -> None:
+    def _update(self, encoded: Encoded, log_q: Tensor, y: Tensor, y_tilde: Tensor, beta: float) -> None:
         """Move what has a closed form; pairs that are not changed say nothing of a thickness."""
-        q, targets = log_q.exp(), self.model.target_distribution
+        targets = self.model.target_distribution
         if self.model.posterior.has_closed_form:
-            stays = (1.0 - q @ targets.target_sets.to(q.dtype)) * changed
+            changed = (y != y_tilde).any(1, keepdim=True)
+            stays = (1.0 - log_q.exp() @ targets.target_sets.to(log_q.dtype)) * changed
             self.model.posterior.update(encoded.mean[0], encoded.mean[1], stays)
         if self.config.learn_probabilities and beta == 1.0:
-            targets.probabilities.copy_(targets.probabilities.lerp(q.mean(0), _CLOSED_FORM_RATE))
+            targets.probabilities.copy_(targets.probabilities.lerp(log_q.exp().mean(0), _CLOSED_FORM_RATE))
 
     def validate(self) -> dict[str, Any]:
         (values,) = in_chunks(self._bound, *self._validation[:2], self._draws, *self._validation[2:])

@@ -72,7 +72,7 @@ class SolutionNetworks(nn.Module):
         for index, (weight, bias) in enumerate(layers[1:]):
             values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)
         shift, log_scale = values.permute(2, 1, 0).reshape(2, *noise.shape).unbind()
-        return shift, log_scale.clamp(-_MOST_LOG_SCALE, _MOST_LOG_SCALE)
+        return shift, nn.functional.hardtanh(log_scale, -_MOST_LOG_SCALE, _MOST_LOG_SCALE)
 
     def forward(self, noise: Tensor) -> Solved:
         """All variables of noise (..., n)."""

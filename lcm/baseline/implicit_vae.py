@@ -126,7 +126,7 @@ class ImplicitVAE(VariationalModel):
         both = torch.stack([y, y_tilde])
         mean, log_spread = self.encoder(both).chunk(2, -1)
         mean = mean + both @ self.unmixing.T if self.linear else mean
-        return Encoded(mean, log_spread.clamp(*_LOG_SPREAD))
+        return Encoded(mean, nn.functional.hardtanh(log_spread, *_LOG_SPREAD))
 
     def decode(self, noise: Tensor) -> Tensor:
         """Means (..., n) of observations, in the coordinates of the fit, given noise (..., n)."""
@@ -184,12 +184,19 @@ class ImplicitVAE(VariationalModel):
         decoded = self._decode(masks, moved, stay)
         fit = self.log_likelihood(torch.stack([y, y_tilde]), decoded).sum(1)
         # all terms twice, so that one factor of a half does for all
-        squared = draws[:, :2].square()
         of_stay = variance.log() - stay.square()
-        change = squared[:, 1] + 2.0 * encoded.log_spread.sum(0) - moved[0].square() - of_stay
+        change = torch.add(draws[:, 1].square(), encoded.log_spread.sum(0), alpha=2.0) - moved[0].square() - of_stay
         change = change + self._imposed(masks, moved[1], stay) if imposed else change
-        latent = (squared[:, 0] + of_stay).sum(1) + (change * masks.to(change.dtype)).sum(-1)
+        latent = (draws[:, 0].square() + of_stay).sum(1) + self._over_targets(masks, change, sets is None)
         return Bounds(fit, 0.5 * latent)
+
+    @staticmethod
+    def _over_targets(masks: Tensor, change: Tensor, shared: bool) -> Tensor:
+        """Sums (K, N) over the targets of each set; `shared`: all pairs have the same sets."""
+        weights = masks.to(change.dtype)
+        if shared and change.dim() == 2:
+            return weights.squeeze(1) @ change.T
+        return (change * weights).sum(-1)
 
     def _decode(self, masks: Tensor, moved: Tensor, stay: Tensor) -> Tensor:
         """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of noise that has changed."""
