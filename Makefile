@@ -12,7 +12,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench bench-compare clean
+.PHONY: help setup demo test test-extras lint types bench bench-compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ demo: $(STAMP) ## recover two small causal models from pairs, and show what was 
 
 test: lint types ## lint, types, and all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,discovery,ray,parquet]'
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .
