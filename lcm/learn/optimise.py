@@ -14,6 +14,7 @@ from lcm.learn.adam import Adam
 from lcm.learn.objective import Group, Job, Objective, Schedule, Stages, Tracker
 from lcm.learn.rows import Rows
 from lcm.learn.stack import Stack
+from lcm.memory import keep_freed_memory
 
 __all__ = ["Group", "Job", "Objective", "Schedule", "Stages", "Tracker", "in_chunks", "optimise", "optimise_together"]
 
@@ -42,6 +43,7 @@ def optimise_together(
 
     Every objective has its own draws, clipping, validation, best state and end; one that has ended leaves the batch.
     """
+    keep_freed_memory()
     members = [_Member(*pair) for pair in zip(objectives, generators, strict=True)]
     _Loop(members, schedule, tracker).run()
 
