@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT_ARRAY = 1 << 30, 32 << 20
 
