@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # Directions with less than this share of the largest second moment may be rounding of float32.
 _DEAD_DIRECTION = 1e-11
 _UNMOVED = 1e-6
-_SETTLED = 1e-9
+_WIDTHS = 0.5 ** np.arange(1, 21)
 _MOST_SKEW = 100.0
 
 
@@ -57,41 +57,30 @@ def unmix_differences(
     return rotation @ whitening
 
 
-def sharpen_components(
-    unmixing: Array, differences: NDArray[np.floating], share: float = 0.2, max_iterations: int = 50
-) -> Array:
+def sharpen_components(unmixing: Array, differences: NDArray[np.floating], max_rows: int = 10_000) -> Array:
     """Make exact what fourth moments leave inexact where several variables are targets at once.
 
-    Pairs in which a variable is no target do not differ along its component. So each component becomes, again and
-    again, the direction in which the pairs that it moves least differ least. Differences that are linear mixtures of
-    sparse vectors are unmixed to rounding error, in finite samples too. A component that nothing moves is left as it
-    is, and so are all where two of them meet.
+    Pairs in which a variable is no target do not differ along its component. So each component becomes the direction
+    in which pairs that hardly differ along it differ least, where what "hardly" means is halved again and again.
+    Differences that are linear mixtures of sparse vectors are unmixed to rounding error, in finite samples too. A
+    component that nothing moves is left as it is, and so are all where two of them meet.
 
     Args:
         unmixing: (n, n), from `unmix_differences`.
-        differences: (N, n); pairs that do not differ are left out.
-        share: of the pairs, that a component is fitted to; at most the share in which a variable is no target.
+        differences: (N, n), of which the first `max_rows` that are not zero are used.
 
-    Source: docs/theory.md section 2.
+    Source: docs/theory.md section 2; reweighting as in Chartrand & Yin, "Iteratively reweighted algorithms for
+    compressive sensing", 2008.
     """
     components = differences @ unmixing.T
     alive = np.square(components).mean(0) > _UNMOVED
-    components = components[(components != 0.0).any(1)][:, alive]
-    count, directions = max(alive.sum(), int(share * len(components))), np.eye(alive.sum())
-    if count >= len(components):
-        return unmixing
-    for _ in range(max_iterations):
-        moved = np.abs(components @ directions.T)
-        least = np.argpartition(moved, count, axis=0)[: count + 1]
-        # which of pairs that do not differ at all come first is rounding, and says nothing
-        inexact = np.take_along_axis(moved, least[-1:], axis=0)[0] > _UNMOVED
-        rows = components[least[:-1, inexact]].swapaxes(0, 1)
-        found = np.linalg.eigh(rows.mT @ rows)[1][:, :, 0]
-        found *= np.where((found * directions[inexact]).sum(1) < 0.0, -1.0, 1.0)[:, None]
-        change = np.abs(found - directions[inexact]).max(initial=0.0)
-        directions[inexact] = found
-        if change < _SETTLED:
-            break
+    components = components[(components != 0.0).any(1)][:max_rows, alive]
+    directions = np.eye(alive.sum())
+    for width in _WIDTHS:
+        weights = 1.0 / (1.0 + np.square(components @ directions.T / width))
+        moments = (weights.T[:, None, :] * components.T) @ components
+        found = np.linalg.eigh(moments)[1][:, :, 0]
+        directions = found * np.where((found * directions).sum(1) < 0.0, -1.0, 1.0)[:, None]
     if np.linalg.cond(directions) > _MOST_SKEW:
         return unmixing
     sharp, moment = unmixing.copy(), np.square(components @ directions.T).mean(0)
