@@ -76,7 +76,8 @@ def _run(name: str, request: Request) -> None:
 
         (own.plan.out / "figures").mkdir(exist_ok=True)
         drawn = own.plan.out / "figures" / f"{name}.png"
-        draw_scores(drawn, records, part.against, PANELS, SHARES, by="model", logarithmic=part.logarithmic)
+        label = part.by.get(part.against)
+        draw_scores(drawn, records, part.against, PANELS, SHARES, "model", part.logarithmic, label)
 
 
 if __name__ == "__main__":

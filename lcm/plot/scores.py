@@ -24,6 +24,7 @@ def draw_scores(
     shares: Sequence[str] = (),
     by: str | None = None,
     logarithmic: Sequence[str] = (),
+    label: str | None = None,
 ) -> None:
     """Write a figure of scores against a number: a dot for each record, a line through the medians.
 
@@ -35,6 +36,7 @@ def draw_scores(
         shares: those of them of which 1 is perfect; their axis ends there, and begins at 0.98 or below.
         by: a key of the records; a line and a colour for each of its values.
         logarithmic: keys of which the axis is logarithmic, `against` or panels.
+        label: of the horizontal axis; by default its key.
 
     Raises:
         ValueError: no records, or no panels.
@@ -52,8 +54,9 @@ def draw_scores(
             _draw_line(ax, points, BLUE if by is None else LINES[index % len(LINES)], name)
         clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
         ax.set_title(title, fontsize=10)
-        ax.set_xlabel(against)
-        _set_axes(ax, [record[key] for record in known], key in shares, against in logarithmic, key in logarithmic)
+        ax.set_xlabel(label or against)
+        _set_horizontal(ax, [record[against] for record in known], against in logarithmic)
+        _set_vertical(ax, [record[key] for record in known], key in shares, key in logarithmic)
     if by is not None:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     save_figure(figure, path)
@@ -66,12 +69,16 @@ def _draw_line(ax: Axes, points: NDArray[np.float64], color: str, name: str) -> 
     ax.scatter(points[:, 0], points[:, 1], s=22, color=color, alpha=0.45, linewidths=0, zorder=3)
 
 
-def _set_axes(ax: Axes, values: Sequence[float], share: bool, log_x: bool, log_y: bool) -> None:
-    if log_x:
+def _set_horizontal(ax: Axes, places: Sequence[float], logarithmic: bool) -> None:
+    if logarithmic:
         ax.set_xscale("log")
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if log_y:
+        whole = all(float(place).is_integer() for place in places)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=whole, min_n_ticks=1))
+
+
+def _set_vertical(ax: Axes, values: Sequence[float], share: bool, logarithmic: bool) -> None:
+    if logarithmic:
         ax.set_yscale("log")
     elif share:
         _limit_to_one(ax, values)
