@@ -95,4 +95,15 @@ def test_the_package_says_that_it_is_typed() -> None:
 def test_make_lists_its_targets() -> None:
     listed = subprocess.run(["make", "-s"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     targets = {line.split()[1] for line in listed.splitlines()}
-    assert targets == {"help", "setup", "demo", "test", "lint", "types", "bench", "bench-compare", "clean"}
+    assert targets == {
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "test-extras",
+        "lint",
+        "types",
+        "bench",
+        "bench-compare",
+        "clean",
+    }
