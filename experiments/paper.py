@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> None:
     )
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, REDUCED, QUICK)
+    if "reference" in (options.part or ()) and not options.data:
+        raise ValueError("--data: Expected TRAIN TEST for the part reference; got none")
     chosen = options.part or (QUICK_PARTS if options.quick else tuple(PARTS))
     default = ((2,), ()) if options.quick else (SIZES, LARGE_SIZES)
     sizes = default if options.n is None else _split(options.n)
@@ -69,6 +71,9 @@ def _run(name: str, request: Request) -> None:
     own = replace(request, plan=replace(request.plan, out=request.plan.out / name))
     cells = list(part.cells(own))
     if not cells:
+        if not request.plan.quiet:
+            lacks = "it needs --data TRAIN TEST" if name == "reference" else "none of the models takes part"
+            print(f"{name}: left out, {lacks}")
         return
     records = run_cells(part.title, cells, part.by, own.plan)
     if part.against is not None:

@@ -218,7 +218,7 @@ def fit_summary(result: FitResult, data: PairData, folder: str) -> str:
         "Next:",
         f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
-        f"  lcm graph {folder} --fdr Q                    the graph at another false discovery rate",
+        f"  lcm graph {folder} --fdr Q                   the graph at another false discovery rate",
         f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
         f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes",
         f"  tensorboard --logdir {folder}                the training curves",

@@ -13,6 +13,7 @@ from lcm.fit_report import finite, stage_lines, stage_seconds, target_text
 from lcm.graph import Graph
 from lcm.learn.config import FitConfig
 from lcm.learn.result import PeerResult
+from lcm.model import LatentCausalModel
 
 _MAX_LISTED = 20
 
@@ -89,7 +90,7 @@ Causes first: {", ".join(f"z{i}" for i in result.order)}.
 
 ## Interventions
 
-Share of pairs: {target_text(result.model.target_distribution)}.
+Target sets, {_targets(result)}.
 
 ![pairs](figures/pairs.png)
 
@@ -108,13 +109,20 @@ def peer_summary(result: PeerResult, data: PairData, folder: str, model: str) ->
         f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{', with strength' if edges else ''}",
         *(f"  {line}" for line in shown),
         f"Held-out log-likelihood, nats a pair, or a lower bound of it: {-result.held_out_nll:.4f}",
-        f"Interventions: {target_text(result.model.target_distribution)}",
+        f"Interventions: {_targets(result)}",
         "",
         f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
         "Next:",
         f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              against another fit, where nothing is known",
-        f"  lcm graph {folder} --method M --data DATA     another search for the graph: lcm graph --help",
+        f"  lcm graph {folder} --method M --data DATA    another search for the graph: lcm graph --help",
         f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
     ]
+    if isinstance(result.model, LatentCausalModel):
+        lines += [f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes"]
     return "\n".join(lines)
+
+
+def _targets(result: PeerResult) -> str:
+    """The probabilities of target sets in the model, which some of the peers do not learn."""
+    return f"probabilities in the model, learned or assumed: {target_text(result.model.target_distribution)}"

@@ -106,6 +106,9 @@ def test_what_a_search_lacks_is_refused(
         ("--method", "enco"): "--data: Expected the pairs to seek the graph on, for --method; got none",
         ("--data", data_file): "--method: Expected a method to seek the graph by, for --data; got none",
         ("--figure", tmp_path / "a.pdf"): "Expected a .png file to write to; got the suffix '.pdf'",
+        ("--method", "enco", "--data", data_file, "--fdr", "0.1"): (
+            "--fdr: Expected no rate for a method other than tests and pc; got one for enco"
+        ),
         ("--method", "magic"): "argument --method: invalid choice: 'magic'",
     }
     for argv, message in expected.items():

@@ -232,3 +232,11 @@ def test_paper_fits_files_that_are_given(tmp_path: Path, toy2d: Path) -> None:
     argv = [*TINY, "--part", "reference", "--data", *files, "--models", "linear", "--model-seeds", "1"]
     reproduce("paper", *argv, "--out", str(tmp_path))
     assert [cell["data"] for cell in results(tmp_path / "reference")["cells"]] == ["train"]
+
+
+def test_paper_asks_for_the_files_of_its_first_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--models", "elcm-vae", "--out", str(tmp_path)]
+    with pytest.raises(ValueError, match="--data: Expected TRAIN TEST for the part reference; got none"):
+        reproduce("paper", *argv, "--part", "reference")
+    reproduce("paper", *argv, "--part", "wrong-n")
+    assert "wrong-n: left out, none of the models takes part" in capsys.readouterr().out

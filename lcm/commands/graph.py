@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lcm.commands.common import check_output, open_pairs
-from lcm.graph_search.config import METHODS
+from lcm.graph_search.config import METHODS, RATED_METHODS
 
 if TYPE_CHECKING:
     from lcm.graph_search.result import FoundGraph
@@ -61,6 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError("--data: Expected the pairs to seek the graph on, for --method; got none")
     if arguments.data and not arguments.method:
         raise ValueError("--method: Expected a method to seek the graph by, for --data; got none")
+    if arguments.fdr is not None and arguments.method not in (None, *RATED_METHODS):
+        expected = f"no rate for a method other than {' and '.join(RATED_METHODS)}"
+        raise ValueError(f"--fdr: Expected {expected}; got one for {arguments.method}")
     json = check_output(arguments.json, ".json") if arguments.json else None
     figure = check_output(arguments.figure, ".png") if arguments.figure else None
 
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         from lcm.plot import draw_one_graph
 
         figure.parent.mkdir(parents=True, exist_ok=True)
-        draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"])
+        draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"], lines[0])
     if not arguments.quiet:
         print("\n".join(lines))
 
@@ -135,7 +138,8 @@ def _described(sought: FoundGraph, method: str, rate: float) -> tuple[dict[str, 
     if sought.evidence is None:
         lines = strength_lines(sought.graph, sought.edge_strength)
         numbers = strength_numbers(sought.graph, sought.edge_strength, sought.order)
-        return numbers, _listed(lines, f"by {method}, with strength", sought.order)
+        unit = "probability" if method == "enco" else "strength"
+        return numbers, _listed(lines, f"by {method}, with {unit}", sought.order)
     how = f"by {method}, at a false discovery rate of {rate:g}"
     lines = _listed(edge_lines(sought.evidence, sought.graph), how, sought.order)
     return evidence_numbers(sought.evidence, sought.graph, rate), lines

@@ -12,6 +12,8 @@ SearchMethod = Literal["tests", "jacobian", "dependence", "enco", "pc", "ges", "
 METHODS: tuple[SearchMethod, ...] = get_args(SearchMethod)
 LIBRARY_METHODS: tuple[SearchMethod, ...] = ("pc", "ges", "gies", "lingam")
 """Those that need the extra `discovery`."""
+RATED_METHODS: tuple[SearchMethod, ...] = ("tests", "pc")
+"""Those that take a false discovery rate, `pc` as the level of its tests."""
 
 
 @final

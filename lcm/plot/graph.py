@@ -66,12 +66,14 @@ def draw_graph(
     return ax
 
 
-def draw_one_graph(path: str | Path, adjacency: ArrayLike, strength: ArrayLike) -> None:
+def draw_one_graph(
+    path: str | Path, adjacency: ArrayLike, strength: ArrayLike, title: str = "learned graph, edge strengths"
+) -> None:
     """Write a figure of a learned graph (n, n) with the strengths (n, n) of its edges; errors as of `draw_graph`."""
     edges = square_bool(adjacency)
     size = min(7.0, 3.4 + 0.16 * max(0, len(edges) - 4))
     figure = new_figure(size, size)
-    draw_graph(figure.subplots(), edges, strength, title="learned graph, edge strengths")
+    draw_graph(figure.subplots(), edges, strength, title=title)
     save_figure(figure, path)
 
 
