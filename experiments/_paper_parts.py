@@ -10,7 +10,8 @@ from typing import Any, final
 from lcm.config import load_config, structure_config
 from lcm.data.generate import GenerateConfig, SplitConfig
 from lcm.data.nature_config import NatureConfig
-from lcm.experiment import Cell, DataSet, Plan, draw_config, given_data
+from lcm.experiment import Cell, Plan
+from lcm.experiment_data import DataSet, draw_config, given_data
 from lcm.learn.config import MODELS, FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"

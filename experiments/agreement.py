@@ -12,17 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lcm.cells import run_once
-from lcm.experiment import (
-    Cell,
-    DataSet,
-    Plan,
-    Size,
-    add_data_options,
-    draw_sizes,
-    experiment_parser,
-    given_data,
-    run_cells,
-)
+from lcm.experiment import Cell, Plan, Size, add_data_options, experiment_parser, run_cells
+from lcm.experiment_data import DataSet, draw_sizes, given_data
 from lcm.report import Column, write_report
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"

@@ -8,12 +8,15 @@ that is finished is not run again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from lcm.experiment import Cell, DataSet, Plan, Size, draw_sizes, experiment_parser, fit_config, run_cell
+from lcm.cells import run_once
+from lcm.experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cell
+from lcm.experiment_data import DataSet, draw_sizes
 from lcm.graph_search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
 from lcm.learn.config import MODELS
 from lcm.report import Column, write_report
@@ -88,8 +91,7 @@ def _records(
     import torch
 
     torch.set_num_threads(plan.threads or 1)
-    for folder in ("searches", "cells"):
-        (plan.out / folder).mkdir(parents=True, exist_ok=True)
+    (plan.out / "cells").mkdir(parents=True, exist_ok=True)
     for part in data:
         for name in representations:
             for seed in range(plan.size.model_seeds if name != TRUTH else 1):
@@ -99,31 +101,20 @@ def _records(
 
 def _search_all(searches: Sequence[Search], plan: Plan) -> Iterator[dict[str, Any]]:
     """All methods on one representation, which is fitted and encoded only if one of them is not finished."""
-    from lcm.files import read_json, write_json
-
-    variables: FittedVariables | None = None
-    about: dict[str, Any] = {}
+    variables = cache(partial(_variables, searches[0], plan))
     for search in searches:
         path = plan.out / "searches" / f"{search.name}.json"
-        settings = _same(search, plan)
-        if path.exists():
-            record = dict(read_json(path))
-            if record["settings"] != settings:
-                raise ValueError(f"{path}: Expected a search of these settings; got another. Choose another --out.")
-        else:
-            if variables is None:
-                variables, about = _variables(search, plan)
-            record = {**_scored(search, _discover(search, plan, variables), about), "settings": settings}
-            write_json(path, record)
+        record = run_once(path, _same(search, plan), partial(_found, search, plan, variables))
         if not plan.quiet:
             print(f"{search.name}: SHD {record['shd']}, {record['seconds']:.1f} s", flush=True)
         yield record
 
 
-def _discover(search: Search, plan: Plan, variables: FittedVariables) -> FoundGraph:
+def _found(search: Search, plan: Plan, encoded: Callable[[], tuple[FittedVariables, dict[str, Any]]]) -> dict[str, Any]:
     from lcm.graph_search import discover
 
-    return discover(variables, seed=search.seed, config=_search_settings(search, plan))
+    variables, about = encoded()
+    return _scored(search, discover(variables, seed=search.seed, config=_search_settings(search, plan)), about)
 
 
 def _search_settings(search: Search, plan: Plan) -> GraphSearchConfig:

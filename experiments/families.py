@@ -16,7 +16,8 @@ from typing import Any, final
 from lcm.config import structure_config
 from lcm.data.generate import GenerateConfig, SplitConfig
 from lcm.data.nature_config import NatureConfig
-from lcm.experiment import Cell, DataSet, Plan, Size, draw_config, draw_fit, experiment_parser, run_cells
+from lcm.experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
+from lcm.experiment_data import DataSet, draw_config
 from lcm.files import write_json, write_text
 from lcm.report import to_markdown, to_text
 

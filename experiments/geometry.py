@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lcm.cells import run_once
-from lcm.experiment import at_least_one, base_parser, draw_data, fit_config
+from lcm.experiment import at_least_one, base_parser, fit_config
+from lcm.experiment_data import draw_data
 from lcm.report import Column, write_report
 
 if TYPE_CHECKING:

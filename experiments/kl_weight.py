@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lcm.experiment import Cell, DataSet, Plan, Size, draw_config, experiment_parser, fit_config, run_cells
+from lcm.experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cells
+from lcm.experiment_data import DataSet, draw_config
 from lcm.report import RESULTS_JSON, Column, write_report
 
 if TYPE_CHECKING:

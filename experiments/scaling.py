@@ -11,17 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lcm.experiment import (
-    Cell,
-    Plan,
-    Size,
-    add_data_options,
-    draw_fit,
-    draw_sizes,
-    experiment_parser,
-    given_data,
-    run_cells,
-)
+from lcm.experiment import Cell, Plan, Size, add_data_options, draw_fit, experiment_parser, run_cells
+from lcm.experiment_data import draw_sizes, given_data
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=3, data_seeds=3, pairs=100_000)

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from lcm import __version__
+from lcm.experiment_data import DataSet, load_scored
 from lcm.report import Column, write_report
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lcm.data.generate import GenerateConfig
     from lcm.data.pairs import PairData
     from lcm.learn.config import FitConfig
     from lcm.run import Run
@@ -49,25 +47,6 @@ class Size:
     model_seeds: int
     data_seeds: int
     pairs: int
-
-
-@final
-@dataclass(frozen=True)
-class DataSet:
-    """Pairs to fit and pairs to score on, both with their truth.
-
-    Attributes:
-        name: unique within the experiment.
-        train, test: files of pairs.
-        seed: of the nature and its pairs; None where it is not known.
-        family: the kind of nature, where an experiment has several.
-    """
-
-    name: str
-    train: Path
-    test: Path
-    seed: int | None
-    family: str = ""
 
 
 @final
@@ -186,85 +165,6 @@ def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
     )
 
 
-def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n: int | None = None) -> DataSet:
-    """Generate a data set as `lcm generate` does, or find it there from before.
-
-    Args:
-        config_file: a nature and its splits; of val and test, at most `pairs` are drawn.
-        name: of the data set.
-        seed: replaces the config's.
-        pairs: to fit on.
-        out: the folder of the experiment.
-        n: replaces the number of variables.
-
-    Raises:
-        ValueError: another data set of that name is there.
-    """
-    from lcm.config import load_config
-    from lcm.data.generate import GenerateConfig
-
-    config = load_config(config_file, GenerateConfig)
-    config = replace(_resized(config, pairs), seed=seed)
-    if n is not None:
-        config = replace(config, nature=replace(config.nature, n=n))
-    return draw_config(config, name, out)
-
-
-def draw_config(config: GenerateConfig, name: str, out: Path) -> DataSet:
-    """Generate the data set of a config, or find it there from before.
-
-    Raises:
-        ValueError: another data set of that name is there.
-    """
-    from lcm.config import to_yaml
-    from lcm.data.generate import generate
-
-    folder = out / "data" / name
-    if not folder.exists():
-        generate(config, folder)
-    elif (folder / "config.yaml").read_text(encoding="utf-8") != to_yaml(config):
-        raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")
-    return DataSet(name, folder / "train.safetensors", folder / "test.safetensors", config.seed)
-
-
-def draw_sizes(config_file: Path, sizes: Iterable[int], plan: Plan) -> list[DataSet]:
-    """The data sets of a nature at several numbers of variables, each with all of the plan's data seeds."""
-    return [
-        draw_data(config_file, f"n{n}-seed{seed}", seed, plan.size.pairs, plan.out, n)
-        for n in sizes
-        for seed in range(plan.size.data_seeds)
-    ]
-
-
-def _resized(config: GenerateConfig, pairs: int) -> GenerateConfig:
-    splits = config.pairs
-    return replace(config, pairs=replace(splits, train=pairs, val=min(splits.val, pairs), test=min(splits.test, pairs)))
-
-
-def given_data(train: Path, test: Path) -> DataSet:
-    """A data set from files that exist already, named after the first; its metadata may know the seed.
-
-    Raises:
-        ValueError: a file that cannot be read, or a test set without the truth to score against.
-    """
-    from lcm.data.pairs import load_pairs
-
-    seed = load_pairs(train).metadata.get("seed", "")
-    _load_scored(test)
-    return DataSet(train.stem.removesuffix("_train"), train, test, int(seed) if seed.isdecimal() else None)
-
-
-def _load_scored(path: Path) -> tuple[PairData, NDArray[Any], NDArray[Any]]:
-    """Test pairs with their z and adjacency; ValueError where the truth to score against is missing."""
-    from lcm.data.pairs import load_pairs
-
-    test = load_pairs(path)
-    if test.z is None or test.targets is None or test.adjacency is None:
-        missing = next(key for key in ("z", "targets", "adjacency") if getattr(test, key) is None)
-        raise ValueError(f"{path}: Expected the truth to score against: z, targets, adjacency; got no {missing}.")
-    return test, test.z, test.adjacency
-
-
 def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Plan) -> list[dict[str, Any]]:
     """Fit and score every cell that is not finished yet, and write the table of all; returns their records.
 
@@ -313,7 +213,7 @@ def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -
     from lcm.metric.evaluate import evaluate
     from lcm.metric.graph import aligned_adjacency
 
-    train, (test, true_z, true_adjacency) = load_pairs(cell.data.train), _load_scored(cell.data.test)
+    train, (test, true_z, true_adjacency) = load_pairs(cell.data.train), load_scored(cell.data.test)
     seen = data_hash(train, with_targets=knows_targets(config))
     same = {"data_sha256": seen, "config_sha256": config_hash(config)}
     path = out / "cells" / f"{cell.name}.json"
@@ -400,7 +300,7 @@ def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "")
     from lcm.run import load_run
 
     figures, run = out / "figures", load_run(out / "fits" / cell.name)
-    test, true_z, true_adjacency = _load_scored(cell.data.test)
+    test, true_z, true_adjacency = load_scored(cell.data.test)
     figures.mkdir(exist_ok=True)
     permutation = np.asarray(record["permutation"])
     learned = np.where(permutation >= 0, encode_data(run.model, test)["z"][:, permutation], 0.0)

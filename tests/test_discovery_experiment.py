@@ -30,5 +30,5 @@ def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(
     monkeypatch.setattr(lcm.graph_search, "discover", refuse)
     reproduce("discovery", *argv)
     assert results(tmp_path) == content
-    with pytest.raises(ValueError, match=r"Expected a search of these settings; got another\. Choose another --out\."):
+    with pytest.raises(ValueError, match=r"Expected search = .*; got .*Choose another --out, or delete it\."):
         reproduce("discovery", *argv, "--steps", "5")

@@ -13,7 +13,7 @@ import lcm.isomorphism
 import lcm.run
 from lcm.commands.reproduce import run_experiment
 from lcm.data.pairs import PairData, save_pairs
-from lcm.experiment import DataSet, draw_data, given_data
+from lcm.experiment_data import DataSet, draw_data, given_data
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--pairs", "500", "--steps", "4", "--quiet"]

@@ -10,8 +10,15 @@ from lcm.commands.common import check_output, open_pairs
 from lcm.graph_search.config import METHODS, RATED_METHODS
 
 if TYPE_CHECKING:
-    from lcm.graph_search.result import FoundGraph
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lcm.discovery import GraphEvidence
+    from lcm.graph import Graph
     from lcm.run import Run
+
+Described = tuple[dict[str, Any], list[str]]
+"""A graph in numbers for JSON, and in lines for a terminal."""
 
 HELP = "the graph of a fit, at a stated false discovery rate or by another method"
 DESCRIPTION = """\
@@ -71,12 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.run import load_run
 
     found = load_run(arguments.run_folder)
-    if arguments.method:
-        numbers, lines = _sought(found, arguments)
-    elif found.evidence is None and arguments.fdr is None:
-        numbers, lines = _of_peer(found)
-    else:
-        numbers, lines = _tested(found, arguments.fdr)
+    numbers, lines = _sought(found, arguments) if arguments.method else _found(found, arguments.fdr)
     if json:
         json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, numbers)
@@ -96,50 +98,42 @@ def _listed(edges: Sequence[str], how: str, order: Sequence[int]) -> list[str]:
     return [f"{count} {how}", *(f"  {edge}" for edge in edges), causes]
 
 
-def _tested(found: Run, rate: float | None) -> tuple[dict[str, Any], list[str]]:
+def _tested(evidence: GraphEvidence, graph: Graph, rate: float, by: str = "") -> Described:
     from lcm.fit_report import edge_lines, evidence_numbers
 
-    rate = found.config.readout.false_discovery_rate if rate is None else rate
-    evidence, graph = found.require_evidence(), found.graph_at(rate)
-    how = f"at a false discovery rate of {rate:g}"
-    return evidence_numbers(evidence, graph, rate), _listed(edge_lines(evidence, graph), how, evidence.order)
+    lines = _listed(edge_lines(evidence, graph), f"{by}at a false discovery rate of {rate:g}", evidence.order)
+    return evidence_numbers(evidence, graph, rate), lines
 
 
-def _of_peer(found: Run) -> tuple[dict[str, Any], list[str]]:
+def _untested(graph: Graph, strength: NDArray[np.float64], order: Sequence[int], how: str) -> Described:
     from lcm.peer_report import strength_lines, strength_numbers
 
-    graph = found.model.graph
-    lines = _listed(strength_lines(graph, found.edge_strength), f"of {found.config.model}, with strength", found.order)
-    return strength_numbers(graph, found.edge_strength, found.order), lines
+    return strength_numbers(graph, strength, order), _listed(strength_lines(graph, strength), how, order)
 
 
-def _sought(found: Run, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _found(run: Run, rate: float | None) -> Described:
+    """The graph that the fit has found."""
+    if run.evidence is None and rate is None:
+        return _untested(run.model.graph, run.edge_strength, run.order, f"of {run.config.model}, with strength")
+    rate = run.config.readout.false_discovery_rate if rate is None else rate
+    return _tested(run.require_evidence(), run.graph_at(rate), rate)
+
+
+def _sought(run: Run, arguments: argparse.Namespace) -> Described:
+    """The graph that a search finds on the data."""
     from lcm.graph_search.on_data import discover_on_data
 
-    rate = found.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
+    method, pairs = arguments.method, open_pairs(arguments.data)
+    rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
+    config = run.config.graph_search
     sought, distance = discover_on_data(
-        found.model,
-        open_pairs(arguments.data),
-        arguments.method,
-        arguments.seed,
-        config=found.config.graph_search,
-        false_discovery_rate=rate,
+        run.model, pairs, method, arguments.seed, config=config, false_discovery_rate=rate
     )
-    numbers, lines = _described(sought, arguments.method, rate)
-    numbers |= {"method": arguments.method, "seconds": sought.seconds, "shd": distance}
+    if sought.evidence is None:
+        how = f"by {method}, with {'probability' if method == 'enco' else 'strength'}"
+        numbers, lines = _untested(sought.graph, sought.edge_strength, sought.order, how)
+    else:
+        numbers, lines = _tested(sought.evidence, sought.graph, rate, f"by {method}, ")
+    numbers |= {"method": method, "seconds": sought.seconds, "shd": distance}
     lines += [f"sought in {sought.seconds:.1f} s"]
     return numbers, lines + ([] if distance is None else [f"structural Hamming distance from the truth: {distance}"])
-
-
-def _described(sought: FoundGraph, method: str, rate: float) -> tuple[dict[str, Any], list[str]]:
-    from lcm.fit_report import edge_lines, evidence_numbers
-    from lcm.peer_report import strength_lines, strength_numbers
-
-    if sought.evidence is None:
-        lines = strength_lines(sought.graph, sought.edge_strength)
-        numbers = strength_numbers(sought.graph, sought.edge_strength, sought.order)
-        unit = "probability" if method == "enco" else "strength"
-        return numbers, _listed(lines, f"by {method}, with {unit}", sought.order)
-    how = f"by {method}, at a false discovery rate of {rate:g}"
-    lines = _listed(edge_lines(sought.evidence, sought.graph), how, sought.order)
-    return evidence_numbers(sought.evidence, sought.graph, rate), lines
