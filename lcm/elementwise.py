@@ -7,12 +7,14 @@ n by default).
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lcm.component import Component, build, describe
 from lcm.spline import knot_spline, monotone_spline, parameter_count
@@ -24,7 +26,7 @@ def pick(values: Tensor, variables: Tensor | None) -> Tensor:
 
 
 class ElementwiseMap(Component):
-    """Abstract: one strictly monotone diffeomorphism of ℝ per variable."""
+    """Abstract: one strictly monotone diffeomorphism of ℝ, onto ℝ or an interval, per variable."""
 
     n: int
 
@@ -121,6 +123,34 @@ class KnotMap(ElementwiseMap):
 
 
 @final
+class UnitIntervalMap(ElementwiseMap):
+    """h_i(v) = 1 / (1 + exp(−slope v)), from ℝ onto (0, 1)."""
+
+    kind = "unit-interval"
+
+    def __init__(self, n: int, slope: float = 1.0) -> None:
+        """Raises ValueError for a slope that is not positive."""
+        super().__init__()
+        if not slope > 0.0:
+            raise ValueError(f"Expected a positive slope; got {slope}.")
+        self.n, self.slope = n, slope
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "slope": self.slope}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scaled = self.slope * values
+        log_slope = functional.logsigmoid(scaled) + functional.logsigmoid(-scaled)
+        return torch.sigmoid(scaled), log_slope + math.log(self.slope)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        # a value on the border, as rounding makes it, would be infinite
+        inside = values.clamp(torch.finfo(values.dtype).eps, 1.0 - torch.finfo(values.dtype).eps)
+        log_slope = -inside.log() - torch.log1p(-inside) - math.log(self.slope)
+        return torch.logit(inside) / self.slope, log_slope
+
+
+@final
 class ComposedMap(ElementwiseMap):
     """h_i = second_{labels[i]} ∘ first_i."""
 
@@ -183,7 +213,7 @@ class InverseMap(ElementwiseMap):
 
 
 ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {
-    cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap, ComposedMap, InverseMap)
+    cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap, UnitIntervalMap, ComposedMap, InverseMap)
 }
 
 

@@ -33,6 +33,7 @@ from lcm.decoder import (
     RotationDecoder,
 )
 from lcm.decoder.linear import random_rotation
+from lcm.elementwise import UnitIntervalMap
 from lcm.graph import Graph
 from lcm.intervention import (
     InterventionalMechanism,
@@ -43,16 +44,18 @@ from lcm.intervention import (
 )
 from lcm.mechanism import (
     AdditiveMechanism,
+    CircuitMechanism,
     LinearMechanism,
     LocationScaleMechanism,
     Mechanism,
     SplineMechanism,
 )
 from lcm.model import LatentCausalModel
-from lcm.noise import NOISE_KINDS, Noise
+from lcm.noise import NOISE_KINDS, Noise, NormalNoise, PushforwardNoise
 from lcm.scm import SCM
 
 _CALIBRATION_SAMPLES = 4096
+_IMPOSED_SLOPE = 1.5
 
 NetworkMechanism = AdditiveMechanism | LocationScaleMechanism | SplineMechanism
 
@@ -75,6 +78,8 @@ def build_nature(config: NatureConfig, seed: int) -> LatentCausalModel:
 
     Raises ValueError for a negative seed; everything else was checked when the config was made.
     """
+    if config.mechanism.kind == "circuit":
+        return _build_circuit(config, seed)
     graph = _build_graph(config.graph, config.n, numpy_generator(seed, "graph"))
     noise = _build_noise(config.noise, config.n)
     mechanism = _build_mechanism(config.mechanism, graph, noise, torch_generator(seed, "mechanism"))
@@ -82,6 +87,19 @@ def build_nature(config: NatureConfig, seed: int) -> LatentCausalModel:
         SCM(graph, mechanism, noise),
         _build_decoder(config.decoder, config.n, seed),
         _build_intervention(config, graph, torch_generator(seed, "intervention")),
+        _build_targets(config.intervention, config.n),
+        config.thickness,
+    ).requires_grad_(False)
+
+
+def _build_circuit(config: NatureConfig, seed: int) -> LatentCausalModel:
+    """The arm and the three lights; imposed values lie in (0, 1) too, spread evenly over nearly all of it."""
+    mechanism = CircuitMechanism()
+    imposed = PushforwardNoise(NormalNoise(config.n), UnitIntervalMap(config.n, _IMPOSED_SLOPE))
+    return LatentCausalModel(
+        SCM(Graph.from_edges(config.n, mechanism.EDGES), mechanism, NormalNoise(config.n)),
+        _build_decoder(config.decoder, config.n, seed),
+        PerfectIntervention(imposed),
         _build_targets(config.intervention, config.n),
         config.thickness,
     ).requires_grad_(False)

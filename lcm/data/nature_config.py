@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 
 from lcm.graph import Graph
 
+CIRCUIT_N = 4
 _PROBABILITY_TOLERANCE = 1e-6
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 
@@ -89,7 +90,8 @@ class MechanismConfig:
     """The causal mechanisms. The nonlinear ones are random tanh networks of the parents.
 
     Attributes:
-        kind: linear, additive (nonlinear, additive noise), location-scale, or spline.
+        kind: linear, additive (nonlinear, additive noise), location-scale, spline, or circuit: the four variables and
+            the graph of the robot arm and the three lights, values in (0, 1) (`lcm.mechanism.CircuitMechanism`).
         weights: linear; the distribution of the edge weights.
         normalise: linear; whether to divide the weights by the square root of the number of parents; by
             default not.
@@ -102,7 +104,7 @@ class MechanismConfig:
             0.8.
     """
 
-    kind: Literal["linear", "additive", "location-scale", "spline"] = "linear"
+    kind: Literal["linear", "additive", "location-scale", "spline", "circuit"] = "linear"
     weights: WeightConfig | None = None
     normalise: bool | None = None
     hidden: int | None = None
@@ -260,6 +262,21 @@ class NatureConfig:
         if self.graph.edges is not None:
             _check_edges(self.n, self.graph.edges)
         self._check_interventions()
+        if self.mechanism.kind == "circuit":
+            self._check_circuit()
+
+    def _check_circuit(self) -> None:
+        if self.n != CIRCUIT_N:
+            raise ValueError(f"n: Expected {CIRCUIT_N} for mechanisms of kind circuit; got {self.n}.")
+        if self.graph != GraphConfig():
+            raise ValueError("graph: Expected none for mechanisms of kind circuit, which have their own; got one.")
+        if self.noise != NoiseConfig():
+            raise ValueError(f"noise.kind: Expected normal for mechanisms of kind circuit; got {self.noise.kind}.")
+        if self.intervention.kind != "perfect" or self.intervention.noise != NoiseConfig():
+            got = self.intervention.kind
+            raise ValueError(
+                f"intervention: Expected perfect, of normal noise, for mechanisms of kind circuit; got {got}."
+            )
 
     def _check_interventions(self) -> None:
         targets = self.intervention.targets

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from lcm.mechanism.base import Mechanism
+from lcm.mechanism.circuit import CircuitMechanism
 from lcm.mechanism.conditional_spline import SplineMechanism
 from lcm.mechanism.location_scale import AdditiveMechanism, LinearMechanism, LocationScaleMechanism
 from lcm.mechanism.product import ProductMechanism
 
 MECHANISM_KINDS: dict[str, type[Mechanism]] = {
     cls.kind: cls
-    for cls in (LinearMechanism, AdditiveMechanism, LocationScaleMechanism, SplineMechanism, ProductMechanism)
+    for cls in (
+        LinearMechanism,
+        AdditiveMechanism,
+        LocationScaleMechanism,
+        SplineMechanism,
+        ProductMechanism,
+        CircuitMechanism,
+    )
 }
 
 __all__ = [
     "MECHANISM_KINDS",
     "AdditiveMechanism",
+    "CircuitMechanism",
     "LinearMechanism",
     "LocationScaleMechanism",
     "Mechanism",
