@@ -17,6 +17,7 @@ from lcm.pair_model import EncodedPairs, PairModel
 Array = NDArray[Any]
 
 _CHUNK = 4096
+_CHUNK_IMAGES = 256
 _CHUNK_ENTRIES = 1 << 25
 
 
@@ -24,10 +25,11 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
     """Encode all pairs, some at a time, without gradients (docs/theory.md section 2).
 
     Raises:
-        ValueError: images, or observations of another dimension than the model's.
+        ValueError: observations of another shape than the model's.
     """
     require_same_dimensions(model, data)
-    chunk = max(1, min(_CHUNK, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
+    most = _CHUNK_IMAGES if data.is_images else _CHUNK
+    chunk = max(1, min(most, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
     like = next(part for part in (*model.parameters(), *model.buffers()) if part.is_floating_point())
     return EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
 
@@ -58,7 +60,7 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     target_probability: (N, K), a column for each entry of `target_columns`; rows sum to 1.
 
     Raises:
-        ValueError: images, or observations of another dimension than the model's.
+        ValueError: observations of another shape than the model's.
     """
     encoded = encode_pairs(model, data)
     tensors = {name: getattr(encoded, name) for name in ("z", "z_tilde", "noise", "noise_tilde")}
@@ -78,11 +80,11 @@ def target_columns(model: PairModel) -> list[list[int]]:
 
 
 def require_same_dimensions(model: PairModel, data: PairData) -> None:
-    """Raise ValueError for images, and for observations of another dimension than the model's."""
+    """Raise ValueError for observations of another shape than the model's, such as images for a model of vectors."""
     where = f"{data.source}: x" if data.source else "x"
-    d = model.d
-    if data.is_images or data.n_dimensions != d:
-        raise ValueError(f"{where}: Expected shape (N, {d}), as the model's observations; got {data.x.shape}.")
+    if data.x.shape[1:] != model.observation_shape:
+        expected = ", ".join(map(str, ("N", *model.observation_shape)))
+        raise ValueError(f"{where}: Expected shape ({expected}), as the model's observations; got {data.x.shape}.")
 
 
 def _in_columns(model: PairModel, posterior: Tensor) -> Tensor:

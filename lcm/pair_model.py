@@ -44,6 +44,11 @@ class PairModel(nn.Module, ABC):
         """Number of dimensions of an observation."""
 
     @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """The shape of one observation: (d,), or (H, W, C) of an image."""
+        return (self.d,)
+
+    @property
     @abstractmethod
     def graph(self) -> Graph:
         """The graph over the latent variables; empty where the model has none."""

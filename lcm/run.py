@@ -22,7 +22,7 @@ from lcm.graph import Graph
 from lcm.learn.config import FitConfig
 from lcm.learn.fit import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.learn.known import known_targets, knows_targets, require_usable
-from lcm.learn.result import AnyResult, FitResult
+from lcm.learn.result import AnyResult, FitResult, ImageResult, PeerResult
 from lcm.learn.tracker import METRICS_FILE, Recorder
 from lcm.memory import return_free_memory
 from lcm.pair_model import PairModel
@@ -223,14 +223,10 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _write_results(folder: Path, result: AnyResult, data: PairData, config: FitConfig) -> None:
-    return_free_memory()
-    if isinstance(result, FitResult):
-        graph, fit = graph_numbers(result, config), fit_numbers(result, config, data)
-        report = fit_report(result, config, data)
-    else:
-        graph, fit = peer_graph_numbers(result), peer_numbers(result, config, data)
-        report = peer_report(result, config, data)
-    write_json(folder / GRAPH_FILE, graph)
+    if isinstance(result, ImageResult):
+        _write_image_results(folder, result, data, config)
+        return
+    fit, report = _write_numbers(folder, result, data, config)
     write_json(folder / FIT_FILE, fit)
     write_text(folder / REPORT_FILE, report)
     return_free_memory()
@@ -238,7 +234,34 @@ def _write_results(folder: Path, result: AnyResult, data: PairData, config: FitC
     _draw(folder / FIGURE_FOLDER, result, data)
 
 
-def _draw(folder: Path, result: AnyResult, data: PairData) -> None:
+def _write_image_results(folder: Path, result: ImageResult, data: PairData, config: FitConfig) -> None:
+    """What is written of the fit to the codes, and figures of the images beside it."""
+    from lcm.image.figures import draw_image_figures, image_section, reconstruction_error
+
+    latent = result.numbers()
+    fit, report = _write_numbers(folder, latent, result.codes, config)
+    shape, code = list(data.x.shape[1:]), result.model.autoencoder.code
+    image = {"shape": shape, "code": code, "reconstruction_error": reconstruction_error(result)}
+    write_json(folder / FIT_FILE, fit | {"image": image})
+    write_text(folder / REPORT_FILE, report + image_section(result, data))
+    return_free_memory()
+    _draw(folder / FIGURE_FOLDER, latent, result.codes)
+    draw_image_figures(folder / FIGURE_FOLDER, result.model.cpu(), data, config.seed)
+
+
+def _write_numbers(
+    folder: Path, result: FitResult | PeerResult, data: PairData, config: FitConfig
+) -> tuple[dict[str, Any], str]:
+    """Write graph.json; returns what goes into fit.json and report.md."""
+    return_free_memory()
+    if isinstance(result, FitResult):
+        write_json(folder / GRAPH_FILE, graph_numbers(result, config))
+        return fit_numbers(result, config, data), fit_report(result, config, data)
+    write_json(folder / GRAPH_FILE, peer_graph_numbers(result))
+    return peer_numbers(result, config, data), peer_report(result, config, data)
+
+
+def _draw(folder: Path, result: FitResult | PeerResult, data: PairData) -> None:
     from lcm.plot import draw_evidence, draw_one_graph, draw_pairs, draw_training
 
     folder.mkdir(exist_ok=True)

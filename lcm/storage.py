@@ -27,6 +27,7 @@ _PEERS = {
         ("dvae", "beta-vae", "vae-supervised-interventions"), "lcm.baseline.disentanglement_vae:DisentanglementVAE"
     ),
     "gaussian-vae": "lcm.baseline.vae:GaussianVAE",
+    "image": "lcm.image.model:ImageModel",
 }
 
 
@@ -91,7 +92,19 @@ def load_pair_model(path: str | Path, device: str | torch.device = "cpu") -> Pai
     return model
 
 
-def _build(description: dict[str, Any], path: Path) -> StoredModel:
+def build_pair_model(description: dict[str, Any]) -> PairModel:
+    """Rebuild a model of pairs, without its tensors, from its description.
+
+    Raises:
+        ValueError: that of another model.
+    """
+    model = _build(description, "model")
+    if not isinstance(model, PairModel):
+        raise ValueError(f"model: Expected a model of pairs; got one of kind {model.kind}")
+    return model
+
+
+def _build(description: dict[str, Any], path: str | Path) -> StoredModel:
     kind = description.get("type")
     if kind is None:
         return LatentCausalModel.build(description)

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     data = open_pairs(arguments.data)
 
     from lcm.fit_report import fit_summary
-    from lcm.learn.result import FitResult
+    from lcm.learn.result import FitResult, ImageResult
     from lcm.peer_report import peer_summary
     from lcm.run import fit_run
 
@@ -81,10 +81,11 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     if not arguments.quiet:
+        found = result.numbers() if isinstance(result, ImageResult) else result
         print(
-            fit_summary(result, data, arguments.out)
-            if isinstance(result, FitResult)
-            else peer_summary(result, data, arguments.out, config.model)
+            fit_summary(found, data, arguments.out)
+            if isinstance(found, FitResult)
+            else peer_summary(found, data, arguments.out, config.model)
         )
 
 
@@ -106,7 +107,8 @@ def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
 
     n = choose_n(data, config)
     if config.n is None and n < data.n_dimensions:
-        print(f"n = {n}, estimated: x has {data.n_dimensions} columns, which span {n} dimensions (--n gives another)")
+        what = "images, which lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns, which span"
+        print(f"n = {n}, estimated: x has {what} {n} dimensions (--n gives another)")
 
 
 def _resumes(arguments: argparse.Namespace) -> str:

@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from lcm.commands.common import check_output, open_causal_model, open_pairs
+from lcm.commands.common import check_output, open_model, open_pairs
 
 HELP = "draw pairs from a fit; intervene; counterfactuals"
 DESCRIPTION = """\
@@ -14,7 +14,7 @@ Draw pairs from a fitted model.
 
 Without --do: pairs from the model's own p(x, x_tilde). With --do: fresh x, or with --from the x of DATA, and as
 x_tilde the counterfactual of x under all the given interventions at once. FILE holds x, x_tilde, z, z_tilde, noise,
-noise_tilde, targets and adjacency.
+noise_tilde, targets and adjacency. Of a fit to images, x and x_tilde are images.
 """
 EPILOG = """\
 examples:
@@ -50,13 +50,23 @@ def run(arguments: argparse.Namespace) -> None:
     source = open_pairs(arguments.source) if arguments.source else None
 
     from lcm.data.pairs import save_pairs
+    from lcm.image.model import ImageModel
+    from lcm.image.sample import sample_image_counterfactuals, sample_image_pairs
     from lcm.sample import sample_counterfactuals, sample_pairs
+    from lcm.storage import as_causal_model
 
-    model = open_causal_model(arguments.run_folder)
-    if values:
-        pairs = sample_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
+    model = open_model(arguments.run_folder).model
+    if isinstance(model, ImageModel):
+        as_causal_model(model.latent, arguments.run_folder)
+        if values:
+            pairs = sample_image_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
+        else:
+            pairs = sample_image_pairs(model, arguments.n, seed=arguments.seed)
+    elif values:
+        causal = as_causal_model(model, arguments.run_folder)
+        pairs = sample_counterfactuals(causal, values, source, n=arguments.n, seed=arguments.seed)
     else:
-        pairs = sample_pairs(model, arguments.n, seed=arguments.seed)
+        pairs = sample_pairs(as_causal_model(model, arguments.run_folder), arguments.n, seed=arguments.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_pairs(out, pairs)
     if not arguments.quiet:

@@ -9,6 +9,7 @@ from lcm.baseline.disentanglement_config import DisentanglementConfig
 from lcm.baseline.explicit_config import ExplicitConfig
 from lcm.baseline.implicit_config import ImplicitVAEConfig
 from lcm.graph_search.config import GraphSearchConfig
+from lcm.image.config import ImageConfig
 from lcm.requirement import require, require_at_least, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
@@ -151,6 +152,7 @@ class FitConfig:
     n: number of causal variables; None for dim x or, where x is rank-deficient, its estimated dimension.
     targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
     validation_share: share of the pairs held out for early stopping and the ranking of restarts.
+    image: read where the data are images, by every model.
     """
 
     model: ModelName = "flow"
@@ -167,6 +169,7 @@ class FitConfig:
     implicit_vae: ImplicitVAEConfig = field(default_factory=ImplicitVAEConfig)
     explicit: ExplicitConfig = field(default_factory=ExplicitConfig)
     disentanglement: DisentanglementConfig = field(default_factory=DisentanglementConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
 
     @property
     def unread(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from lcm.learn.optimise import Stages
 from lcm.learn.peers import fit_peer
 from lcm.learn.prepare import Prepared, prepare
 from lcm.learn.reruns import compare_restarts
-from lcm.learn.result import AnyResult, FitResult
+from lcm.learn.result import AnyResult, CodeResult, FitResult
 from lcm.learn.tracker import Recorder
 from lcm.pair_model import PairModel
 
@@ -63,7 +63,7 @@ def fit_pairs(
     """Fit from x and x̃ alone, with restarts ranked by the held-out likelihood of the explicit model.
 
     Raises:
-        ValueError: too few pairs, dim x < n, images, or a target set out of range.
+        ValueError: too few pairs, dim x < n, or a target set out of range.
         FloatingPointError: a likelihood that is not finite.
     """
     return fit_ensemble(data, [config], device or torch.device("cpu"), recorder)[0]
@@ -92,8 +92,10 @@ def fit_ensemble(
     where = resolve_device(device) if isinstance(device, str) else device
     recorder = recorder or Recorder()
     pairs = _data_sets(data, len(configs))
+    if pairs[0].is_images:
+        return _fit_images(pairs, configs, where, recorder)
     targets = [target_distribution(choose_n(*fit), fit[1]) for fit in zip(pairs, configs, strict=True)]
-    members: list[Stages[AnyResult]] = []
+    members: list[Stages[CodeResult]] = []
     held_out = []
     for each, config, family in zip(pairs, configs, targets, strict=True):
         require_usable(config, family.n)
@@ -103,11 +105,25 @@ def fit_ensemble(
         held_out.append(prepared.held_out() if config.restarts > 1 else None)
         members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
     found = run_together(members, recorder)
-    results, first = [], 0
+    results: list[AnyResult] = []
+    first = 0
     for each, config, rest in zip(pairs, configs, held_out, strict=True):
         results.append(_best(found[first : first + config.restarts], each, rest, first, recorder))
         first += config.restarts
     return results
+
+
+def _fit_images(
+    pairs: list[PairData], configs: Sequence[FitConfig], device: torch.device, recorder: Recorder
+) -> list[AnyResult]:
+    """Fits to images, one after the other: each of them is large enough for a machine."""
+    from lcm.image.fit import fit_images
+
+    if len(configs) == 1:
+        return [fit_images(pairs[0], configs[0], device, recorder)]
+    separate = [Recorder(progress=recorder.progress) for _ in configs]
+    fits = zip(pairs, configs, separate, strict=True)
+    return [fit_images(each, config, device, own) for each, config, own in fits]
 
 
 def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
@@ -123,7 +139,7 @@ def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData
     return pairs
 
 
-def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int) -> Stages[AnyResult]:
+def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int) -> Stages[CodeResult]:
     device = prepared.train[0].device
 
     def generator(stage: int) -> torch.Generator:
@@ -139,8 +155,8 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
 
 
 def _best(
-    results: list[AnyResult], data: PairData, held_out: PairData | None, first: int, recorder: Recorder
-) -> AnyResult:
+    results: list[CodeResult], data: PairData, held_out: PairData | None, first: int, recorder: Recorder
+) -> CodeResult:
     """The likeliest of the restarts of one fit, which are number `first` and those that follow to the recorder."""
     scores = tuple(result.held_out_nll for result in results)
     best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
@@ -168,16 +184,25 @@ def choose_n(data: PairData, config: FitConfig) -> int:
     from lcm.data.dimension import dimension, spectrum
 
     at = f"{data.source}: " if data.source else ""
-    if data.is_images:
-        raise ValueError(f"{at}x: Expected shape (N, d); got images {data.x.shape}, which this version cannot fit.")
     if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
+    if data.is_images:
+        return _choose_n_of_images(data, config)
     found = spectrum(data.x, data.x_tilde)
     n = dimension(found, data.x) if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     if not 1 <= n <= found.rank:
         raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
+    return n
+
+
+def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
+    from lcm.image.dimension import estimate_image_n
+
+    n = estimate_image_n(data.x, data.x_tilde) if config.n is None else config.n
+    require_enough_dimensions(data, n)
+    require_enough_pairs(data, n)
     return n
 
 

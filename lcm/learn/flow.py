@@ -37,6 +37,19 @@ def fit_flow(
     """
     closed_form = config.model == "linear"
     implicit = yield from fit_noise_encoder(prepared, targets, config.noise_encoder, generator(0), closed_form)
+    return (yield from read_out(implicit, prepared, config, generator))
+
+
+def read_out(
+    implicit: ImplicitModel, prepared: Prepared, config: FitConfig, generator: Callable[[int], torch.Generator]
+) -> Stages[FitResult]:
+    """All that follows a noise encoder: ancestors, mechanisms, graph, and the explicit model in the data's units.
+
+    Args:
+        implicit: the fitted noise encoder with its solution functions.
+        prepared, config, generator: as in `fit_flow`; stages 1 and 2.
+    """
+    closed_form = config.model == "linear"
     implicit.requires_grad_(False)
     train, validation = encode_prepared(implicit, prepared)
     weights = train.posterior @ implicit.target_distribution.target_sets.to(train.posterior.dtype)
@@ -62,7 +75,7 @@ def fit_flow(
     model = _assemble(final.requires_grad_(False), implicit, prepared)
     implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
-    return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll)
+    return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll, implicit)
 
 
 def _evidence(

@@ -67,6 +67,11 @@ class Objective(nn.Module, ABC):
     def validate(self) -> dict[str, Any]:
         """Held-out measures; `validation_log_likelihood` decides which state is kept."""
 
+    @property
+    def row_cost(self) -> int:
+        """How many rows of a few numbers a row of a batch is worth, where many rows are gathered at once."""
+        return 1
+
     def structure(self) -> Hashable:
         """All that `loss` depends on besides tensors: equal for objectives that may be evaluated as one."""
         return id(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import final
 
@@ -89,13 +90,28 @@ class _Loop:
         every = self.schedule.validate_every
         end = min(self.schedule.steps, (self.step // every + 1) * every)
         losses: list[Tensor] = []
-        at_once = max(1, _ROWS_AT_ONCE // self.schedule.batch_size)
-        while self.step < end:
-            for batch in self._batches(min(at_once, end - self.step)):
+        for batches in self._ahead(end - self.step):
+            for batch in batches:
                 losses.append(self._train_step(batch))
                 self.step += 1
         for index, loss in zip(self.running, torch.stack(losses).mean(0).tolist(), strict=True):
             self.members[index].loss = loss
+
+    def _ahead(self, count: int) -> Iterator[Iterator[tuple[Tensor, ...]]]:
+        """The batches of the next `count` steps, some at a time; costly rows are gathered while others train."""
+        cost = max(self.members[index].objective.row_cost for index in self.running)
+        at_once = max(1, _ROWS_AT_ONCE // (self.schedule.batch_size * cost))
+        counts = [min(at_once, count - start) for start in range(0, count, at_once)]
+        if cost == 1:
+            yield from map(self._batches, counts)
+            return
+        with ThreadPoolExecutor(1) as gathering:
+            waiting = gathering.submit(self._batches, counts[0])
+            for following in [*counts[1:], 0]:
+                ready = waiting.result()
+                if following:
+                    waiting = gathering.submit(self._batches, following)
+                yield ready
 
     def _batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         """Batches of the next `count` steps, parts (K, B, ...), from rows that each one's own generator draws."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
+from lcm.data.pairs import PairData
 from lcm.discovery import GraphEvidence
 from lcm.graph import Graph
 from lcm.graph_search.result import FoundGraph
+from lcm.image.model import ImageModel
+from lcm.learn.implicit import ImplicitModel
 from lcm.learn.readout import Ancestry
 from lcm.learn.reruns import Rerun
 from lcm.model import LatentCausalModel
@@ -23,7 +26,8 @@ class FitResult:
 
     evidence: p-values, strengths with standard errors and the graph at any false discovery rate. order: causes first.
     ancestry: the ancestor test. implicit_nll, explicit_nll: mean nats a held-out pair, in the units of the data, of
-    the implicit and of the explicit model at the same thickness; the latter ranks restarts. seconds: all restarts.
+    the implicit and of the explicit model at the same thickness; the latter ranks restarts. implicit: the noise encoder
+    and its solution functions, from which the model was made. seconds: all restarts.
     records: one mapping per validation of every stage. restart: the one that was kept. restart_nll: explicit_nll of
     each. reruns: the other restarts, compared with it up to isomorphism.
     """
@@ -33,6 +37,7 @@ class FitResult:
     ancestry: Ancestry
     implicit_nll: float
     explicit_nll: float
+    implicit: ImplicitModel
     seconds: float = 0.0
     records: tuple[dict[str, Any], ...] = ()
     restart: int = 0
@@ -88,4 +93,43 @@ class PeerResult:
         return self.found.edge_strength
 
 
-AnyResult = FitResult | PeerResult
+CodeResult = FitResult | PeerResult
+"""A fit to observations (N, d), which codes of images are too."""
+
+
+@final
+@dataclass(frozen=True)
+class ImageResult:
+    """A fitted model of images and what was found on the way.
+
+    latent: the fit to the codes, whose numbers and graph are those of the model. codes: the pairs of codes (N, m) of
+    all images, in the order of the data. seconds: all stages. records: one mapping per validation of every stage.
+    """
+
+    model: ImageModel
+    latent: CodeResult
+    codes: PairData
+    seconds: float
+    records: tuple[dict[str, Any], ...]
+
+    def numbers(self) -> CodeResult:
+        """The fit to the codes with the time and the records of all stages."""
+        return replace(self.latent, seconds=self.seconds, records=self.records)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The variables, causes first."""
+        return self.latent.order
+
+    @property
+    def edge_strength(self) -> np.ndarray:
+        """(n, n) ≥ 0, [i, j] for i → j, as of the fit to the codes."""
+        return self.latent.edge_strength
+
+    @property
+    def held_out_nll(self) -> float:
+        """Mean nats a held-out pair of codes."""
+        return self.latent.held_out_nll
+
+
+AnyResult = CodeResult | ImageResult

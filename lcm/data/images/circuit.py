@@ -1,10 +1,10 @@
-"""The circuit: a robot arm on an arc over three buttons, and three lights (after CausalCircuit, Brehmer et al. 2022)."""
+"""The circuit: a robot arm on an arc over three buttons, and three lights (after CausalCircuit, Brehmer et al.)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lcm.data.images.scene import Scene
 
@@ -25,7 +25,7 @@ class CircuitScene(Scene):
     Each light shows by its lamp and by its glow on the floor, which is seen where the arm is in front of the lamp.
     """
 
-    parameters = {"red": 0.5, "green": 0.5, "blue": 0.5, "arm": 0.5}
+    parameters: ClassVar[Mapping[str, float]] = {"red": 0.5, "green": 0.5, "blue": 0.5, "arm": 0.5}
 
     def xml(self) -> str:
         parts = "".join(_light(*light) for light in zip(_LIGHTS, _COLOURS, BUTTON_POSITIONS, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lcm.data.images.scene import Scene
 
@@ -22,7 +22,7 @@ class ObjectsScene(Scene):
     Turns stay within ±75° and hues from red to violet, so that no two values look alike.
     """
 
-    parameters = {
+    parameters: ClassVar[Mapping[str, float]] = {
         "rotation": 0.5,
         "hue": 0.15,
         "spotlight": 0.5,

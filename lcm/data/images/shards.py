@@ -68,7 +68,7 @@ class ShardedImages:
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Array:
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Array:
         if not isinstance(rows, slice):
             return self._gather(np.asarray(rows))
         start, stop, step = rows.indices(len(self))
@@ -85,7 +85,7 @@ class ShardedImages:
             first = end
         return found
 
-    def _gather(self, rows: NDArray[np.integer[Any]]) -> Array:
+    def _gather(self, rows: NDArray[np.int64]) -> Array:
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         of_part = np.searchsorted(self._ends, rows, side="right")
         for index, part in enumerate(self.parts):

@@ -1,0 +1,122 @@
+"""A convolutional autoencoder of images, small enough for a machine without a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcm.component import Component
+
+_SILU_GAIN = 1.68
+
+
+@final
+class ImageAutoencoder(Component):
+    """uint8 images (N, H, W, C) to codes (N, m) and back.
+
+    The encoder sees each pixel's coordinates as two more channels (Liu et al. 2018, CoordConv). Every convolution halves
+    height and width, and the decoder mirrors it. Images are centred by `mean` (C, H, W) and divided by `scale`, the
+    root mean square of what is left, over images and pixels.
+    """
+
+    kind: ClassVar[str] = "image-autoencoder"
+    mean: Tensor
+    scale: Tensor
+    coordinates: Tensor
+
+    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int] = (16, 32, 64, 64), hidden: int = 256):
+        """`shape` (H, W, C); all weights are zero until `draw_weights` draws them.
+
+        Raises:
+            ValueError: a height or width that the convolutions cannot halve as often as there are of them.
+        """
+        super().__init__()
+        height, width, colours = (int(part) for part in shape)
+        factor = 2 ** len(channels)
+        if height % factor or width % factor:
+            raise ValueError(
+                f"Expected images of a height and width that {len(channels)} convolutions can halve, multiples of "
+                f"{factor}; got {height} x {width}."
+            )
+        self.shape, self.code = (height, width, colours), code
+        self.channels, self.hidden = tuple(channels), hidden
+        self._small = (self.channels[-1], height // factor, width // factor)
+        entries = math.prod(self._small)
+        outward = (self.channels[0], *self.channels)
+        self.convolutions = nn.ModuleList(
+            _empty(nn.Conv2d, colours + 2 if index == 0 else self.channels[index - 1], each, 4, 2, 1)
+            for index, each in enumerate(self.channels)
+        )
+        self.to_code = nn.ModuleList([_empty(nn.Linear, entries, hidden), _empty(nn.Linear, hidden, code)])
+        self.from_code = nn.ModuleList(
+            [_empty(nn.Linear, code, hidden), _empty(nn.Linear, hidden, hidden), _empty(nn.Linear, hidden, entries)]
+        )
+        self.transposed = nn.ModuleList(
+            _empty(nn.ConvTranspose2d, self.channels[index], outward[index] if index else colours, 4, 2, 1)
+            for index in reversed(range(len(self.channels)))
+        )
+        self.register_buffer("mean", torch.zeros(colours, height, width))
+        self.register_buffer("scale", torch.ones(()))
+        rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("coordinates", torch.stack([columns, rows]).unsqueeze(0), persistent=False)
+
+    def settings(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "code": self.code, "channels": list(self.channels), "hidden": self.hidden}
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights at unit gain; biases stay zero."""
+        layers = [*self.convolutions, *self.to_code, *self.from_code, *self.transposed]
+        for layer in layers:
+            weight: Tensor = layer.weight
+            # every output of a transposed convolution sums over a quarter of its kernel, and as many channels as come in
+            fan_in = weight.shape[0] * 4 if isinstance(layer, nn.ConvTranspose2d) else weight[0].numel()
+            gain = 1.0 if layer is layers[0] else _SILU_GAIN
+            drawn = torch.randn(weight.shape, generator=generator, device=generator.device)
+            weight.copy_(gain * drawn / math.sqrt(fan_in))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (N, m) of uint8 images (N, H, W, C)."""
+        return self.encode_standardised(self.standardise(images))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """uint8 images (N, H, W, C) of codes (N, m)."""
+        levels = (self.decode_standardised(code) * self.scale + self.mean) * 255.0
+        return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def standardise(self, images: Tensor) -> Tensor:
+        """Images as the networks see them, (N, C, H, W), of mean 0 and mean square 1."""
+        levels = images.to(self.mean.dtype).permute(0, 3, 1, 2) / 255.0
+        return (levels - self.mean) / self.scale
+
+    def encode_standardised(self, values: Tensor) -> Tensor:
+        """Codes (N, m) of standardised images (N, C, H, W)."""
+        where = self.coordinates.expand(len(values), -1, -1, -1)
+        hidden = torch.cat([values, where], 1).contiguous(memory_format=torch.channels_last)
+        for layer in self.convolutions:
+            hidden = functional.silu(layer(hidden))
+        code: Tensor = self.to_code[1](functional.silu(self.to_code[0](hidden.flatten(1))))
+        return code
+
+    def decode_standardised(self, code: Tensor) -> Tensor:
+        """Standardised images (N, C, H, W) of codes (N, m)."""
+        hidden = code
+        for layer in self.from_code:
+            hidden = functional.silu(layer(hidden))
+        hidden = hidden.view(-1, *self._small).contiguous(memory_format=torch.channels_last)
+        for index, layer in enumerate(self.transposed):
+            hidden = layer(functional.silu(hidden) if index else hidden)
+        return hidden
+
+
+def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:
+    """A layer of zeros, without torch's own draw, which would take from the global generator."""
+    made = nn.utils.skip_init(layer, *sizes)
+    for parameter in made.parameters():
+        nn.init.zeros_(parameter)
+    return made

@@ -1,0 +1,158 @@
+"""First stage of a fit to images: the autoencoder alone, begun at coordinates along the sheet of images."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcm.data.pairs import PairData
+from lcm.image.autoencoder import ImageAutoencoder
+from lcm.image.config import ImageConfig
+from lcm.image.geodesic import Geodesic, blurred, geodesic_coordinates
+from lcm.image.rows import ImageRows
+from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages
+
+STAGE = "autoencoder"
+
+_ANCHORED_PAIRS = 8_000
+_ANCHORED_SHARE = 0.5
+_STATISTICS_ROWS = 2_000
+_MOST_VALIDATED = 1_000
+_CHUNK = 256
+_MOST_HELD_OUT = 20_000
+_VALIDATIONS = 20
+
+
+@final
+class ImagePairs:
+    """The pairs of a fit as images: training and held-out rows, and where they are gathered from.
+
+    train, held_out: row numbers (N,) of the data, split as `lcm.learn.prepare` splits rows that it holds in memory.
+    """
+
+    def __init__(self, data: PairData, validation_share: float, seed: int, device: torch.device) -> None:
+        self.data, self.device = data, device
+        self.before, self.after = ImageRows(data.x, device), ImageRows(data.x_tilde, device)
+        order = np.random.default_rng(seed).permutation(len(data))
+        held = min(max(1, round(validation_share * len(data))), _MOST_HELD_OUT)
+        self.held_out, self.train = torch.from_numpy(order[:held]), torch.from_numpy(order[held:])
+
+    def single(self, rows: Tensor) -> Tensor:
+        """Training images (M, H, W, C) by number, below N for one of x and from N on for one of x_tilde."""
+        count, rows = len(self.train), rows.cpu()
+        first = rows < count
+        images = torch.empty((len(rows), *self.data.x.shape[1:]), dtype=torch.uint8, device=self.device)
+        for source, mask in ((self.before, first), (self.after, ~first)):
+            images[mask.to(self.device)] = source[self.train[rows[mask] % count]]
+        return images
+
+
+def geodesic_start(pairs: ImagePairs, m: int, generator: np.random.Generator) -> Geodesic:
+    """Geodesic coordinates (2 M, m) of x and then x_tilde of the first M training pairs, at most 8,000."""
+    rows = pairs.train[:_ANCHORED_PAIRS].numpy()
+    return geodesic_coordinates(blurred((pairs.data.x, pairs.data.x_tilde), rows), m, generator)
+
+
+@final
+class AutoencoderObjective(Objective):
+    """Mean squared error of images, in units of their variance, and of codes from geodesic coordinates at first.
+
+    The weight of the latter falls to zero at half the steps: it decides on how the sheet of images is laid out, and the
+    images alone on where exactly each of them lies.
+    """
+
+    def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor, config: ImageConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self._pairs = pairs
+        self._anchored = len(anchors) // 2
+        self._anchors = anchors
+        rows = pairs.held_out[:_MOST_VALIDATED]
+        self._held_out = torch.cat([pairs.before[rows], pairs.after[rows]])
+
+    def groups(self) -> list[Group]:
+        return [Group(list(self.model.parameters()), self.config.learning_rate)]
+
+    @property
+    def n_rows(self) -> int:
+        return 2 * len(self._pairs.train)
+
+    @property
+    def row_cost(self) -> int:
+        return 16
+
+    def structure(self) -> Hashable:
+        return id(self)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        count = len(self._pairs.train)
+        pair = rows % count
+        known = pair < self._anchored
+        place = torch.where(known, pair + (rows >= count) * self._anchored, 0).cpu()
+        anchors = self._anchors[place].to(rows.device)
+        return self._pairs.single(rows), anchors.masked_fill(~known.unsqueeze(1), torch.nan)
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        images, anchors = batch
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
+            values = self.model.standardise(images)
+            code = self.model.encode_standardised(values).float()
+            error = (self.model.decode_standardised(code).float() - values).square().mean()
+        weight = max(0.0, 1.0 - progress / _ANCHORED_SHARE)
+        if weight == 0.0:
+            return error
+        known = ~anchors.isnan().any(1)
+        squares = (code - anchors.nan_to_num()).square() * known.unsqueeze(1)
+        return error + weight * squares.sum() / (known.sum().clamp_min(1) * code.shape[1])
+
+    def validate(self) -> dict[str, Any]:
+        error = torch.cat([self._errors(chunk) for chunk in self._held_out.split(_CHUNK)]).double().mean()
+        # the best constant scale of the pixels' normal error makes its likelihood a function of the mean square alone
+        pixels = float(np.prod(self.model.shape))
+        level = float(error) * float(self.model.scale) ** 2
+        return {"validation_log_likelihood": -0.5 * pixels * float(np.log(2 * np.pi * np.e * level)), "error": level}
+
+    def _errors(self, images: Tensor) -> Tensor:
+        values = self.model.standardise(images)
+        found = self.model.decode_standardised(self.model.encode_standardised(values))
+        return (found - values).square().mean((1, 2, 3))
+
+
+def fit_autoencoder(
+    pairs: ImagePairs, code: int, config: ImageConfig, generator: torch.Generator
+) -> Stages[ImageAutoencoder]:
+    """Fit an autoencoder with a code of so many dimensions to the training images of x and x_tilde.
+
+    Raises:
+        ValueError: images of a height or width that the convolutions cannot halve.
+    """
+    model = ImageAutoencoder(pairs.data.x.shape[1:], code, config.channels, config.hidden).to(pairs.device)
+    model.draw_weights(generator)
+    _standardise(model, pairs)
+    seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+    anchors = geodesic_start(pairs, code, np.random.default_rng(seed)).coordinates
+    objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
+    steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
+    schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
+    yield Job(STAGE, objective, schedule, generator)
+    return model.requires_grad_(False)
+
+
+@torch.no_grad()
+def _standardise(model: ImageAutoencoder, pairs: ImagePairs) -> None:
+    """Set mean and scale from some of the training images."""
+    rows = pairs.train[:_STATISTICS_ROWS]
+    images = torch.cat([pairs.before[rows], pairs.after[rows]])
+    levels = images.permute(0, 3, 1, 2).float() / 255.0
+    model.mean.copy_(levels.mean(0))
+    model.scale.copy_((levels - model.mean).square().mean().sqrt().clamp_min(1e-6))
+
+
+@torch.no_grad()
+def encode_images(model: ImageAutoencoder, images: ImageRows, rows: Tensor) -> Tensor:
+    """Codes (M, m) of the images with these numbers (M,)."""
+    return torch.cat([model.encode(images[part]) for part in rows.split(_CHUNK)])

@@ -1,0 +1,123 @@
+"""Grids of images, and those that show what a model of images has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.plot.style import BLUE, INK, PALE, clean, new_figure, save_figure, variable_names
+
+if TYPE_CHECKING:
+    from lcm.image.model import ImageModel
+
+Images = NDArray[np.uint8]
+
+_INCHES = 0.95
+_QUANTILES = (0.02, 0.98)
+
+
+def draw_image_grid(
+    path: str | Path,
+    images: Images,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    bars: NDArray[np.floating[Any]] | None = None,
+    bar_labels: Sequence[str] = (),
+) -> None:
+    """Write a figure of images (R, C, H, W, 3) with a label for each row and column.
+
+    `bars` (R, K) in [0, 1] are drawn beside each row, labelled once, at the bottom. Raises ValueError for labels of
+    another number than rows and columns.
+    """
+    if images.shape[:2] != (len(rows), len(columns)):
+        raise ValueError(f"Expected images (R, C, …) of {len(rows)} rows, {len(columns)} columns; got {images.shape}.")
+    count = len(columns) + (bars is not None)
+    wide = 1.6 if bars is not None else 0.0
+    figure = new_figure(_INCHES * len(columns) + wide + 1.2, _INCHES * len(rows) + 0.7)
+    ratios = [1.0] * len(columns) + ([wide / _INCHES] if bars is not None else [])
+    axes = figure.subplots(len(rows), count, squeeze=False, width_ratios=ratios)
+    for r, row in enumerate(rows):
+        for c in range(len(columns)):
+            ax = axes[r, c]
+            ax.imshow(images[r, c].squeeze(), cmap="gray", vmin=0, vmax=255)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            if r == 0:
+                ax.set_title(columns[c], fontsize=8, color=INK)
+        axes[r, 0].set_ylabel(row, rotation=0, ha="right", va="center", fontsize=9, color=INK)
+        if bars is not None:
+            ax = clean(axes[r, -1])
+            ax.bar(range(bars.shape[1]), bars[r], color=BLUE)
+            ax.set(ylim=(0, 1), yticks=[0, 1], xticks=range(bars.shape[1]), xticklabels=[])
+            ax.set_facecolor("white")
+            ax.grid(axis="y", color=PALE)
+            if r == len(rows) - 1:
+                ax.set_xticklabels(bar_labels, fontsize=8)
+            if r == 0:
+                ax.set_title("p(target | pair)", fontsize=8, color=INK)
+    if title:
+        figure.suptitle(title, fontsize=10, color=INK)
+    save_figure(figure, path)
+
+
+def draw_traversals(
+    path: str | Path, model: ImageModel, image: Images, z: NDArray[np.floating[Any]], act: bool = False, steps: int = 8
+) -> None:
+    """Write a grid of one image (H, W, C) as each variable goes through its range, one row a variable.
+
+    Each goes from the 2nd to the 98th percentile of z (N, n) in the data; the others stay as they are, or, with `act`,
+    follow as effects: the counterfactual under do(z_i = v). Raises ValueError for a peer, which cannot decode.
+    """
+    import torch
+
+    from lcm.scm import Do
+
+    low, high = np.quantile(z, _QUANTILES, axis=0)
+    base = torch.from_numpy(image[None])
+    rows = []
+    with torch.no_grad():
+        here = model.causal_model().encode(model.autoencoder.encode(base)).z
+        for variable in range(model.n):
+            values = np.linspace(low[variable], high[variable], steps)
+            if act:
+                found = [model.counterfactual(base, Do({variable: float(value)})) for value in values]
+            else:
+                changed = here.repeat(steps, 1)
+                changed[:, variable] = torch.from_numpy(values).to(changed)
+                found = list(model.decode(changed).split(1))
+            rows.append(torch.cat([base, *found]).numpy())
+    names = variable_names(model.n)
+    labels = [f"do({name}=v)" if act else name for name in names]
+    title = (
+        "One image, and what it would be had each variable been set" if act else "One image, each variable on its own"
+    )
+    columns = ["x", "2 %", *[""] * (steps - 2), "98 %"]
+    draw_image_grid(path, np.stack(rows), labels, columns, title)
+
+
+def draw_sampled_pairs(path: str | Path, x: Images, x_tilde: Images, sampled: Images, sampled_tilde: Images) -> None:
+    """Write pairs of the data beside pairs that a model draws: images (R, H, W, C) each."""
+    images = np.stack([x, x_tilde, sampled, sampled_tilde], axis=1)
+    columns = ["data: x", "x̃", "model: x", "x̃"]
+    draw_image_grid(path, images, [""] * len(x), columns, "Pairs of the data, and pairs from the model")
+
+
+def draw_uncertain_pairs(
+    path: str | Path,
+    x: Images,
+    x_tilde: Images,
+    decoded: Images,
+    probability: NDArray[np.floating[Any]],
+    labels: Sequence[str],
+) -> None:
+    """Write pairs (R, H, W, C) with x as the model decodes it and their posterior (R, K) over target sets."""
+    change = np.clip(127.5 + 2.0 * (x_tilde.astype(np.float32) - x), 0, 255).astype(np.uint8)
+    images = np.stack([x, decoded, x_tilde, change], axis=1)
+    title = "Which variable was intervened on: pairs from sure to unsure"
+    columns = ["x", "x decoded", "x̃", "2 (x̃ − x)"]
+    draw_image_grid(path, images, [""] * len(x), columns, title, probability, labels)
