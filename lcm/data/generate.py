@@ -16,8 +16,12 @@ import torch
 
 from lcm import __version__
 from lcm.config import to_yaml
-from lcm.data.nature import NatureConfig, build_nature, torch_generator
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.images.config import SceneConfig
+from lcm.data.images.partial import partial_folder, require_new
+from lcm.data.images.shards import found_shards
+from lcm.data.images.writer import writer_is_at_work
+from lcm.data.nature import DecoderConfig, NatureConfig, build_nature, torch_generator
+from lcm.data.pairs import PairData, load_pairs, save_pairs
 from lcm.files import write_text
 from lcm.model import LatentCausalModel
 from lcm.storage import save_model
@@ -51,18 +55,25 @@ class GenerateConfig:
         observation_noise: standard deviation of independent normal noise added to every entry of x and x_tilde, as a
             share of that of its column of x; at least 0. It is no part of the saved nature.
         seed: of the ground truth and of its pairs, at least 0.
+        scene: what the variables drive, for data sets of images; None for vectors, by the decoder of the nature.
     """
 
     nature: NatureConfig
     pairs: SplitConfig = field(default_factory=SplitConfig)
     observation_noise: float = 0.0
     seed: int = 0
+    scene: SceneConfig | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"Expected seed >= 0; got {self.seed}.")
         if not self.observation_noise >= 0.0:
             raise ValueError(f"Expected observation_noise >= 0; got {self.observation_noise}.")
+        if self.scene is not None and self.observation_noise:
+            raise ValueError(f"Expected no observation_noise beside a scene; got {self.observation_noise}.")
+        if self.scene is not None and self.nature.decoder != DecoderConfig():
+            kind = self.nature.decoder.kind
+            raise ValueError(f"nature.decoder: Expected none beside a scene; got one of kind {kind}.")
 
 
 @torch.no_grad()
@@ -96,25 +107,64 @@ def add_observation_noise(data: PairData, share: float, generator: torch.Generat
     return replace(data, x=data.x + noise[0].numpy(), x_tilde=data.x_tilde + noise[1].numpy())
 
 
-def generate(config: GenerateConfig, out: str | Path, seed: int | None = None) -> None:
+def generate(
+    config: GenerateConfig,
+    out: str | Path,
+    seed: int | None = None,
+    *,
+    processes: int | None = None,
+    progress: bool = False,
+) -> None:
     """Draw a ground truth and its data set into the folder `out`, which appears whole or not at all.
 
     It holds train, val and test.safetensors (the pairs and their truth), nature.safetensors (the model) and
     config.yaml (all settings, defaults filled in). A seed given here replaces the config's. The same
-    config and seed give the same bytes.
+    config and seed give the same bytes. With a scene, files of images above 1 GB come in parts, the model's
+    observations are the variables that drive the scene, pairs.png shows some pairs, and what was interrupted goes on.
+
+    Args:
+        processes: that draw the images of a scene, by default one a core.
+        progress: whether to show progress bars of that on stderr.
 
     Raises:
-        ValueError: `out` is a file or a folder that is not empty, or the seed is negative.
+        ValueError: `out` is a file or a folder that is not empty, the seed is negative, or a scene cannot be drawn.
     """
     config = config if seed is None else replace(config, seed=seed)
-    with _whole_folder(Path(out)) as folder:
-        model = build_nature(config.nature, config.seed)
-        for split, count in asdict(config.pairs).items():
-            data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
-            data = add_observation_noise(data, config.observation_noise, torch_generator(config.seed, f"{split} noise"))
-            save_pairs(folder / f"{split}.safetensors", data)
-        save_model(model, folder / "nature.safetensors")
-        write_text(folder / "config.yaml", to_yaml(config))
+    text = to_yaml(config)
+    if config.scene is None:
+        with _whole_folder(Path(out)) as folder:
+            model = build_nature(config.nature, config.seed)
+            for split, count in asdict(config.pairs).items():
+                data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
+                noise = torch_generator(config.seed, f"{split} noise")
+                data = add_observation_noise(data, config.observation_noise, noise)
+                save_pairs(folder / f"{split}.safetensors", data)
+            save_model(model, folder / "nature.safetensors")
+            write_text(folder / "config.yaml", text)
+        return
+    with partial_folder(Path(out), {"config": text, "version": __version__}) as folder:
+        _generate_images(config, config.scene, folder, processes, progress)
+        write_text(folder / "config.yaml", text)
+
+
+def _generate_images(
+    config: GenerateConfig, scene: SceneConfig, folder: Path, processes: int | None, progress: bool
+) -> None:
+    from lcm.data.images.generate import scene_map, scene_parameters, without_decoder, write_images
+    from lcm.plot.images import draw_contact_sheet
+
+    scene_parameters(scene, config.nature.n)
+    model = without_decoder(build_nature(config.nature, config.seed))
+    to_scene = scene_map(scene, config.nature, model, config.seed)
+    for split, count in asdict(config.pairs).items():
+        path = folder / f"{split}.safetensors"
+        if found_shards(path) or (path.exists() and not writer_is_at_work(path)):
+            continue
+        pairs = sample_data(model, count, torch_generator(config.seed, split))
+        metadata = _metadata(config, split) | {"scene": json.dumps(asdict(scene))}
+        write_images(path, pairs, scene, to_scene, metadata, processes=processes, progress=progress)
+    save_model(model, folder / "nature.safetensors")
+    draw_contact_sheet(folder / "pairs.png", load_pairs(folder / "test.safetensors"))
 
 
 def _metadata(config: GenerateConfig, split: str) -> dict[str, str]:
@@ -131,10 +181,7 @@ def _metadata(config: GenerateConfig, split: str) -> dict[str, str]:
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `folder` when the block ends, and vanishes upon any error."""
-    if folder.is_file():
-        raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got one that holds files.")
+    require_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"
     try:

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.data.images.shards import ShardedImages, found_shards
 from lcm.data.mapped import row_blocks
 from lcm.data.validation import TENSORS, validate_pairs
 from lcm.files import read_npz, read_tensors, write_tensors
@@ -103,18 +104,44 @@ def load_pairs(path: str | Path) -> PairData:
     A .safetensors file of 64 MiB or more is memory-mapped: float32 tensors in it are not copied, cannot be written to,
     and are read from the file whenever they are used. The file must stay as it is meanwhile (docs/method.md, Memory).
 
+    A data set in several parts, NAME-00001-of-00003.safetensors and so on, is read by the name it would have as one.
+
     Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of
     another type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a
     graph) cyclic.
     """
     suffix = Path(path).suffix
     if suffix == ".safetensors":
+        parts = found_shards(path)
+        if parts:
+            return _joined([load_pairs(part) for part in parts], str(path))
         arrays, metadata = read_tensors(path, map_from=MAPPED_FROM)
     elif suffix == ".npz":
         arrays, metadata = read_npz(path), {}
     else:
         raise ValueError(f"{path}: Expected a .safetensors or .npz file; got the suffix {suffix!r}")
     return PairData(**validate_pairs(arrays, source=str(path)), metadata=metadata, source=str(path))
+
+
+def _joined(parts: list[PairData], source: str) -> PairData:
+    """Parts of one data set of images, as one."""
+    first = parts[0]
+    for part in parts:
+        if not part.is_images or part.tensors().keys() != first.tensors().keys():
+            raise ValueError(f"{part.source}: Expected images with the tensors of the first part; got others")
+        if not np.array_equal(np.asarray(part.adjacency), np.asarray(first.adjacency)):
+            raise ValueError(f"{part.source}: adjacency: Expected that of the first part; got another")
+    joined: dict[str, Any] = {
+        key: np.concatenate([getattr(part, key) for part in parts])
+        for key in first.tensors()
+        if key not in ("x", "x_tilde", "adjacency")
+    }
+    try:
+        joined |= {key: ShardedImages([getattr(part, key) for part in parts]) for key in ("x", "x_tilde")}
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    metadata = {key: value for key, value in first.metadata.items() if key != "part"}
+    return replace(first, **joined, metadata=metadata, source=source)
 
 
 def save_pairs(path: str | Path, data: PairData) -> None:

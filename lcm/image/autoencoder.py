@@ -19,9 +19,9 @@ _SILU_GAIN = 1.68
 class ImageAutoencoder(Component):
     """uint8 images (N, H, W, C) to codes (N, m) and back.
 
-    The encoder sees each pixel's coordinates as two more channels (Liu et al. 2018, CoordConv). Every convolution halves
-    height and width, and the decoder mirrors it. Images are centred by `mean` (C, H, W) and divided by `scale`, the
-    root mean square of what is left, over images and pixels.
+    The encoder sees each pixel's coordinates as two more channels (Liu et al. 2018, CoordConv). Every convolution
+    halves height and width, and the decoder mirrors it. Images are centred by `mean` (C, H, W) and divided by `scale`,
+    the root mean square of what is left, over images and pixels.
     """
 
     kind: ClassVar[str] = "image-autoencoder"
@@ -74,7 +74,7 @@ class ImageAutoencoder(Component):
         layers = [*self.convolutions, *self.to_code, *self.from_code, *self.transposed]
         for layer in layers:
             weight: Tensor = layer.weight
-            # every output of a transposed convolution sums over a quarter of its kernel, and as many channels as come in
+            # an output of a transposed convolution sums over a quarter of its kernel, and all channels that come in
             fan_in = weight.shape[0] * 4 if isinstance(layer, nn.ConvTranspose2d) else weight[0].numel()
             gain = 1.0 if layer is layers[0] else _SILU_GAIN
             drawn = torch.randn(weight.shape, generator=generator, device=generator.device)

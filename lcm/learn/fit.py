@@ -200,7 +200,7 @@ def choose_n(data: PairData, config: FitConfig) -> int:
 def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
     from lcm.image.dimension import estimate_image_n
 
-    n = estimate_image_n(data.x, data.x_tilde) if config.n is None else config.n
+    n = estimate_image_n(data.x) if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     return n

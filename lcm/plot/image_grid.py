@@ -38,7 +38,10 @@ def draw_image_grid(
         raise ValueError(f"Expected images (R, C, …) of {len(rows)} rows, {len(columns)} columns; got {images.shape}.")
     count = len(columns) + (bars is not None)
     wide = 1.6 if bars is not None else 0.0
-    figure = new_figure(_INCHES * len(columns) + wide + 1.2, _INCHES * len(rows) + 0.7)
+    figure = new_figure(_INCHES * len(columns) + wide + 0.5, _INCHES * len(rows) + 0.7)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.02, h_pad=0.02)  # type: ignore[call-arg]
     ratios = [1.0] * len(columns) + ([wide / _INCHES] if bars is not None else [])
     axes = figure.subplots(len(rows), count, squeeze=False, width_ratios=ratios)
     for r, row in enumerate(rows):

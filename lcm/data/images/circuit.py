@@ -15,7 +15,7 @@ _LIGHTS = ("red", "green", "blue")
 _COLOURS = ((1.0, 0.1, 0.1), (0.1, 1.0, 0.1), (0.2, 0.3, 1.0))
 _HALF_ARC = math.radians(60.0)
 _BUTTON_RADIUS, _LIGHT_RADIUS = 0.8, 1.28
-_DARK, _LIT, _GLOW = 0.08, 0.58, 0.8
+_DARK, _LIT, _GLOW = 0.04, 0.56, 0.8
 
 
 @final
@@ -30,7 +30,7 @@ class CircuitScene(Scene):
     def xml(self) -> str:
         parts = "".join(_light(*light) for light in zip(_LIGHTS, _COLOURS, BUTTON_POSITIONS, strict=True))
         materials = "".join(
-            f'<material name="{name}" rgba="{_text(colour)} 1" specular="0"/>'
+            f'<material name="{name}" rgba="{_text(colour)} 1" specular="0" emission=".4"/>'
             for name, colour in zip(_LIGHTS, _COLOURS, strict=True)
         )
         return f"""<mujoco>

@@ -54,9 +54,11 @@ class PairWriter:
         shards = max(1, -(-count * pair_bytes // shard_bytes))
         self._bounds = [count * index // shards for index in range(shards + 1)]
         self._files = shard_files(path, shards)
-        self._done_path = path.with_name(_DONE_FILE.format(name=path.name))
+        self._done_path = _done_path(path)
         self.done: set[int] = set(read_json(self._done_path)) if self._done_path.exists() else set()
-        _require_room(path, (count - len(self.done)) * pair_bytes)
+        _require_room(path, count * pair_bytes * (not self.done))
+        # before the files are there: without it they would count as finished
+        write_json(self._done_path, sorted(self.done))
         self._starts = [self._make(index, truth, metadata) for index in range(shards)]
 
     def missing(self, block: int) -> list[tuple[int, int]]:
@@ -131,6 +133,15 @@ class PairWriter:
                     file.write(value.data)
                 file.truncate(8 + len(text) + start + 2 * size)
         return 8 + len(text) + start
+
+
+def writer_is_at_work(path: Path) -> bool:
+    """Whether the files of this data set are not finished."""
+    return _done_path(path).exists()
+
+
+def _done_path(path: Path) -> Path:
+    return path.with_name(_DONE_FILE.format(name=path.name))
 
 
 def _entry(dtype: str, shape: list[int], start: int, size: int) -> dict[str, Any]:
