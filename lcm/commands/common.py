@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
-    from lcm.model import LatentCausalModel
     from lcm.pair_model import PairModel
     from lcm.run import Run
 
@@ -28,13 +27,6 @@ def open_model(path: str, float64: bool = False) -> Opened:
     run = None if Path(path).is_file() else load_run(path)
     model = run.model if run else load_pair_model(path)
     return Opened(model.double() if float64 else model, run)
-
-
-def open_causal_model(path: str) -> LatentCausalModel:
-    """Read a latent causal model; ValueError for that of a peer, which has no mechanisms to intervene on."""
-    from lcm.storage import as_causal_model
-
-    return as_causal_model(open_model(path).model, path)
 
 
 def open_pairs(path: str) -> PairData:

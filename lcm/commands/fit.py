@@ -81,11 +81,11 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     if not arguments.quiet:
-        found = result.numbers() if isinstance(result, ImageResult) else result
+        found, seen = (result.numbers(), result.codes) if isinstance(result, ImageResult) else (result, data)
         print(
-            fit_summary(found, data, arguments.out)
+            fit_summary(found, seen, arguments.out)
             if isinstance(found, FitResult)
-            else peer_summary(found, data, arguments.out, config.model)
+            else peer_summary(found, seen, arguments.out, config.model)
         )
 
 

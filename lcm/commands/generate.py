@@ -17,13 +17,16 @@ defaults filled in). DIR appears whole or not at all. The same config and seed g
 EPILOG = """\
 example:
   lcm generate paper_configs/toy2d.yaml --out data/toy2d
+  lcm generate paper_configs/circuit.yaml --out data/circuit        images; needs the extra `images`
 
 a config, in full the family of linear models under a random rotation:
   nature: {n: 4}
   pairs: {train: 100000, val: 10000, test: 10000}
   seed: 0
 
-DIR/config.yaml shows every other key of nature: graph, mechanism, noise, intervention, decoder, thickness.
+DIR/config.yaml shows every other key of nature: graph, mechanism, noise, intervention, decoder, thickness. With
+`scene: {kind: circuit}` or `{kind: objects}` beside it, the variables drive a scene, and x and x_tilde are its images;
+DIR/pairs.png shows some. Images that were interrupted go on when the same command is given again.
 paper_configs/ are part of a checkout of the source.
 """
 
@@ -33,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file")
     parser.add_argument("--out", metavar="DIR", required=True, help="new or empty folder")
     parser.add_argument("--seed", metavar="S", type=int, help="replaces the config's seed")
+    parser.add_argument("--processes", metavar="K", type=int, help="that draw images; by default one a core")
+    parser.set_defaults(resumes=_resumes)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,14 +48,22 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.config import load_config
     from lcm.data.generate import GenerateConfig, generate
 
+    if arguments.processes is not None and arguments.processes < 1:
+        raise ValueError(f"--processes: Expected at least 1; got {arguments.processes}")
     config = load_config(config_file, GenerateConfig)
-    generate(config, arguments.out, arguments.seed)
+    generate(config, arguments.out, arguments.seed, processes=arguments.processes, progress=not arguments.quiet)
     if not arguments.quiet:
         out, pairs = Path(arguments.out), config.pairs
         print(f"Drew a ground truth of {config.nature.n} variables, and pairs from it:")
         for split in ("train", "val", "test"):
             print(f"  {out / f'{split}.safetensors'}  {getattr(pairs, split):,} pairs")
+        if config.scene is not None:
+            print(f"Some of them, before and after: {out / 'pairs.png'}")
         print(f"Next:\n  lcm fit {out / 'train.safetensors'} --out RUN")
+
+
+def _resumes(arguments: argparse.Namespace) -> str:
+    return f"images drawn so far are kept: the same command goes on with {arguments.out}"
 
 
 def _find(path: Path) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcm.data.dimension import Spectrum, dimension, spectrum
+from lcm.data.mapped import row_blocks
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 
@@ -17,13 +19,13 @@ Array = NDArray[np.float64]
 def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     """Describe pairs in numbers that JSON holds; `format_check` puts them in words.
 
-    Keys, null where they have no meaning (for images, all but the first five):
+    Keys, null where they have no meaning (for images, all but the first five and n_guess):
         n_pairs, shape (of one observation), dtype.
         duplicate_rows: rows of x that equal an earlier row.
         unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
         rank, singular_values (d,): of x and x_tilde together, columns divided by their standard deviations;
             descending.
-        n_guess: the guess of n, see `lcm.data.dimension.estimate_n`.
+        n_guess: the guess of n, see `lcm.data.dimension.estimate_n` and `lcm.image.dimension.estimate_image_n`.
         one_sparse_share: median share, in [1/n, 1], of a changed pair's squared difference that its largest
             component carries, after the linear unmixing that makes it as large as it can be; 1 where
             noise and observation are related linearly and interventions are atomic, whatever the graph.
@@ -32,7 +34,8 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
 
     Source: docs/theory.md section 2.
     """
-    unchanged = (data.x == data.x_tilde).reshape(len(data), -1).all(axis=1)
+    blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
+    unchanged = np.concatenate(blocks)
     report: dict[str, Any] = {
         "n_pairs": len(data),
         "shape": list(data.x.shape[1:]),
@@ -43,7 +46,9 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
     }
     if data.is_images:
-        return report
+        from lcm.image.dimension import estimate_image_n
+
+        return report | {"n_guess": estimate_image_n(data.x)}
     found = spectrum(data.x, data.x_tilde)
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
@@ -62,7 +67,7 @@ def format_check(report: dict[str, Any]) -> str:
         ("unchanged", f"{report['unchanged_share']:.1%} of pairs have x == x_tilde exactly"),
     ]
     if report["rank"] is None:
-        lines.append(("variables", "no guess for images: give n"))
+        lines.append(("variables", f"n = {report['n_guess']} by the dimension of the sheet that the images lie on"))
     else:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
@@ -93,10 +98,13 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 def _count_duplicates(x: NDArray[Any]) -> int:
+    if x.ndim == 4:
+        keys = {blake2b(row.tobytes(), digest_size=16).digest() for (block,) in row_blocks(x) for row in block}
+        return len(x) - len(keys)
     # Adding zero turns -0.0 into 0.0, which are equal in value and not in bytes.
     rows = np.ascontiguousarray((x + np.zeros((), x.dtype)).reshape(len(x), -1))
-    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
-    return len(x) - len(np.unique(keys))
+    entries = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
+    return len(x) - len(np.unique(entries))
 
 
 def _reduced_differences(data: PairData, changed: NDArray[np.bool_], found: Spectrum, n: int) -> Array:

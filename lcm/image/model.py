@@ -11,9 +11,12 @@ from lcm.component import describe
 from lcm.graph import Graph
 from lcm.image.autoencoder import ImageAutoencoder
 from lcm.intervention import TargetDistribution
+from lcm.learn.optimise import in_chunks
 from lcm.model import LatentCausalModel
 from lcm.pair_model import EncodedPairs, PairModel
 from lcm.scm import Do
+
+_CHUNK = 256
 
 
 @final
@@ -60,6 +63,15 @@ class ImageModel(PairModel):
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs of images (N, H, W, C), levels 0 to 255 of any type; log_density is that of the codes."""
         return self.latent.encode_pairs(self.autoencoder.encode(x), self.autoencoder.encode(x_tilde))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Latent variables z (N, n) of images (N, H, W, C), some at a time, without gradients."""
+
+        def variables(part: Tensor) -> tuple[Tensor]:
+            return (self.encode_pairs(part, part).z,)
+
+        return in_chunks(variables, images, size=_CHUNK)[0]
 
     def causal_model(self) -> LatentCausalModel:
         """The model of codes; ValueError where it is a peer's, without mechanisms to intervene on or to sample from."""

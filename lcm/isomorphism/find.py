@@ -56,8 +56,9 @@ def find_isomorphism(
     """Match the variables of two models of the same observations, fit h and k, and measure what remains.
 
     Args:
-        a, b: latent causal models, fitted or true; or variational autoencoders, of which only variables are compared.
-        data: pairs (N, d), N >= 100, of which the first 20,000 are used; no truth is looked at.
+        a, b: latent causal models, fitted or true; or autoencoders and models of images, of which only variables are
+            compared.
+        data: pairs (N, d) or of images, N >= 100, of which the first 20,000 are used; no truth is looked at.
         tolerances: of the verdict.
 
     Raises:
@@ -97,10 +98,11 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
     for model in (a, b):
         if not (isinstance(model, LatentCausalModel) or (hasattr(model, "encode") and hasattr(model, "d"))):
             raise ValueError(f"Expected a latent causal model or an autoencoder; got {type(model).__name__}.")
-    dimensions = [_dimension(model) for model in (a, b)]
-    if dimensions[0] != dimensions[1]:
+    shapes = [_shape(model) for model in (a, b)]
+    if shapes[0] != shapes[1]:
+        found = [shape[0] if len(shape) == 1 else shape for shape in shapes]
         raise ValueError(
-            f"Expected two models of the same observations; got dimensions {dimensions[0]} (A) and {dimensions[1]} (B)."
+            f"Expected two models of the same observations; got dimensions {found[0]} (A) and {found[1]} (B)."
         )
     if a.n != b.n:
         raise ValueError(f"Expected two models with as many variables; got {a.n} (A) and {b.n} (B).")
@@ -108,17 +110,18 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
         if isinstance(model, LatentCausalModel):
             require_real(model)
     where = f"{data.source}: x" if data.source else "x"
-    if data.is_images or data.n_dimensions != dimensions[0]:
-        raise ValueError(
-            f"{where}: Expected shape (N, {dimensions[0]}), as the models' observations; got {data.x.shape}."
-        )
+    if data.x.shape[1:] != shapes[0]:
+        expected = ", ".join(map(str, ("N", *shapes[0])))
+        raise ValueError(f"{where}: Expected shape ({expected}), as the models' observations; got {data.x.shape}.")
     if len(data) < _LEAST_ROWS:
         raise ValueError(f"{where}: Expected at least {_LEAST_ROWS} pairs to compare models on; got {len(data)}.")
     return PairData(data.x[:MAX_ROWS], data.x_tilde[:MAX_ROWS], source=data.source)
 
 
-def _dimension(model: Any) -> int:
-    return int(model.d)
+def _shape(model: Any) -> tuple[int, ...]:
+    """The shape of one observation."""
+    shape: tuple[int, ...] = getattr(model, "observation_shape", (model.d,))
+    return shape
 
 
 @torch.no_grad()

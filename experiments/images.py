@@ -1,0 +1,147 @@
+"""images: variables and graph from pixels. Scenes are drawn on the spot, then fitted on their images alone.
+
+circuit: the robot arm and three lights, by `flow`, and by `dvae` and `beta-vae` for comparison; objects3: graphs over
+three variables; objects5, objects7: more variables. Everything that is finished is kept: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm.cells import run_once
+from lcm.experiment import Cell, Plan, Size, at_least_one, draw_fit, experiment_parser, run_cells
+from lcm.experiment_data import DataSet, draw_config
+
+if TYPE_CHECKING:
+    from lcm.data.generate import GenerateConfig
+    from lcm.learn.config import FitConfig
+
+CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
+FULL = Size(model_seeds=1, data_seeds=1, pairs=20_000)
+QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
+PARTS = ("circuit", "objects3", "objects5", "objects7", "peers")
+GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
+    "chain": ((0, 1), (1, 2)),
+    "full": ((0, 1), (0, 2), (1, 2)),
+    "fork": ((0, 1), (0, 2)),
+    "collider": ((0, 2), (1, 2)),
+    "edge": ((0, 1),),
+    "empty": (),
+}
+"""All graphs over three variables, up to their names."""
+PEERS = ("dvae", "beta-vae")
+FIGURES = ("traversals", "counterfactuals", "samples", "targets")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A data set of images to draw: the config it is drawn from, and what the table calls it."""
+
+    part: str
+    name: str
+    config: GenerateConfig
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the experiment; `--help` lists the options."""
+    parser = experiment_parser(
+        "images", "Variables and graph from pixels: a robot arm with lights, objects under a lamp."
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    parser.add_argument(
+        "--circuit-seeds", type=at_least_one, metavar="K", help="of circuit, data and model; default: 3"
+    )
+    parser.add_argument("--all-graphs", action="store_true", help="all six graphs over three variables, not two")
+    options = parser.parse_args(argv)
+    plan = Plan.chosen(options, FULL, QUICK)
+    parts = ("circuit",) if options.quick else options.parts
+    circuit_seeds = options.circuit_seeds or (1 if options.quick else 3)
+    graphs = tuple(GRAPHS) if options.all_graphs else tuple(GRAPHS)[:2]
+    scenes = [scene for part in parts for scene in _scenes(part, plan, circuit_seeds, graphs)]
+    cells = [cell for scene in scenes for cell in _cells(scene, plan, options.quick)]
+    records = run_cells("Images: variables and graph from pixels", cells, {"scene": "scene", "model": "model"}, plan)
+    _draw(cells, records, plan.out)
+
+
+def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) -> Iterator[Scene]:
+    from lcm.config import load_config
+    from lcm.data.generate import GenerateConfig
+
+    file = "circuit" if part == "peers" else part
+    config = load_config(CONFIGS / f"{file}.yaml", GenerateConfig)
+    pairs, splits = plan.size.pairs, config.pairs
+    config = replace(
+        config, pairs=replace(splits, train=pairs, val=min(splits.val, pairs), test=min(splits.test, pairs))
+    )
+    if part != "objects3":
+        seeds = {"circuit": circuit_seeds, "peers": 1}.get(part, plan.size.data_seeds)
+        yield from (Scene(part, file, replace(config, seed=seed)) for seed in range(seeds))
+        return
+    for name in graphs:
+        nature = replace(config.nature, graph=replace(config.nature.graph, edges=GRAPHS[name]))
+        for seed in range(plan.size.data_seeds):
+            yield Scene(part, f"{file}-{name}", replace(config, nature=nature, seed=seed))
+
+
+def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
+    """Draw a scene, and say what is to be fitted to it."""
+    seed = scene.config.seed
+    data, seconds = _drawn(scene.config, f"{scene.name}-seed{seed}", plan.out)
+    keys = {"scene": scene.name, "rendering_seconds": seconds}
+    config = _fit_config(scene.config.nature.n, plan, quick)
+    if scene.part == "peers":
+        for model in PEERS:
+            yield Cell(data, seed, replace(config, model=model), model, keys)
+        return
+    seeds = [seed] if scene.part == "circuit" else range(plan.size.model_seeds)
+    yield from (Cell(data, each, config, "", keys) for each in seeds)
+
+
+def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float]:
+    """The data set, and the seconds that it took to draw."""
+    started = time.perf_counter()
+    new = not (out / "data" / name).exists()
+    data = draw_config(config, name, out)
+    seconds = time.perf_counter() - started
+
+    def measured() -> Mapping[str, Any]:
+        return {"seconds": seconds if new else None}
+
+    record = run_once(out / "drawing" / f"{name}.json", {"name": name, "pairs": config.pairs.train}, measured)
+    return data, record["seconds"]
+
+
+def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
+    from lcm.experiment import fit_config
+    from lcm.image.config import ImageConfig
+
+    config = replace(fit_config(plan.steps, plan.config), n=n)
+    if not quick:
+        return config
+    return replace(config, image=ImageConfig(channels=(16, 32, 32), hidden=128, passes=8.0, finetune_passes=1.0))
+
+
+def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """What was recovered in the first cell of each scene, and the pairs that it was recovered from."""
+    drawn = set()
+    for cell, record in zip(cells, records, strict=True):
+        name = f"{record['scene']}-{record['model']}"
+        if name in drawn:
+            continue
+        drawn.add(name)
+        draw_fit(cell, out, record, prefix=f"{name}-")
+        run, figures = out / "fits" / cell.name / "figures", out / "figures"
+        for figure in FIGURES:
+            if (run / f"{figure}.png").exists():
+                shutil.copyfile(run / f"{figure}.png", figures / f"{name}-{figure}.png")
+        shutil.copyfile(cell.data.train.parent / "pairs.png", figures / f"{record['scene']}-data.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

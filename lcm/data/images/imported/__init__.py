@@ -1,0 +1,1 @@
+"""Image sets that exist already, made into files of pairs: CausalCircuit, Causal3DIdent, any folder with a CSV."""
