@@ -124,7 +124,8 @@ def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
     config = replace(fit_config(plan.steps, plan.config), n=n)
     if not quick:
         return config
-    return replace(config, image=ImageConfig(channels=(16, 32, 32), hidden=128, passes=8.0, finetune_passes=1.0))
+    small = ImageConfig(channels=(16, 32, 32), hidden=128, passes=8.0)
+    return replace(config, image=small, noise_encoder=replace(config.noise_encoder, steps=2000))
 
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:

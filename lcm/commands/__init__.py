@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from lcm.commands import check, compare, encode, evaluate, fit, generate, graph, reproduce, sample, sweep, table
+from lcm.commands import (
+    check,
+    compare,
+    encode,
+    evaluate,
+    fit,
+    generate,
+    graph,
+    import_,
+    reproduce,
+    sample,
+    sweep,
+    table,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
+    "import": import_,
     "check": check,
     "fit": fit,
     "graph": graph,

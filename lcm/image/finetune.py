@@ -21,14 +21,13 @@ from lcm.learn.prepare import Prepared
 from lcm.likelihood import THICKNESS_FLOOR
 
 STAGE = "finetuning"
-PIXEL_WEIGHT = 1.0
 
 _CLOSED_FORM_RATE = 0.02
 _START_SPREAD = 0.01
 _MOST_VALIDATED = 500
 _CHUNK = 128
 _VALIDATIONS = 20
-_FLOW_SHARE = 0.1
+_FLOW_SHARE = 0.01
 
 
 @final
@@ -37,7 +36,8 @@ class FinetuneObjective(Objective):
 
     p(x | c) is normal about the decoded image, of one variance for all pixels. A code is c plus normal noise of spread
     τ_k in coordinate k when it is decoded, and its mean when the causal model looks at it: without that noise the codes
-    would shrink without end, which makes their density as large as one likes. Thickness and p_𝓘 move towards their
+    would shrink without end, which makes their density as large as one likes. Pixels count by `pixel_weight`: the
+    decoder errs alike in many of them, and so they are no independent observations. Thickness and p_𝓘 move towards their
     closed forms, and so does the variance.
     """
 
@@ -120,7 +120,7 @@ class FinetuneObjective(Objective):
         pixels = values[0].numel()
         density = -0.5 * squares * torch.exp(-self.log_variance) - 0.5 * pixels * self.log_variance
         first, second = (self._standardisation.inverse(part)[0] for part in code.chunk(2))
-        fit = PIXEL_WEIGHT * density.view(2, -1).sum(0) + 2.0 * self.log_spread.sum()
+        fit = self._config.pixel_weight * density.view(2, -1).sum(0) + 2.0 * self.log_spread.sum()
         return fit, (first, second), squares.mean() / pixels
 
     def validate(self) -> dict[str, Any]:
