@@ -26,6 +26,7 @@ def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     listed = called(capsys, "--help")
     assert list(COMMANDS) == [
         "generate",
+        "import",
         "check",
         "fit",
         "graph",

@@ -78,7 +78,7 @@ def test_a_run_says_what_was_fitted_and_shows_it(folder: Path) -> None:
 
 
 def test_an_intervention_acts_on_the_image(folder: Path) -> None:
-    """do() on the place, a cause, moves the spot and changes the patch; do() on the brightness leaves the spot alone."""
+    """do() on the place, a cause, moves the spot and changes the patch; on the brightness it leaves the spot alone."""
     model, data = fitted(folder), load_pairs(folder / "test.safetensors")
     encoded = encode_pairs(model, data)
     permutation = evaluate(model, data, n_jobs=1)["permutation"]

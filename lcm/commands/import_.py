@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from lcm.commands.common import check_writable
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.data.images.imported.causal_circuit import import_causal_circuit
     from lcm.data.images.imported.folder import import_folder
 
-    importers = {
+    importers: dict[str, Callable[..., dict[Path, int]]] = {
         "causalcircuit": import_causal_circuit,
         "causal3dident": import_causal3dident,
         "folder": import_folder,

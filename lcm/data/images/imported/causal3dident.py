@@ -101,7 +101,7 @@ def neighbours(latents: Array, generator: np.random.Generator) -> Neighbours:
     donors = (rows + generator.integers(1, len(latents), size=len(latents))) % len(latents)
     wanted = latents.copy()
     wanted[rows, redrawn] = latents[donors, redrawn]
-    nearest = cKDTree(latents).query(wanted, k=2, workers=-1)[1]
+    nearest = np.asarray(cKDTree(latents).query(wanted, k=2)[1])
     return Neighbours(np.where(nearest[:, 0] == rows, nearest[:, 1], nearest[:, 0]).astype(np.int64), redrawn)
 
 
@@ -138,11 +138,12 @@ def _latents_name(object_class: int) -> str:
 
 def _latents(path: Path) -> Array:
     try:
-        latents = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            latents = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"{path}: Expected a whole .npy array; got {' '.join(str(error).split())}") from error
-    if not isinstance(latents, np.ndarray) or latents.dtype.kind != "f":
-        raise ValueError(f"{path}: Expected real numbers; got {getattr(latents, 'dtype', 'an archive')}")
+    if latents.dtype.kind != "f":
+        raise ValueError(f"{path}: Expected real numbers; got dtype {latents.dtype}")
     if latents.ndim != 2 or latents.shape[1] != len(VARIABLES) or len(latents) < 2:
         raise ValueError(f"{path}: Expected shape (N, {len(VARIABLES)}), N at least 2; got {latents.shape}")
     if not np.isfinite(latents).all():

@@ -117,7 +117,7 @@ def import_causal_circuit(
     if not any(files.values()):
         got = "none" if Path(folder).is_dir() else "no such folder"
         raise ValueError(
-            f"{folder}: Expected train.npz (or train-0.npz and so on), val.npz or test.npz of CausalCircuit; got {got}. "
+            f"{folder}: Expected train.npz, or train-0.npz and so on, val.npz or test.npz of CausalCircuit; got {got}. "
             f"Download it from {URL} ({LICENCE})"
         )
     splits = [_Split(name, [_read(path) for path in paths]) for name, paths in files.items() if paths]

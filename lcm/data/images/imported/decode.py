@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 _SMALLEST, _LARGEST, _MULTIPLE = 16, 512, 16
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -105,7 +105,7 @@ def _opened(image: EncodedImage) -> Iterator[Image.Image]:
 
 
 def _corrupt(image: EncodedImage, error: Exception) -> ValueError:
-    reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else " ".join(str(error).split())
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
     return ValueError(f"{image.where}: Expected a whole image; got a corrupt or truncated one ({reason})")
 
 

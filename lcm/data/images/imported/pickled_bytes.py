@@ -14,12 +14,15 @@ _PUTS = ("BINPUT", "LONG_BINPUT")
 _GETS = ("BINGET", "LONG_BINGET")
 _GLOBALS = ("GLOBAL", "STACK_GLOBAL")
 _STRUCTURE = (
-    *("PROTO", "FRAME", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("PROTO", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE"),
     *("BININT", "BININT1", "BININT2", "REDUCE", "BUILD", "STOP"),
 )
-_IN_LIST = ("FRAME", "MARK", "APPEND", "APPENDS")
+_IN_LIST = ("MARK", "APPEND", "APPENDS")
 _CALLED = (
-    *("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"),
+    "numpy.core.multiarray _reconstruct",
+    "numpy._core.multiarray _reconstruct",
+    "numpy ndarray",
+    "numpy dtype",
 )
 
 
@@ -61,6 +64,9 @@ class _Walk:
 
     def step(self, name: str, argument: Any, place: int) -> bytes | None:
         """Take in one operation; the byte string, where it puts one into the list."""
+        if name == "FRAME":
+            # may stand between an object and what remembers it
+            return None
         if name == "MEMOIZE" or name in _PUTS:
             self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._last
             return None
