@@ -250,8 +250,8 @@ def test_data_of_another_dimension_are_refused(
     for name, shape in (("d.npz", "(50, 3)"), ("images.npz", "(50, 2, 2, 3)")):
         line = refused(capsys, "evaluate", run_folder, tmp_path / name)
         assert f"{name}: x: Expected shape (N, 2), as the model's observations; got {shape}" in line
-    assert "images.npz: x: Expected shape (N, d); got images" in refused(
-        capsys, "fit", tmp_path / "images.npz", "--out", tmp_path / "run"
+    assert "images.npz: x: Expected at least 150 pairs" in refused(
+        capsys, "fit", tmp_path / "images.npz", "--out", tmp_path / "run", "--n", 2
     )
 
 

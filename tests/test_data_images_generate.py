@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 from command_line import called, refused
 
+from lcm.cli import main
 from lcm.data.generate import GenerateConfig, SplitConfig, generate
 from lcm.data.images import generate as image_generate
 from lcm.data.images.config import SceneConfig
 from lcm.data.images.generate import SceneMap, scene_parameters
+from lcm.data.images.writer import PairWriter
 from lcm.data.nature import DecoderConfig, MechanismConfig, NatureConfig
-from lcm.data.pairs import load_pairs
+from lcm.data.pairs import PairData, load_pairs
 from lcm.metric.evaluate import evaluate
 from lcm.storage import load_causal_model
 
@@ -73,8 +76,6 @@ def test_the_nature_is_what_drives_the_scene(circuit: Path) -> None:
     assert nature.d == nature.n == 4
     assert np.array_equal(nature.graph.adjacency, test.adjacency)
     assert test.z is not None and test.z_tilde is not None
-    from lcm.data.pairs import PairData
-
     variables = PairData.from_arrays(test.z, test.z_tilde, z=test.z, targets=test.targets, adjacency=test.adjacency)
     assert evaluate(nature, variables, n_jobs=1)["mcc"] > 0.999
 
@@ -107,11 +108,45 @@ def test_an_interruption_is_gone_on_with(circuit: Path, tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_an_interruption_of_several_parts_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_generate, "_BLOCK", 10)
+    monkeypatch.setattr(image_generate, "PairWriter", partial(PairWriter, shard_bytes=30_000))
+    generate(CIRCUIT, tmp_path / "whole", processes=1)
+    draw, drawn = image_generate.render_blocks, []
+
+    def interrupted(*arguments: Any) -> Any:
+        for block in draw(*arguments):
+            drawn.append(len(block))
+            if len(drawn) == 3:
+                raise KeyboardInterrupt
+            yield block
+
+    monkeypatch.setattr(image_generate, "render_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(CIRCUIT, tmp_path / "data", processes=1)
+    monkeypatch.setattr(image_generate, "render_blocks", draw)
+    generate(CIRCUIT, tmp_path / "data", processes=1)
+    assert len(images(tmp_path / "data")) > 5 and images(tmp_path / "data") == images(tmp_path / "whole")
+
+
+def test_the_command_says_what_an_interruption_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "config.yaml").write_text(YAML)
+    monkeypatch.setattr(image_generate, "write_images", interrupted)
+    argv = ("generate", tmp_path / "config.yaml", "--out", tmp_path / "data")
+    assert main([str(part) for part in argv]) == 130
+    assert "images drawn so far are kept: the same command goes on" in capsys.readouterr().err
+
+
 def test_an_interruption_of_other_settings_is_begun_anew(circuit: Path, tmp_path: Path) -> None:
-    partial = tmp_path / ".data.partial"
-    partial.mkdir()
-    (partial / "train.safetensors").write_bytes(b"of something else")
-    (partial / "identity.json").write_text('{"config": "another"}')
+    left = tmp_path / ".data.partial"
+    left.mkdir()
+    (left / "train.safetensors").write_bytes(b"of something else")
+    (left / "identity.json").write_text('{"config": "another"}')
     generate(CIRCUIT, tmp_path / "data", processes=1)
     assert images(tmp_path / "data") == images(circuit)
 

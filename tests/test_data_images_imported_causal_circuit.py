@@ -108,8 +108,8 @@ def test_files_that_do_not_go_together_are_refused(names: list[str], message: st
 def test_where_to_download_is_said(folder: str, got: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     message = (
-        rf"{folder}: Expected train\.npz, or train-0\.npz and so on, val\.npz or test\.npz of CausalCircuit; got {got}\. "
-        r"Download it from https://developer\.qualcomm\.com/software/ai-datasets/causalcircuit \(see the licence there\)$"
+        rf"{folder}: Expected train\.npz, or train-0\.npz and so on, val\.npz or test\.npz of CausalCircuit; got {got}"
+        r"\. Download it from https://developer\.qualcomm\.com/software/ai-datasets/causalcircuit \(see the licence th"
     )
     with pytest.raises(ValueError, match=message):
         import_causal_circuit(tmp_path / folder, tmp_path / "out")

@@ -108,8 +108,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "mixed sizes": (
         image("2_after.png", encoded(pixels(np.random.default_rng(0), 48), "PNG")),
-        r"row 2: after: .*2_after\.png: Expected images of one size, 32 x 32 pixels as .*row 0: before: .*0_before\.png; "
-        r"got 48 x 48 pixels$",
+        r"row 2: after: .*2_after\.png: Expected images of one size, 32 x 32 pixels as .*row 0: before: .*0_before\.png"
+        r"; got 48 x 48 pixels$",
     ),
     "not square": (image("1_before.png", encoded(PICTURE[:20], "PNG")), r"1_before\.png: Expected a square image; got"),
     "truncated": (

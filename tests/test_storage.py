@@ -186,6 +186,6 @@ def test_an_unknown_type_of_model_is_an_error(tmp_path: Path) -> None:
     header = {"schema": str(SCHEMA_VERSION), "model": json.dumps({"type": "oracle"})}
     save_file({"x": torch.zeros(2)}, path, metadata=header)
     with pytest.raises(
-        ValueError, match=rf"^{path}: Expected a latent causal model or one of .*, gaussian-vae; got .* 'oracle'"
+        ValueError, match=rf"^{path}: Expected a latent causal model or one of .*, gaussian-vae, image; got .* 'oracle'"
     ):
         load_model(path)

@@ -63,6 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _resumes(arguments: argparse.Namespace) -> str:
+    from lcm.data.images.partial import partial_path
+
+    if not partial_path(Path(arguments.out)).exists():
+        return "nothing was written"
     return f"images drawn so far are kept: the same command goes on with {arguments.out}"
 
 

@@ -158,7 +158,7 @@ def _generate_images(
     to_scene = scene_map(scene, config.nature, model, config.seed)
     for split, count in asdict(config.pairs).items():
         path = folder / f"{split}.safetensors"
-        if found_shards(path) or (path.exists() and not writer_is_at_work(path)):
+        if (path.exists() or found_shards(path)) and not writer_is_at_work(path):
             continue
         pairs = sample_data(model, count, torch_generator(config.seed, split))
         metadata = _metadata(config, split) | {"scene": json.dumps(asdict(scene))}

@@ -30,7 +30,7 @@ def draw_image_figures(folder: Path, model: ImageModel, data: PairData, seed: in
     encoded = encode_pairs(model, some)
     drawn = []
     if isinstance(model.latent, LatentCausalModel):
-        z, image = encoded.z.cpu().numpy(), np.asarray(some.x[:1])[0]
+        z, image = encoded.z.cpu().numpy(), np.array(some.x[:1])[0]
         draw_traversals(folder / "traversals.png", model, image, z)
         draw_traversals(folder / "counterfactuals.png", model, image, z, act=True)
         device = model.latent.thickness.device
@@ -49,7 +49,7 @@ def _draw_targets(path: Path, model: ImageModel, data: PairData, posterior: Any)
     sure = np.argsort(-posterior.max(1), kind="stable")
     rows = sure[np.linspace(0, len(sure) - 1, min(_SHOWN, len(sure))).astype(np.int64)]
     with torch.no_grad():
-        code = model.autoencoder.encode(torch.from_numpy(np.asarray(data.x[rows])))
+        code = model.autoencoder.encode(torch.from_numpy(np.array(data.x[rows])))
         decoded = model.autoencoder.decode(code).numpy()
     sets = model.target_distribution.as_lists()
     labels = ["+".join(f"z{i}" for i in targets) or "∅" for targets in sets]

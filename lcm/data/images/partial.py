@@ -24,7 +24,7 @@ def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
     require_new(out)
     target = out.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.partial"
+    partial = partial_path(out)
     if _identity(partial) != dict(identity):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -36,6 +36,12 @@ def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
         target.rmdir()
     partial.rename(target)
     (target / _IDENTITY_FILE).unlink()
+
+
+def partial_path(out: Path) -> Path:
+    """Where what becomes the folder `out` is made."""
+    target = out.resolve()
+    return target.parent / f".{target.name}.partial"
 
 
 def require_new(folder: Path) -> None:
