@@ -1,7 +1,8 @@
 """images: variables and graph from pixels. Scenes are drawn on the spot, then fitted on their images alone.
 
 circuit: the robot arm and three lights, by `flow`, and by `dvae` and `beta-vae` for comparison; objects3: graphs over
-three variables; objects5, objects7: more variables. Everything that is finished is kept: the same command goes on.
+three variables; objects5, objects7: more variables; finetuned: the first circuit with the last stage of a fit, which is
+left out by default. Everything that is finished is kept: the same command goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FULL = Size(model_seeds=1, data_seeds=1, pairs=20_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
-PARTS = ("circuit", "objects3", "objects5", "objects7", "peers")
+PARTS = ("circuit", "objects3", "objects5", "objects7", "peers", "finetuned")
 GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
     "chain": ((0, 1), (1, 2)),
     "full": ((0, 1), (0, 2), (1, 2)),
@@ -36,6 +37,7 @@ GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
 }
 """All graphs over three variables, up to their names."""
 PEERS = ("dvae", "beta-vae")
+FINETUNE_PASSES = 2.0
 FIGURES = ("traversals", "counterfactuals", "samples", "targets")
 
 
@@ -73,14 +75,14 @@ def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) ->
     from lcm.config import load_config
     from lcm.data.generate import GenerateConfig
 
-    file = "circuit" if part == "peers" else part
+    file = "circuit" if part in ("peers", "finetuned") else part
     config = load_config(CONFIGS / f"{file}.yaml", GenerateConfig)
     pairs, splits = plan.size.pairs, config.pairs
     config = replace(
         config, pairs=replace(splits, train=pairs, val=min(splits.val, pairs), test=min(splits.test, pairs))
     )
     if part != "objects3":
-        seeds = {"circuit": circuit_seeds, "peers": 1}.get(part, plan.size.data_seeds)
+        seeds = {"circuit": circuit_seeds, "peers": 1, "finetuned": 1}.get(part, plan.size.data_seeds)
         yield from (Scene(part, file, replace(config, seed=seed)) for seed in range(seeds))
         return
     for name in graphs:
@@ -98,6 +100,10 @@ def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
     if scene.part == "peers":
         for model in PEERS:
             yield Cell(data, seed, replace(config, model=model), model, keys)
+        return
+    if scene.part == "finetuned":
+        tuned = replace(config, image=replace(config.image, finetune_passes=FINETUNE_PASSES))
+        yield Cell(data, seed, tuned, "finetuned", keys | {"scene": f"{scene.name}, finetuned"})
         return
     seeds = [seed] if scene.part == "circuit" else range(plan.size.model_seeds)
     yield from (Cell(data, each, config, "", keys) for each in seeds)
@@ -132,7 +138,7 @@ def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path
     """What was recovered in the first cell of each scene, and the pairs that it was recovered from."""
     drawn = set()
     for cell, record in zip(cells, records, strict=True):
-        name = f"{record['scene']}-{record['model']}"
+        name = f"{record['scene'].replace(', ', '-')}-{record['model']}"
         if name in drawn:
             continue
         drawn.add(name)
@@ -141,7 +147,9 @@ def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path
         for figure in FIGURES:
             if (run / f"{figure}.png").exists():
                 shutil.copyfile(run / f"{figure}.png", figures / f"{name}-{figure}.png")
-        shutil.copyfile(cell.data.train.parent / "pairs.png", figures / f"{record['scene']}-data.png")
+        shutil.copyfile(
+            cell.data.train.parent / "pairs.png", figures / f"{cell.data.name.partition('-seed')[0]}-data.png"
+        )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ class FinetuneObjective(Objective):
     p(x | c) is normal about the decoded image, of one variance for all pixels. A code is c plus normal noise of spread
     τ_k in coordinate k when it is decoded, and its mean when the causal model looks at it: without that noise the codes
     would shrink without end, which makes their density as large as one likes. Pixels count by `pixel_weight`: the
-    decoder errs alike in many of them, and so they are no independent observations. Thickness and p_𝓘 move towards their
-    closed forms, and so does the variance.
+    decoder errs alike in many of them, and so they are no independent observations. Thickness, p_𝓘 and the variance
+    move towards their closed forms.
     """
 
     closed_form: Tensor
