@@ -38,6 +38,7 @@ GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
 """All graphs over three variables, up to their names."""
 PEERS = ("dvae", "beta-vae")
 FINETUNE_PASSES = 2.0
+QUICK_STEPS = 2_000
 FIGURES = ("traversals", "counterfactuals", "samples", "targets")
 
 
@@ -131,7 +132,8 @@ def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
     if not quick:
         return config
     small = ImageConfig(channels=(16, 32, 32), hidden=128, passes=8.0)
-    return replace(config, image=small, noise_encoder=replace(config.noise_encoder, steps=2000))
+    steps = plan.steps or QUICK_STEPS
+    return replace(config, image=small, noise_encoder=replace(config.noise_encoder, steps=steps))
 
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:

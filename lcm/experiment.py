@@ -287,7 +287,7 @@ def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan:
 
 
 def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "") -> None:
-    """Draw the figures of one finished cell into figures/: variables, graphs, training and pairs.
+    """Draw the figures of one finished cell into figures/: variables, graphs, training and, unless images, pairs.
 
     Learned variables and graph are shown in the numbering of the true ones.
     """
@@ -309,4 +309,5 @@ def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "")
     plot.draw_variables(figures / f"{prefix}variables.png", true_z, learned)
     plot.draw_two_graphs(figures / f"{prefix}graphs.png", true_adjacency, adjacency, strength)
     plot.draw_training(figures / f"{prefix}training.png", read_metrics(run.folder / METRICS_FILE))
-    plot.draw_pairs(figures / f"{prefix}pairs.png", test.x, test.x_tilde)
+    if not test.is_images:
+        plot.draw_pairs(figures / f"{prefix}pairs.png", test.x, test.x_tilde)

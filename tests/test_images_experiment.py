@@ -1,0 +1,44 @@
+"""The experiment on images, small: from scene to table, and everything that is finished is kept."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.images import GRAPHS, main
+from lcm.graph import Graph
+
+needs_graphics = pytest.mark.skipif(
+    not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"
+)
+
+
+@needs_graphics
+@pytest.mark.slow
+def test_the_quick_version_goes_from_scene_to_table(tmp_path: Path) -> None:
+    argv = ["--quick", "--pairs", "1000", "--steps", "150", "--quiet", "--out", str(tmp_path)]
+    main(argv)
+    (record,) = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert (record["scene"], record["model"], record["n"], record["n_pairs"]) == ("circuit", "flow", 4, 1000)
+    assert 0 < record["dci_disentanglement"] <= 1 and record["rendering_seconds"] > 0
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ("traversals", "counterfactuals", "samples", "targets", "variables", "graphs", "training")
+    assert {f"circuit-flow-{name}.png" for name in names} | {"circuit-data.png"} <= drawn
+    cell = next((tmp_path / "cells").iterdir())
+    before = cell.stat().st_mtime_ns
+    main(argv)
+    assert cell.stat().st_mtime_ns == before
+
+
+def test_the_graphs_over_three_variables_are_all_there_are() -> None:
+    found = [Graph.from_edges(3, edges) for edges in GRAPHS.values()]
+    assert len(found) == 6
+    import networkx
+
+    for first in range(6):
+        for second in range(first):
+            pair = (found[first].to_networkx(), found[second].to_networkx())
+            assert not networkx.is_isomorphic(*pair)
