@@ -204,7 +204,7 @@ def test_variables_outside_the_unit_interval_are_refused(tmp_path: Path) -> None
 
 def test_settings_out_of_range_are_refused() -> None:
     for key, value, message in (
-        ("size", 20, r"size: Expected a multiple of 8 from 16 to 512; got 20"),
+        ("size", 20, r"size: Expected a multiple of 16 from 16 to 512; got 20"),
         ("supersampling", 9, r"supersampling: Expected 1 to 4; got 9"),
         ("parameters", ("red", "red"), r"parameters: Expected each parameter once; got red again"),
     ):

@@ -100,7 +100,8 @@ def test_commands_take_images(folder: Path, capsys: pytest.CaptureFixture[str], 
     encoded, _ = read_tensors(tmp_path / "encoded.safetensors")
     assert encoded["z"].shape == (800, 2) and encoded["target_probability"].shape == (800, 3)
     assert "isomorphic" in called(capsys, "compare", run, run, test)
-    assert "sheet that the images lie on" in called(capsys, "check", test)
+    described = called(capsys, "check", test, "--figure", tmp_path / "pairs.png")
+    assert "sheet that the images lie on" in described and (tmp_path / "pairs.png").exists()
     called(capsys, "evaluate", run, test, "--json", tmp_path / "scores.json")
     assert json.loads((tmp_path / "scores.json").read_text())["shd"] == 0
     called(capsys, "sample", run, "--n", 5, "--out", tmp_path / "fresh.safetensors")

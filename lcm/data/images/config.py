@@ -7,7 +7,7 @@ from typing import Literal, final
 
 from lcm.requirement import require
 
-_SMALLEST, _LARGEST, _MULTIPLE, _MOST_SUPERSAMPLING = 16, 512, 8, 4
+_SMALLEST, _LARGEST, _MULTIPLE, _MOST_SUPERSAMPLING = 16, 512, 16, 4
 
 
 @final
@@ -17,7 +17,7 @@ class SceneConfig:
 
     Attributes:
         kind: circuit, objects, or FILE.py:CLASS, a scene of one's own (docs/images.md).
-        size: height and width in pixels, a multiple of 8 from 16 to 512.
+        size: height and width in pixels, a multiple of 16 from 16 to 512, which the default autoencoder can halve.
         supersampling: drawn so many times larger, then averaged; 1 to 4.
         parameters: of the scene, one for each variable in order; by default its first n.
         values: how a variable becomes a parameter in (0, 1): "unit", as it is; "logistic", standardised, then through

@@ -87,13 +87,14 @@ class PairWriter:
 
     def finish(self) -> list[Path]:
         """The finished files."""
-        self._done_path.unlink(missing_ok=True)
         for file in self._files:
             descriptor = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        # last: without it they count as finished
+        self._done_path.unlink(missing_ok=True)
         return self._files
 
     def _write(self, start: int, pair: tuple[Array, Array]) -> None:
