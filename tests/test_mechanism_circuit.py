@@ -12,6 +12,7 @@ from laws import batch_jacobian, generator, normal
 from lcm.component import build, describe
 from lcm.config import load_config
 from lcm.data.generate import GenerateConfig
+from lcm.data.images.circuit import BUTTON_POSITIONS
 from lcm.data.nature import (
     DecoderConfig,
     GraphConfig,
@@ -149,6 +150,10 @@ def test_the_circuit_may_be_seen_through_any_decoder() -> None:
     config = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"), decoder=DecoderConfig(kind="linear"))
     pairs = build_nature(config, 0).sample_pairs(10, generator(0))
     assert pairs.x.shape == (10, 4) and not torch.allclose(pairs.x, pairs.z)
+
+
+def test_the_scene_has_its_buttons_where_the_mechanism_has_them() -> None:
+    assert BUTTON_POSITIONS == CircuitMechanism.BUTTONS
 
 
 def test_the_config_that_ships_draws_it() -> None:

@@ -12,8 +12,8 @@ from small_images import image_pairs
 
 from lcm.data.pairs import PairData
 from lcm.plot import images
-from lcm.plot.image_grid import draw_image_grid
-from lcm.plot.images import difference, draw_contact_sheet
+from lcm.plot.image_grid import difference, draw_image_grid
+from lcm.plot.images import draw_contact_sheet
 
 
 def test_every_target_is_shown_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,16 @@ Images = NDArray[np.uint8]
 
 _INCHES = 0.95
 _QUANTILES = (0.02, 0.98)
+_GAIN = 3.0
+
+CHANGE = f"{_GAIN:g} (x̃ − x)"
+"""The heading of a column of what `difference` gives."""
+
+
+def difference(before: Images, after: Images) -> Images:
+    """What changed, tripled, as images in which nothing is mid-grey."""
+    change = 127.5 + _GAIN * (after.astype(np.float32) - before)
+    return np.asarray(np.clip(change, 0, 255).astype(np.uint8))
 
 
 def draw_image_grid(
@@ -119,8 +129,7 @@ def draw_uncertain_pairs(
     labels: Sequence[str],
 ) -> None:
     """Write pairs (R, H, W, C) with x as the model decodes it and their posterior (R, K) over target sets."""
-    change = np.clip(127.5 + 2.0 * (x_tilde.astype(np.float32) - x), 0, 255).astype(np.uint8)
-    images = np.stack([x, decoded, x_tilde, change], axis=1)
+    images = np.stack([x, decoded, x_tilde, difference(x, x_tilde)], axis=1)
     title = "Which variable was intervened on: pairs from sure to unsure"
-    columns = ["x", "x decoded", "x̃", "2 (x̃ − x)"]
+    columns = ["x", "x decoded", "x̃", CHANGE]
     draw_image_grid(path, images, [""] * len(x), columns, title, probability, labels)

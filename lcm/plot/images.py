@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.data.pairs import PairData
-from lcm.plot.image_grid import draw_image_grid
+from lcm.plot.image_grid import CHANGE, difference, draw_image_grid
 
-_GAIN = 3.0
 _LOOKED_AT = 2_000
 
 
@@ -28,13 +27,7 @@ def draw_contact_sheet(path: str | Path, data: PairData, rows: int = 12) -> None
     chosen = _rows_of_every_target(some, min(rows, len(some)))
     before, after = some.x[chosen], some.x_tilde[chosen]
     images = np.stack([before, after, difference(before, after)], axis=1)
-    draw_image_grid(path, images, [_label(some, row) for row in chosen], ["x", "x̃", f"{_GAIN:g} (x̃ − x)"])
-
-
-def difference(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What changed, doubled, as images in which nothing is mid-grey."""
-    change = 127.5 + _GAIN * (after.astype(np.float32) - before)
-    return np.asarray(np.clip(change, 0, 255).astype(np.uint8))
+    draw_image_grid(path, images, [_label(some, row) for row in chosen], ["x", "x̃", CHANGE])
 
 
 def _rows_of_every_target(data: PairData, count: int) -> NDArray[np.int64]:

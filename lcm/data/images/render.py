@@ -74,12 +74,6 @@ def _averaged(image: Images, factor: int) -> Images:
     return ((total + count // 2) // count).astype(np.uint8)
 
 
-def scene_values(kind: str, driven: Iterable[str], values: Values) -> list[dict[str, float]]:
-    """Values (N, k) of the driven parameters, filled up with those at which the others rest."""
-    rest, names = dict(find_scene(kind).parameters), list(driven)
-    return [{**rest, **dict(zip(names, row, strict=True))} for row in values.tolist()]
-
-
 def render_blocks(
     kind: str, driven: Iterable[str], size: int, supersampling: int, blocks: Iterable[Values], processes: int
 ) -> Iterator[Images]:

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.data.mapped import mapped_file, release, take_rows
+from lcm.data.mapped import release, take_rows
 
 Array = NDArray[Any]
 
@@ -122,9 +122,3 @@ def found_shards(path: str | Path) -> list[Path]:
     if missing:
         raise ValueError(f"{file}: Expected {len(expected)} parts; got {len(found)}, without {missing[0]}")
     return expected
-
-
-def is_mapped(images: Any) -> bool:
-    """Whether images are read from files whenever they are used."""
-    parts = images.parts if isinstance(images, ShardedImages) else [images]
-    return any(mapped_file(part) is not None for part in parts)
