@@ -245,9 +245,9 @@ def test_data_of_another_dimension_are_refused(
 ) -> None:
     other = np.random.default_rng(0).standard_normal((50, 3))
     np.savez(tmp_path / "d.npz", x=other, x_tilde=other[::-1])
-    images = np.random.default_rng(0).integers(0, 255, (50, 2, 2, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (50, 16, 16, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", x=images, x_tilde=images[::-1])
-    for name, shape in (("d.npz", "(50, 3)"), ("images.npz", "(50, 2, 2, 3)")):
+    for name, shape in (("d.npz", "(50, 3)"), ("images.npz", "(50, 16, 16, 3)")):
         line = refused(capsys, "evaluate", run_folder, tmp_path / name)
         assert f"{name}: x: Expected shape (N, 2), as the model's observations; got {shape}" in line
     assert "images.npz: x: Expected at least 150 pairs" in refused(

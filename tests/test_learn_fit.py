@@ -310,9 +310,10 @@ def test_given_target_sets_are_those_of_the_model() -> None:
 
 
 X, X_TILDE = small_data("linear").x, small_data("linear").x_tilde
-IMAGES = np.zeros((200, 2, 2, 1), np.uint8)
+IMAGES, FEW = np.zeros((200, 18, 16, 1), np.uint8), np.zeros((20, 16, 16, 1), np.uint8)
 REFUSED: dict[str, tuple[PairData, FitConfig, str]] = {
-    "images": (PairData.from_arrays(IMAGES, IMAGES), SHORT, r"x: Expected shape \(N, d\); got images"),
+    "images": (PairData.from_arrays(IMAGES, IMAGES + 1), SHORT, "x: Expected images of a height and width that 4"),
+    "few images": (PairData.from_arrays(FEW, FEW + 1), SHORT, "x: Expected at least 100 pairs"),
     "no change": (PairData.from_arrays(X, X), SHORT, "x_tilde: Expected pairs that differ; got x_tilde equal to x"),
     "rounding": (
         PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),

@@ -36,13 +36,9 @@ class ImageAutoencoder(Component):
             ValueError: a height or width that the convolutions cannot halve as often as there are of them.
         """
         super().__init__()
+        require_halving(shape, len(channels))
         height, width, colours = (int(part) for part in shape)
         factor = 2 ** len(channels)
-        if height % factor or width % factor:
-            raise ValueError(
-                f"Expected images of a height and width that {len(channels)} convolutions can halve, multiples of "
-                f"{factor}; got {height} x {width}."
-            )
         self.shape, self.code = (height, width, colours), code
         self.channels, self.hidden = tuple(channels), hidden
         self._small = (self.channels[-1], height // factor, width // factor)
@@ -112,6 +108,16 @@ class ImageAutoencoder(Component):
         for index, layer in enumerate(self.transposed):
             hidden = layer(functional.silu(hidden) if index else hidden)
         return hidden
+
+
+def require_halving(shape: Sequence[int], convolutions: int) -> None:
+    """Raise ValueError for images (H, W, C) that so many convolutions cannot halve."""
+    (height, width), factor = shape[:2], 2**convolutions
+    if height % factor or width % factor:
+        raise ValueError(
+            f"Expected images of a height and width that {convolutions} convolutions can halve, multiples of {factor}; "
+            f"got {height} x {width}"
+        )
 
 
 def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:

@@ -198,8 +198,13 @@ def choose_n(data: PairData, config: FitConfig) -> int:
 
 
 def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
+    from lcm.image.autoencoder import require_halving
     from lcm.image.dimension import estimate_image_n
 
+    try:
+        require_halving(data.x.shape[1:], len(config.image.channels))
+    except ValueError as error:
+        raise ValueError(f"{data.source}: x: {error}" if data.source else f"x: {error}") from error
     n = estimate_image_n(data.x) if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
