@@ -1,8 +1,8 @@
 """images: variables and graph from pixels. Scenes are drawn on the spot, then fitted on their images alone.
 
-circuit: the robot arm and three lights, by `flow`, and by `dvae` and `beta-vae` for comparison; objects3: graphs over
-three variables; objects5, objects7: more variables; finetuned: the first circuit with the last stage of a fit, which is
-left out by default. Everything that is finished is kept: the same command goes on.
+circuit: the robot arm and three lights; objects3: graphs over three variables; objects5, objects7: more variables;
+peers: the first circuit by other models; finetuned: the same by `flow` with the last stage of a fit, which is left out
+by default. Everything that is finished is kept: the same command goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
     "empty": (),
 }
 """All graphs over three variables, up to their names."""
-PEERS = ("dvae", "beta-vae")
+PEERS = ("dvae", "beta-vae", "ilcm-vae")
+PUBLISHED_CODE = 32
 FINETUNE_PASSES = 2.0
 QUICK_STEPS = 2_000
 FIGURES = ("traversals", "counterfactuals", "samples", "targets")
@@ -101,6 +102,8 @@ def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
     if scene.part == "peers":
         for model in PEERS:
             yield Cell(data, seed, replace(config, model=model), model, keys)
+        wide = replace(config, model="ilcm-vae", image=replace(config.image, code=PUBLISHED_CODE))
+        yield Cell(data, seed, wide, "wide", keys | {"scene": f"{scene.name}, code of {PUBLISHED_CODE}"})
         return
     if scene.part == "finetuned":
         tuned = replace(config, image=replace(config.image, finetune_passes=FINETUNE_PASSES))

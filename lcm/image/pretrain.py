@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any, final
 
@@ -25,6 +26,7 @@ _MOST_VALIDATED = 1_000
 _CHUNK = 256
 _MOST_HELD_OUT = 20_000
 _VALIDATIONS = 20
+_LEAST_VARIANCE = 1e-12
 
 
 @final
@@ -110,11 +112,16 @@ class AutoencoderObjective(Objective):
         return error + weight * squares.sum() / (known.sum().clamp_min(1) * code.shape[1])
 
     def validate(self) -> dict[str, Any]:
-        error = torch.cat([self._errors(chunk) for chunk in self._held_out.split(_CHUNK)]).double().mean()
-        # the best constant scale of the pixels' normal error makes its likelihood a function of the mean square alone
-        pixels = float(np.prod(self.model.shape))
-        level = float(error) * float(self.model.scale) ** 2
-        return {"validation_log_likelihood": -0.5 * pixels * float(np.log(2 * np.pi * np.e * level)), "error": level}
+        error = float(torch.cat([self._errors(chunk) for chunk in self._held_out.split(_CHUNK)]).double().mean())
+        return {
+            "validation_log_likelihood": self.log_likelihood(error),
+            "error": error * float(self.model.scale) ** 2,
+        }
+
+    def log_likelihood(self, loss: float) -> float:
+        # the best variance of the pixels' normal error makes the likelihood a function of the mean square alone
+        variance = loss * float(self.model.scale) ** 2
+        return -math.prod(self.model.shape) * math.log(2 * math.pi * math.e * max(variance, _LEAST_VARIANCE))
 
     def _errors(self, images: Tensor) -> Tensor:
         values = self.model.standardise(images)

@@ -67,6 +67,10 @@ class Objective(nn.Module, ABC):
     def validate(self) -> dict[str, Any]:
         """Held-out measures; `validation_log_likelihood` decides which state is kept."""
 
+    def log_likelihood(self, loss: float) -> float:
+        """The mean log-likelihood in nats a pair that a mean loss stands for."""
+        return -loss
+
     @property
     def row_cost(self) -> int:
         """How many rows of a few numbers a row of a batch is worth, where many rows are gathered at once."""

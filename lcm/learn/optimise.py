@@ -148,7 +148,7 @@ class _Loop:
         with torch.no_grad():
             measures = member.objective.validate()
         member.value = measures["validation_log_likelihood"]
-        trained = {"log_likelihood": -member.loss} if self.step else {}
+        trained = {"log_likelihood": member.objective.log_likelihood(member.loss)} if self.step else {}
         self.tracker.record({"step": self.step, **trained, **measures}, index)
 
     def _compare(self, row: int, index: int) -> None:

@@ -124,7 +124,7 @@ def _finish_thickness(thickness: Axes) -> None:
     else:
         thickness.set_yticks([])
         thickness.spines["left"].set_visible(False)
-        note = "fixed from here on"
+        note = "not fitted here"
         thickness.text(0.5, 0.5, note, transform=thickness.transAxes, ha="center", color=GREY, fontsize=9)
 
 
