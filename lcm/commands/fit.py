@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "fit a latent causal model to pairs"
 DESCRIPTION = """\
-Fit a latent causal model to pairs by maximum likelihood, on x and x_tilde alone.
+Fit a latent causal model to pairs of vectors or images by maximum likelihood, on x and x_tilde alone.
 
 RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
 events. A fit that was interrupted resumes when the same command is given again.
@@ -26,7 +26,8 @@ example:
   lcm fit data/toy2d/train.safetensors --out peer --model ilcm-vae
 
 keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
-lower; targets are atomic, atomic-or-empty, all, or a list of target sets such as [[], [0], [0, 1]]:
+lower, or of images the dimension of the sheet that they lie on; targets are atomic, atomic-or-empty, all, or a list of
+target sets such as [[], [0], [0, 1]]; what image says is for images only:
 """
 
 
