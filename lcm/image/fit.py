@@ -36,12 +36,9 @@ def fit_images(data: PairData, config: FitConfig, device: torch.device, recorder
 
     n = choose_n(data, config)
     config = replace(config, n=n)
-    code = n if config.image.code is None else config.image.code
-    if code < n:
-        raise ValueError(f"image.code: Expected at least n = {n}; got {code}.")
     pairs = ImagePairs(data, config.validation_share, config.seed, device)
     generator = _generator(config.seed, _AUTOENCODER_STAGE, device)
-    (autoencoder,) = run_together([fit_autoencoder(pairs, code, config.image, generator)], recorder)
+    (autoencoder,) = run_together([fit_autoencoder(pairs, n, config.image, generator)], recorder)
     codes = encode_codes(autoencoder, pairs)
     (latent,) = fit_ensemble(codes, [config], device, recorder)
     if isinstance(latent, ImageResult):

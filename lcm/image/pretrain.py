@@ -130,18 +130,24 @@ class AutoencoderObjective(Objective):
 
 
 def fit_autoencoder(
-    pairs: ImagePairs, code: int, config: ImageConfig, generator: torch.Generator
+    pairs: ImagePairs, n: int, config: ImageConfig, generator: torch.Generator
 ) -> Stages[ImageAutoencoder]:
-    """Fit an autoencoder with a code of so many dimensions to the training images of x and x_tilde.
+    """Fit an autoencoder with a code of `config.code` dimensions, or n, to the training images of x and x_tilde.
+
+    The first n dimensions begin at geodesic coordinates and the others at zero, so that n principal directions of the
+    codes still tell images apart.
 
     Raises:
-        ValueError: images of a height or width that the convolutions cannot halve.
+        ValueError: a code of fewer than n dimensions, or images that the convolutions cannot halve.
     """
+    if config.code is not None and config.code < n:
+        raise ValueError(f"image.code: Expected at least n = {n}; got {config.code}.")
+    code = n if config.code is None else config.code
     model = ImageAutoencoder(pairs.data.x.shape[1:], code, config.channels, config.hidden).to(pairs.device)
     model.draw_weights(generator)
     _standardise(model, pairs)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    anchors = geodesic_start(pairs, code, np.random.default_rng(seed)).coordinates
+    anchors = np.pad(geodesic_start(pairs, n, np.random.default_rng(seed)).coordinates, ((0, 0), (0, code - n)))
     objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
     steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
     schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
