@@ -64,7 +64,8 @@ class AutoencoderObjective(Objective):
     """Mean squared error of images, in units of their variance, and of codes from geodesic coordinates at first.
 
     The weight of the latter falls to zero at half the steps: it decides on how the sheet of images is laid out, and the
-    images alone on where exactly each of them lies.
+    images alone on where exactly each of them lies. Dimensions of the code beyond those of the coordinates are kept
+    small all along, so that the principal directions of codes are those of the coordinates.
     """
 
     def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor, config: ImageConfig) -> None:
@@ -104,12 +105,15 @@ class AutoencoderObjective(Objective):
             values = self.model.standardise(images)
             code = self.model.encode_standardised(values).float()
             error = (self.model.decode_standardised(code).float() - values).square().mean()
+        n = anchors.shape[1]
+        if code.shape[1] > n:
+            error = error + code[:, n:].square().mean()
         weight = max(0.0, 1.0 - progress / _ANCHORED_SHARE)
         if weight == 0.0:
             return error
         known = ~anchors.isnan().any(1)
-        squares = (code - anchors.nan_to_num()).square() * known.unsqueeze(1)
-        return error + weight * squares.sum() / (known.sum().clamp_min(1) * code.shape[1])
+        squares = (code[:, :n] - anchors.nan_to_num()).square() * known.unsqueeze(1)
+        return error + weight * squares.sum() / (known.sum().clamp_min(1) * n)
 
     def validate(self) -> dict[str, Any]:
         error = float(torch.cat([self._errors(chunk) for chunk in self._held_out.split(_CHUNK)]).double().mean())
@@ -134,8 +138,7 @@ def fit_autoencoder(
 ) -> Stages[ImageAutoencoder]:
     """Fit an autoencoder with a code of `config.code` dimensions, or n, to the training images of x and x_tilde.
 
-    The first n dimensions begin at geodesic coordinates and the others at zero, so that n principal directions of the
-    codes still tell images apart.
+    The first n dimensions begin at geodesic coordinates.
 
     Raises:
         ValueError: a code of fewer than n dimensions, or images that the convolutions cannot halve.
@@ -147,7 +150,7 @@ def fit_autoencoder(
     model.draw_weights(generator)
     _standardise(model, pairs)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    anchors = np.pad(geodesic_start(pairs, n, np.random.default_rng(seed)).coordinates, ((0, 0), (0, code - n)))
+    anchors = geodesic_start(pairs, n, np.random.default_rng(seed)).coordinates
     objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
     steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
     schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
