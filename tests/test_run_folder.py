@@ -105,12 +105,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 X, X_TILDE = LINEAR.x, LINEAR.x_tilde
+IMAGES = np.zeros((200, 18, 16, 1), np.uint8)
 BAD: dict[str, tuple[PairData, FitConfig, str]] = {
     "few pairs": (PairData.from_arrays(X[:149], X_TILDE[:149]), SHORT, "x: Expected at least 150 pairs.*got 149"),
     "few dimensions": (LINEAR, replace(SHORT, n=3), "x: Expected at least n = 3 dimensions; got 2"),
     "target": (LINEAR, replace(SHORT, targets=((0,), (2,))), r"^targets: .*targets in 0\.\.1; got 2"),
     "set twice": (LINEAR, replace(SHORT, targets=((0,), (0,))), "^targets: Expected one or more distinct"),
-    "images": (PairData.from_arrays(*[np.zeros((200, 2, 2, 1), np.uint8)] * 2), SHORT, "^x: .*got images"),
+    "images": (PairData.from_arrays(IMAGES, IMAGES + 1), SHORT, "^x: Expected images of a height and width that 4"),
     "no change": (PairData.from_arrays(X, X), SHORT, "^x_tilde: Expected pairs that differ"),
     "rounding": (
         PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),
