@@ -143,7 +143,7 @@ def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path
     """What was recovered in the first cell of each scene, and the pairs that it was recovered from."""
     drawn = set()
     for cell, record in zip(cells, records, strict=True):
-        name = f"{record['scene'].replace(', ', '-')}-{record['model']}"
+        name = f"{record['scene'].replace(',', '').replace(' ', '-')}-{record['model']}"
         if name in drawn:
             continue
         drawn.add(name)
