@@ -84,7 +84,7 @@ def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) ->
         config, pairs=replace(splits, train=pairs, val=min(splits.val, pairs), test=min(splits.test, pairs))
     )
     if part != "objects3":
-        seeds = {"circuit": circuit_seeds, "peers": 1, "finetuned": 1}.get(part, plan.size.data_seeds)
+        seeds = circuit_seeds if part == "circuit" else plan.size.data_seeds
         yield from (Scene(part, file, replace(config, seed=seed)) for seed in range(seeds))
         return
     for name in graphs:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.images import GRAPHS, main
+from experiments.images import GRAPHS, PARTS, _scenes, main
+from lcm.experiment import Plan, Size
 from lcm.graph import Graph
 
 needs_graphics = pytest.mark.skipif(
@@ -42,3 +43,11 @@ def test_the_graphs_over_three_variables_are_all_there_are() -> None:
         for second in range(first):
             pair = (found[first].to_networkx(), found[second].to_networkx())
             assert not networkx.is_isomorphic(*pair)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_seeds_of_circuit_and_of_all_other_parts(part: str, tmp_path: Path) -> None:
+    plan = Plan(Size(model_seeds=1, data_seeds=2, pairs=1000), tmp_path, None, None, True, None)
+    found = [(scene.name, scene.config.seed) for scene in _scenes(part, plan, 3, ("chain",))]
+    assert [seed for _, seed in found] == ([0, 1, 2] if part == "circuit" else [0, 1])
+    assert len({name for name, _ in found}) == 1
