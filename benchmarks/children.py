@@ -87,9 +87,9 @@ def fit(arguments: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from experiments._experiment import fit_config
     from lcm.data.pairs import PairData, load_pairs
-    from lcm.experiment import fit_config
-    from lcm.learn.fit import fit_pairs
+    from lcm.run.fitting import fit_pairs
 
     torch.set_num_threads(arguments["threads"])
     folder = Path(arguments["out"])

@@ -10,7 +10,7 @@ from typing import Any, final
 from benchmarks.record import Record, read_record
 from benchmarks.row import Row
 from benchmarks.table import row_cells, shown
-from lcm.report import to_text
+from lcm.report.tables import to_text
 
 _MACHINE = ("processor", "cores", "memory_bytes", "system", "threads")
 _HEADINGS = ["suite", "case", "figure", "unit", "A", "B", "B / A", "from–to", "verdict"]

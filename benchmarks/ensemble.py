@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from lcm.data.pairs import PairData
-from lcm.learn import fit as fitting
-from lcm.learn.config import FitConfig
+from lcm.run import fitting
+from lcm.run.config import FitConfig
 
 EnsembleFit = Callable[[PairData, FitConfig, int], object]
 """Fits K models, with the seed of a config and those that follow it, to the same pairs."""

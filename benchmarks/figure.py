@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from benchmarks.record import Record
 from benchmarks.row import Row
 from benchmarks.table import suites_of
-from lcm.plot.style import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
+from lcm.report.style import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
 
 _COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, INK)
 _MARKERS = "osD^vPX"

@@ -31,7 +31,7 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of what it computes with."""
-    from lcm import __version__
+    from lcm.base import __version__
 
     found = {package: metadata.version(package) for package in _PACKAGES}
     return {"lcm": __version__, "python": platform.python_version(), **found}

@@ -6,17 +6,11 @@ from dataclasses import dataclass
 from typing import final
 
 from benchmarks.row import Plan
-from lcm.data.generate import sample_data
-from lcm.data.nature import build_nature, torch_generator
-from lcm.data.nature_config import (
-    DecoderConfig,
-    GraphConfig,
-    MechanismConfig,
-    NatureConfig,
-    WeightConfig,
-)
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig, WeightConfig
+from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import PairData
-from lcm.model import LatentCausalModel
+from lcm.model.latent_causal_model import LatentCausalModel
 
 
 def linear(n: int) -> NatureConfig:

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from benchmarks.machine import commit, machine, versions
 from benchmarks.row import Label, Plan, Row
-from lcm.files import read_json, write_json
+from lcm.base.files import read_json, write_json
 
 SCHEMA = 2
 _FAILED = "everything"

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from lcm.data.images.render import Painter
-from lcm.data.images.scene import SCENE_HOMES
+from lcm.data.scene.render import Painter
+from lcm.data.scene.scene import SCENE_HOMES
 
 _IMAGES, _ROUNDS = 400, 5
 

@@ -12,7 +12,7 @@ from benchmarks.record import Record, new_record, resumed
 from benchmarks.row import Plan
 from benchmarks.suites import MODULES, Case, cases_of
 from benchmarks.table import markdown, table_text
-from lcm.files import write_text
+from lcm.base.files import write_text
 
 _REPEATS = 3
 

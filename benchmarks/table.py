@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchmarks.record import Record
 from benchmarks.row import Row
-from lcm.report import to_markdown, to_text
+from lcm.report.tables import to_markdown, to_text
 
 HEADINGS = ["case", "figure", "median", "min–max", "unit", "repeats", "note"]
 

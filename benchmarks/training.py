@@ -15,10 +15,10 @@ import torch
 from benchmarks.problems import Problem, curved, draw, linear
 from benchmarks.row import Plan, repeated
 from lcm.data.pairs import PairData
-from lcm.learn import optimise as loop
-from lcm.learn.config import FitConfig
-from lcm.learn.fit import fit_pairs
-from lcm.learn.optimise import Objective, Schedule
+from lcm.learn.training import loop
+from lcm.learn.training.loop import Objective, Schedule
+from lcm.run.config import FitConfig
+from lcm.run.fitting import fit_pairs
 
 STAGES = ("flow", "marginal", "mechanisms")
 _OBJECTIVES = {"NoiseEncoderObjective": "flow", "MarginalObjective": "marginal", "ExplicitObjective": "mechanisms"}

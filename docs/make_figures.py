@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from lcm.config import load_config
-from lcm.data.generate import GenerateConfig
-from lcm.data.nature import build_nature, torch_generator
-from lcm.plot import draw_graph
-from lcm.plot.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
+from lcm.base.config import load_config
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.pairs import GenerateConfig
+from lcm.report import draw_graph
+from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 
 HERE = Path(__file__).resolve().parent
 CLOUD, ARROWS = 4000, 28

@@ -10,30 +10,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.cells import run_once
-from lcm.data.generate import sample_data
-from lcm.data.nature import build_nature, numpy_generator, torch_generator
-from lcm.data.nature_config import (
-    DecoderConfig,
-    GraphConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-    WeightConfig,
-)
-from lcm.discovery import GraphEvidence
-from lcm.encode import encode_pairs
-from lcm.experiment import fit_config
-from lcm.graph import transitive_closure
-from lcm.learn.fit import fit_pairs
-from lcm.learn.readout import edge_strengths
-from lcm.learn.result import FitResult
-from lcm.learn.tracker import Recorder
+from experiments._cells import run_once
+from experiments._experiment import fit_config
+from lcm.data.encode import encode_pairs
+from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
+from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig, NoiseConfig, WeightConfig
+from lcm.data.nature.pairs import sample_data
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.learn.training.tracker import Recorder
 from lcm.metric.calibration import Reliability, confidence_reliability, reliability
 from lcm.metric.graph import aligned_adjacency
 from lcm.metric.intervention import intervention_accuracy
-from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
-from lcm.model import LatentCausalModel
+from lcm.model.graph import transitive_closure
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.readout.edges import edge_strengths
+from lcm.readout.evidence import GraphEvidence
+from lcm.run.fitting import fit_pairs
+from lcm.run.result import FitResult
 
 LEVELS = (0.01, 0.05, 0.1)
 PAIRS = (2_000, 5_000, 10_000)

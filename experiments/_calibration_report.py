@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lcm import __version__
-from lcm.data.nature import numpy_generator
-from lcm.files import write_json, write_text
+from lcm.base import __version__
+from lcm.base.files import write_json, write_text
+from lcm.data.nature.build import numpy_generator
 from lcm.metric.calibration import Reliability
-from lcm.report import RESULTS_JSON, RESULTS_MARKDOWN, to_markdown, to_text
+from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, to_markdown, to_text
 
 _RESAMPLES = 2_000
 _EXACT = 0.01
@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 
 def write(out: Path, records: Sequence[Record]) -> str:
     """Write results.json, results.md and calibration.png into `out`; returns the tables as plain text."""
-    from lcm.plot.calibration import draw_calibration
+    from experiments._plot_calibration import draw_calibration
 
     mixings = list(dict.fromkeys(str(record["mixing"]) for record in records))
     groups = {name: [record for record in records if record["mixing"] == name] for name in mixings}

@@ -12,15 +12,15 @@ from matplotlib.figure import SubFigure
 
 from experiments._limits_fits import GRAPH, N
 from experiments._limits_rows import BLOCKS, UNREACHED
-from lcm.data.nature import torch_generator
+from experiments._plot_limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
+from experiments._theorem.torus import torus_counterexample
+from lcm.data.nature.build import torch_generator
 from lcm.data.pairs import load_pairs
-from lcm.graph import Graph
-from lcm.identifiability.torus import torus_counterexample
 from lcm.isomorphism.find import encoded_variables
-from lcm.plot.graph import draw_graph
-from lcm.plot.limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
-from lcm.plot.style import INK, new_figure, save_figure
-from lcm.storage import load_model
+from lcm.model.graph import Graph
+from lcm.model.storage import load_model
+from lcm.report.graph import draw_graph
+from lcm.report.style import INK, new_figure, save_figure
 
 Records = Sequence[Mapping[str, Any]]
 

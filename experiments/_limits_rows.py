@@ -16,23 +16,22 @@ from typing import Any, final
 import numpy as np
 import torch
 
+from experiments._gaussian_vae import GaussianVAE, VAEConfig, fit_vae
+from experiments._independent import independent_pairs
 from experiments._limits_fits import THICKNESS, Budget, fit_to, found_as_block, gap_to_nature, nature_of, score, split
-from lcm.baseline.vae import GaussianVAE, VAEConfig, fit_vae
-from lcm.config import load_config
-from lcm.data.generate import GenerateConfig
-from lcm.data.independent import independent_pairs
-from lcm.data.nature import InterventionConfig, build_nature, torch_generator
+from experiments._theorem.soft_twin import empty_graph_twin
+from experiments._theorem.torus import torus_counterexample
+from experiments._theorem.two_sample import mmd_test, pair_rows
+from lcm.base.config import load_config
+from lcm.data.nature.build import InterventionConfig, build_nature, torch_generator
+from lcm.data.nature.pairs import GenerateConfig
 from lcm.data.pairs import PairData, save_pairs
-from lcm.doubts import doubts
-from lcm.identifiability.soft_twin import empty_graph_twin
-from lcm.identifiability.torus import torus_counterexample
-from lcm.identifiability.two_sample import mmd_test, pair_rows
 from lcm.isomorphism import Comparison, find_isomorphism
-from lcm.learn.result import FitResult
-from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
-from lcm.model import LatentCausalModel
-from lcm.report import Column
-from lcm.storage import save_model
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.storage import save_model
+from lcm.report.tables import Column
+from lcm.run.result import FitResult
 
 TOY = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
 FOUND, LOST, MIXED = 0.99, 0.9, 0.95
@@ -94,7 +93,7 @@ def _fit_record(result: FitResult, train: PairData, test: PairData) -> dict[str,
         "noise_correlation": scores.noise_correlation,
         "thickness": float(result.model.thickness.max()),
         "fit_seconds": result.seconds,
-        "doubts": doubts(result, train),
+        "doubts": result.doubts,
     }
 
 
@@ -124,7 +123,7 @@ def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
     return {
         "elbo": bounds,
         "elbo_spread": max(bounds) - min(bounds),
-        "explicit_nll": [fit.explicit_nll for fit in fits],
+        "explicit_nll": [fit.held_out_nll for fit in fits],
         "vae_r2": [float(found.r2.min()) for found in among_autoencoders],
         "median_vae_r2": float(np.median([found.r2.min() for found in among_autoencoders])),
         "vae_agreeing": sum(found.isomorphic for found in among_autoencoders),
@@ -135,7 +134,7 @@ def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
         "lcm_reasons": [list(found.reasons) for found in among_causal],
         "least_lcm_mcc": min(score(model, test).z_mcc for model in causal),
         "model_pairs": len(among_causal),
-        "doubts": doubts(fits[0], train),
+        "doubts": list(fits[0].doubts),
         # two models of equal held-out likelihood that are not isomorphic
         "detected": any(not found.isomorphic for found in among_autoencoders),
     }

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from lcm.config import load_config, structure_config
-from lcm.data.generate import GenerateConfig, SplitConfig
-from lcm.data.nature_config import NatureConfig
-from lcm.experiment import Cell, Plan
-from lcm.experiment_data import DataSet, draw_config, given_data
-from lcm.learn.config import MODELS, FitConfig
+from experiments._experiment import Cell, Plan
+from experiments._experiment_data import DataSet, draw_config, given_data
+from lcm.base.config import load_config, structure_config
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.pairs import GenerateConfig, SplitConfig
+from lcm.run.config import MODELS, FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FLEXIBLE = ("flow", "linear")

@@ -9,18 +9,18 @@ from typing import Any, final
 
 import torch
 
-from lcm.cells import run_once
-from lcm.config import load_config
-from lcm.data.generate import GenerateConfig, sample_data
-from lcm.data.nature import build_nature, torch_generator
-from lcm.data.nature_config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
+from experiments._cells import run_once
+from experiments._experiment import fit_config
+from lcm.base.config import load_config
+from lcm.base.rows import in_chunks
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
+from lcm.data.nature.pairs import GenerateConfig, sample_data
 from lcm.data.pairs import PairData
-from lcm.experiment import fit_config
 from lcm.isomorphism import find_isomorphism
-from lcm.learn.fit import fit_pairs
-from lcm.learn.optimise import in_chunks
-from lcm.likelihood import THICKNESS_FLOOR
-from lcm.model import LatentCausalModel
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.likelihood import THICKNESS_FLOOR
+from lcm.run.fitting import fit_pairs
 
 THICKNESS = 0.02
 DATA_SEED = 0

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcm.cells import run_once
-from lcm.data.nature import build_nature, numpy_generator, torch_generator
-from lcm.data.nature_config import (
+from experiments._cells import run_once
+from experiments._theorem.likelihood_ratio import likelihood_ratio_test
+from experiments._theorem.two_sample import mmd_test, pair_rows
+from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
+from lcm.data.nature.config import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -18,10 +20,8 @@ from lcm.data.nature_config import (
     NatureConfig,
     NoiseConfig,
 )
-from lcm.identifiability.likelihood_ratio import likelihood_ratio_test
-from lcm.identifiability.two_sample import mmd_test, pair_rows
-from lcm.isomorphism.random import random_isomorphism
-from lcm.model import LatentCausalModel
+from lcm.isomorphism.models import random_isomorphism
+from lcm.model.latent_causal_model import LatentCausalModel
 
 THICKNESS = 0.02
 LEVEL = 0.01

@@ -10,13 +10,10 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from lcm.cells import run_once
-from lcm.data.nature import build_nature, numpy_generator, torch_generator
-from lcm.data.nature_config import DecoderConfig, GraphConfig, NatureConfig
-from lcm.graph import Graph
-from lcm.identifiability.likelihood_ratio import cumulative_log_ratio, rejection_threshold
-from lcm.identifiability.linear_scm import Edge, with_edge_strength
-from lcm.identifiability.neighbour import (
+from experiments._cells import run_once
+from experiments._theorem.likelihood_ratio import cumulative_log_ratio, rejection_threshold
+from experiments._theorem.linear_scm import Edge, with_edge_strength
+from experiments._theorem.neighbour import (
     with_changed_weight,
     with_edge,
     with_moved_probability,
@@ -24,8 +21,11 @@ from lcm.identifiability.neighbour import (
     with_shifted_law,
     without_edge,
 )
-from lcm.identifiability.two_sample import mmd_test, pair_rows
-from lcm.model import LatentCausalModel
+from experiments._theorem.two_sample import mmd_test, pair_rows
+from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
+from lcm.data.nature.config import DecoderConfig, GraphConfig, NatureConfig
+from lcm.model.graph import Graph
+from lcm.model.latent_causal_model import LatentCausalModel
 
 N = 4
 THICKNESS = 0.02

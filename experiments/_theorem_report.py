@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
+from experiments._plot_theorem import draw_equal_densities, draw_likelihood_against_distance, draw_power
 from experiments._theorem_images import HISTOGRAM, LEVEL
 from experiments._theorem_power import ONE_EDGE
-from lcm import __version__
-from lcm.files import write_json, write_text
-from lcm.plot.theorem import draw_equal_densities, draw_likelihood_against_distance, draw_power
-from lcm.report import RESULTS_JSON, RESULTS_MARKDOWN, Column, summarise, table_cells, to_markdown, to_text
+from lcm.base import __version__
+from lcm.base.files import write_json, write_text
+from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, Column, summarise, table_cells, to_markdown, to_text
 
 Record = Mapping[str, Any]
 Table = list[list[str]]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lcm.cells import run_once
-from lcm.experiment import Cell, Plan, Size, add_data_options, experiment_parser, run_cells
-from lcm.experiment_data import DataSet, draw_sizes, given_data
-from lcm.report import Column, write_report
+from experiments._cells import run_once
+from experiments._experiment import Cell, Plan, Size, add_data_options, experiment_parser, run_cells
+from experiments._experiment_data import DataSet, draw_sizes, given_data
+from lcm.report.tables import Column, write_report
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=3, data_seeds=3, pairs=100_000)
@@ -60,7 +60,7 @@ def _compared(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
 def _compare(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
     from lcm.data.pairs import load_pairs
     from lcm.isomorphism import find_isomorphism
-    from lcm.run import load_run
+    from lcm.run.runs import load_run
 
     first, second = (load_run(out / "fits" / Cell(data, number).name).model for number in (0, seed))
     test = load_pairs(data.test)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lcm.commands.reproduce import run_experiment
-from lcm.experiment import base_parser
-from lcm.files import read_json
-from lcm.report import RESULTS_JSON
+from experiments._experiment import base_parser
+from lcm.app.commands.reproduce import run_experiment
+from lcm.base.files import read_json
+from lcm.report.tables import RESULTS_JSON
 
 HERE = Path(__file__).resolve().parent
 WORLDS = {

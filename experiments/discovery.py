@@ -14,16 +14,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from lcm.cells import run_once
-from lcm.experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cell
-from lcm.experiment_data import DataSet, draw_sizes
-from lcm.graph_search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
-from lcm.learn.config import MODELS
-from lcm.report import Column, write_report
+from experiments._cells import run_once
+from experiments._experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cell
+from experiments._experiment_data import DataSet, draw_sizes
+from lcm.peer.search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
+from lcm.report.tables import Column, write_report
+from lcm.run.config import MODELS
 
 if TYPE_CHECKING:
-    from lcm.graph_search.result import FoundGraph
-    from lcm.graph_search.variables import FittedVariables
+    from lcm.peer.search.variables import FittedVariables
+    from lcm.readout.evidence import FoundGraph
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=1, data_seeds=2, pairs=100_000)
@@ -111,7 +111,7 @@ def _search_all(searches: Sequence[Search], plan: Plan) -> Iterator[dict[str, An
 
 
 def _found(search: Search, plan: Plan, encoded: Callable[[], tuple[FittedVariables, dict[str, Any]]]) -> dict[str, Any]:
-    from lcm.graph_search import discover
+    from lcm.peer.search import discover
 
     variables, about = encoded()
     return _scored(search, discover(variables, seed=search.seed, config=_search_settings(search, plan)), about)
@@ -128,7 +128,7 @@ def _search_settings(search: Search, plan: Plan) -> GraphSearchConfig:
 
 def _same(search: Search, plan: Plan) -> dict[str, Any]:
     """What a finished cell must agree in."""
-    from lcm.config import config_hash
+    from lcm.base.config import config_hash
 
     own = asdict(_search_settings(search, plan))
     fitted = "" if search.representation == TRUTH else config_hash(_fit_settings(search, plan))
@@ -143,10 +143,10 @@ def _fit_settings(search: Search, plan: Plan) -> Any:
 
 def _variables(search: Search, plan: Plan) -> tuple[FittedVariables, dict[str, Any]]:
     """The variables of a representation at the first training pairs; what its fit scores, and how they match."""
+    from lcm.data.encode import encode_pairs
     from lcm.data.pairs import load_pairs
-    from lcm.encode import encode_pairs
-    from lcm.graph_search.variables import FittedVariables
-    from lcm.run import load_run
+    from lcm.peer.search.variables import FittedVariables
+    from lcm.run.runs import load_run
 
     train = load_pairs(search.data.train).first(_MOST_ROWS)
     if search.representation == TRUTH:
@@ -199,7 +199,7 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _settings(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, str]:
     import torch
 
-    from lcm import __version__
+    from lcm.base import __version__
 
     edges = dict.fromkeys(f"{record['data']}: {len(record['true_edges'])}" for record in records)
     return {

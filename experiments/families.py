@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, final
 
-from lcm.config import structure_config
-from lcm.data.generate import GenerateConfig, SplitConfig
-from lcm.data.nature_config import NatureConfig
-from lcm.experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
-from lcm.experiment_data import DataSet, draw_config
-from lcm.files import write_json, write_text
-from lcm.report import to_markdown, to_text
+from experiments._experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
+from experiments._experiment_data import DataSet, draw_config
+from lcm.base.config import structure_config
+from lcm.base.files import write_json, write_text
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.pairs import GenerateConfig, SplitConfig
+from lcm.report.tables import to_markdown, to_text
 
 FULL = Size(model_seeds=1, data_seeds=5, pairs=100_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=20_000)
@@ -36,7 +36,7 @@ class Family:
         nature: as in a config file.
         bars: mcc, dci_disentanglement, intervention_accuracy, shd, fit_seconds.
         pairs: to fit on at most.
-        observation_noise: as in `lcm.data.generate.GenerateConfig`.
+        observation_noise: as in `lcm.data.nature.pairs.GenerateConfig`.
     """
 
     nature: Mapping[str, Any]

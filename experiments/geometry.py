@@ -17,17 +17,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from lcm.cells import run_once
-from lcm.experiment import at_least_one, base_parser, fit_config
-from lcm.experiment_data import draw_data
-from lcm.report import Column, write_report
+from experiments._cells import run_once
+from experiments._experiment import at_least_one, base_parser, fit_config
+from experiments._experiment_data import draw_data
+from lcm.report.tables import Column, write_report
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lcm.data.pairs import PairData
-    from lcm.model import LatentCausalModel
-    from lcm.storage import StoredModel
+    from lcm.model.latent_causal_model import LatentCausalModel
+    from lcm.model.storage import StoredModel
 
 
 @final
@@ -111,7 +111,7 @@ def _one_line(record: dict[str, Any]) -> str:
 def fit_cell(kind: str, seed: int, train: PairData, test: PairData, size: Size, out: Path) -> dict[str, Any]:
     """Fit and measure one model, unless that was done before; returns its record."""
     from lcm.data.pairs import data_hash
-    from lcm.storage import save_model
+    from lcm.model.storage import save_model
 
     name = model_name(kind, seed)
 
@@ -134,8 +134,8 @@ def model_name(kind: str, seed: int) -> str:
 
 def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> StoredModel:
     """The true model, or one that is fitted; a latent causal model comes in the order and orientation of the truth."""
-    from lcm.baseline.vae import VAEConfig, fit_vae
-    from lcm.learn.fit import fit_pairs
+    from experiments._gaussian_vae import VAEConfig, fit_vae
+    from lcm.run.fitting import fit_pairs
 
     if kind == "nature":
         return nature()
@@ -147,9 +147,9 @@ def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size)
 
 def nature() -> LatentCausalModel:
     """The model that the data are from."""
-    from lcm.config import load_config
-    from lcm.data.generate import GenerateConfig
-    from lcm.data.nature import build_nature
+    from lcm.base.config import load_config
+    from lcm.data.nature.build import build_nature
+    from lcm.data.nature.pairs import GenerateConfig
 
     return build_nature(load_config(CONFIG, GenerateConfig).nature, SEED)
 
@@ -159,9 +159,9 @@ def aligned(model: LatentCausalModel, test: PairData) -> LatentCausalModel:
     import numpy as np
     import torch
 
-    from lcm.elementwise import AffineMap
     from lcm.isomorphism import Isomorphism
-    from lcm.metric.matching import correlation_matrix, match_variables
+    from lcm.isomorphism.matching import correlation_matrix, match_variables
+    from lcm.model.elementwise import AffineMap
 
     assert test.z is not None
     learned = model.encode(torch.as_tensor(test.x)).z.detach().numpy()
@@ -179,7 +179,7 @@ def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any
     import numpy as np
 
     from lcm.geometry import find_geodesics, log_magnification
-    from lcm.metric.matching import correlation_matrix, match_variables
+    from lcm.isomorphism.matching import correlation_matrix, match_variables
 
     # geodesics are minima: float64 has the digits to find them to the end
     model = model.double()
@@ -206,7 +206,7 @@ def encodings(model: StoredModel, test: PairData) -> tuple[Tensor, Tensor]:
     """z (N, 2) and x (N, 2) of the first held-out observations, in float64."""
     import torch
 
-    from lcm.model import LatentCausalModel
+    from lcm.model.latent_causal_model import LatentCausalModel
 
     x = torch.as_tensor(test.x[:ROWS]).double()
     z = model.encode(x).z if isinstance(model, LatentCausalModel) else model.encode(x)
@@ -235,9 +235,9 @@ def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def draw(test: PairData, out: Path) -> None:
     """Draw the figure from the models that were saved."""
-    from lcm.geometry.panel import magnification_panel
-    from lcm.plot import draw_magnification
-    from lcm.storage import load_model
+    from experiments._magnification import magnification_panel
+    from experiments._plot_geometry import draw_magnification
+    from lcm.model.storage import load_model
 
     titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE from x alone, seed {}"}
     panels = []

@@ -1,8 +1,7 @@
 """images: variables and graph from pixels. Scenes are drawn on the spot, then fitted on their images alone.
 
 circuit: the robot arm and three lights; objects3: graphs over three variables; objects5, objects7: more variables;
-peers: the first circuit by other models; finetuned: the same by `flow` with the last stage of a fit, which is left out
-by default. Everything that is finished is kept: the same command goes on.
+peers: the first circuit by other models. Everything that is finished is kept: the same command goes on.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.cells import run_once
-from lcm.experiment import Cell, Plan, Size, at_least_one, draw_fit, experiment_parser, run_cells
-from lcm.experiment_data import DataSet, draw_config
+from experiments._cells import run_once
+from experiments._experiment import Cell, Plan, Size, at_least_one, draw_fit, experiment_parser, run_cells
+from experiments._experiment_data import DataSet, draw_config
 
 if TYPE_CHECKING:
-    from lcm.data.generate import GenerateConfig
-    from lcm.learn.config import FitConfig
+    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.run.config import FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FULL = Size(model_seeds=1, data_seeds=1, pairs=20_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
-PARTS = ("circuit", "objects3", "objects5", "objects7", "peers", "finetuned")
+PARTS = ("circuit", "objects3", "objects5", "objects7", "peers")
 GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
     "chain": ((0, 1), (1, 2)),
     "full": ((0, 1), (0, 2), (1, 2)),
@@ -38,7 +37,6 @@ GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
 """All graphs over three variables, up to their names."""
 PEERS = ("dvae", "beta-vae", "ilcm-vae")
 PUBLISHED_CODE = 32
-FINETUNE_PASSES = 2.0
 QUICK_STEPS = 2_000
 FIGURES = ("traversals", "counterfactuals", "samples", "targets")
 
@@ -74,10 +72,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) -> Iterator[Scene]:
-    from lcm.config import load_config
-    from lcm.data.generate import GenerateConfig
+    from lcm.base.config import load_config
+    from lcm.data.nature.pairs import GenerateConfig
 
-    file = "circuit" if part in ("peers", "finetuned") else part
+    file = "circuit" if part == "peers" else part
     config = load_config(CONFIGS / f"{file}.yaml", GenerateConfig)
     pairs, splits = plan.size.pairs, config.pairs
     config = replace(
@@ -105,10 +103,6 @@ def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
         wide = replace(config, model="ilcm-vae", image=replace(config.image, code=PUBLISHED_CODE))
         yield Cell(data, seed, wide, "wide", keys | {"scene": f"{scene.name}, code of {PUBLISHED_CODE}"})
         return
-    if scene.part == "finetuned":
-        tuned = replace(config, image=replace(config.image, finetune_passes=FINETUNE_PASSES))
-        yield Cell(data, seed, tuned, "finetuned", keys | {"scene": f"{scene.name}, finetuned"})
-        return
     seeds = [seed] if scene.part == "circuit" else range(plan.size.model_seeds)
     yield from (Cell(data, each, config, "", keys) for each in seeds)
 
@@ -128,8 +122,8 @@ def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float
 
 
 def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
-    from lcm.experiment import fit_config
-    from lcm.image.config import ImageConfig
+    from experiments._experiment import fit_config
+    from lcm.learn.image.config import ImageConfig
 
     config = replace(fit_config(plan.steps, plan.config), n=n)
     if not quick:

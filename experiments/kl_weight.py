@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lcm.experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cells
-from lcm.experiment_data import DataSet, draw_config
-from lcm.report import RESULTS_JSON, Column, write_report
+from experiments._experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cells
+from experiments._experiment_data import DataSet, draw_config
+from lcm.report.tables import RESULTS_JSON, Column, write_report
 
 if TYPE_CHECKING:
-    from lcm.learn.config import FitConfig
+    from lcm.run.config import FitConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=2, data_seeds=2, pairs=20_000)
@@ -63,8 +63,8 @@ def _with(config: FitConfig, divergence: Literal["correct", "published"], steps:
 
 
 def _data(plan: Plan, seed: int) -> DataSet:
-    from lcm.config import load_config
-    from lcm.data.generate import GenerateConfig
+    from lcm.base.config import load_config
+    from lcm.data.nature.pairs import GenerateConfig
 
     config, pairs = load_config(CONFIG, GenerateConfig), plan.size.pairs
     nature = replace(config.nature, mechanism=replace(config.nature.mechanism, normalise=True))
@@ -74,7 +74,7 @@ def _data(plan: Plan, seed: int) -> DataSet:
 
 def _measured(cell: Cell, record: Mapping[str, Any], out: Path) -> dict[str, float]:
     """Mean bound and mean entropy of q(I | x, x̃) over the test pairs, in nats, of a finished cell."""
-    from lcm.cells import run_once
+    from experiments._cells import run_once
 
     same = {key: record[key] for key in ("data_sha256", "config_sha256")}
     found = run_once(out / "posteriors" / f"{cell.name}.json", same, lambda: _measure(cell, out))
@@ -84,9 +84,9 @@ def _measured(cell: Cell, record: Mapping[str, Any], out: Path) -> dict[str, flo
 def _measure(cell: Cell, out: Path) -> dict[str, float]:
     import torch
 
+    from lcm.data.encode import encode_pairs
     from lcm.data.pairs import load_pairs
-    from lcm.encode import encode_pairs
-    from lcm.run import load_run
+    from lcm.run.runs import load_run
 
     encoded = encode_pairs(load_run(out / "fits" / cell.name).model, load_pairs(cell.data.test))
     entropy = torch.special.entr(encoded.posterior.double()).sum(1)
@@ -95,7 +95,7 @@ def _measure(cell: Cell, out: Path) -> dict[str, float]:
 
 def _settings(out: Path) -> dict[str, str]:
     """How the cells were run, as the table of all scores says it."""
-    from lcm.files import read_json
+    from lcm.base.files import read_json
 
     return dict(read_json(out / RESULTS_JSON)["settings"])
 

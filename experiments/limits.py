@@ -16,11 +16,11 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from lcm import __version__
-from lcm.cells import run_once
-from lcm.experiment import at_least_one, base_parser
-from lcm.files import write_json, write_text
-from lcm.report import RESULTS_JSON, RESULTS_MARKDOWN, summarise, table_cells, to_markdown
+from experiments._cells import run_once
+from experiments._experiment import at_least_one, base_parser
+from lcm.base import __version__
+from lcm.base.files import write_json, write_text
+from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, summarise, table_cells, to_markdown
 
 if TYPE_CHECKING:
     from experiments._limits_fits import Budget

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from experiments._experiment import Plan, Size, experiment_parser, fit_config, run_cells
 from experiments._paper_parts import LARGE_SIZES, PARTS, SIZES, Request
-from lcm.experiment import Plan, Size, experiment_parser, fit_config, run_cells
-from lcm.learn.config import MODELS
+from lcm.run.config import MODELS
 
 REDUCED = Size(model_seeds=3, data_seeds=3, pairs=100_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)
@@ -77,7 +77,7 @@ def _run(name: str, request: Request) -> None:
         return
     records = run_cells(part.title, cells, part.by, own.plan)
     if part.against is not None:
-        from lcm.plot import draw_scores
+        from experiments._plot_scores import draw_scores
 
         (own.plan.out / "figures").mkdir(exist_ok=True)
         drawn = own.plan.out / "figures" / f"{name}.png"

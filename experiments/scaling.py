@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lcm.experiment import Cell, Plan, Size, add_data_options, draw_fit, experiment_parser, run_cells
-from lcm.experiment_data import draw_sizes, given_data
+from experiments._experiment import Cell, Plan, Size, add_data_options, draw_fit, experiment_parser, run_cells
+from experiments._experiment_data import draw_sizes, given_data
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=3, data_seeds=3, pairs=100_000)
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Scores against n, and what was recovered in the first cell of each n."""
-    from lcm.plot import draw_scores
+    from experiments._plot_scores import draw_scores
 
     drawn = set()
     for cell, record in zip(cells, records, strict=True):

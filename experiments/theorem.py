@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from lcm.experiment import at_least_one
+from experiments._experiment import at_least_one
 
 
 @final

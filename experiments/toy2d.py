@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lcm.experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
-from lcm.experiment_data import draw_data
+from experiments._experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
+from experiments._experiment_data import draw_data
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
 FULL = Size(model_seeds=5, data_seeds=1, pairs=100_000)

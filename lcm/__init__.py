@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
-    from lcm.graph import Graph
     from lcm.isomorphism import find_isomorphism
-    from lcm.learn.fit import fit, fit_ensemble
-    from lcm.model import LatentCausalModel
-    from lcm.storage import load_causal_model as load
+    from lcm.model.graph import Graph
+    from lcm.model.latent_causal_model import LatentCausalModel
+    from lcm.model.storage import load_causal_model as load
+    from lcm.run.fitting import fit, fit_ensemble
 
 __version__ = "0.1.0"
 
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Graph": ("lcm.graph", "Graph"),
-    "LatentCausalModel": ("lcm.model", "LatentCausalModel"),
+    "Graph": ("lcm.model.graph", "Graph"),
+    "LatentCausalModel": ("lcm.model.latent_causal_model", "LatentCausalModel"),
     "PairData": ("lcm.data.pairs", "PairData"),
     "find_isomorphism": ("lcm.isomorphism", "find_isomorphism"),
-    "fit": ("lcm.learn.fit", "fit"),
-    "fit_ensemble": ("lcm.learn.fit", "fit_ensemble"),
-    "load": ("lcm.storage", "load_causal_model"),
+    "fit": ("lcm.run.fitting", "fit"),
+    "fit_ensemble": ("lcm.run.fitting", "fit_ensemble"),
+    "load": ("lcm.model.storage", "load_causal_model"),
     "load_pairs": ("lcm.data.pairs", "load_pairs"),
     "save_pairs": ("lcm.data.pairs", "save_pairs"),
 }

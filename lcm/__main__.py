@@ -2,6 +2,6 @@
 
 import sys
 
-from lcm.cli import main
+from lcm.app.cli import main
 
 sys.exit(main())

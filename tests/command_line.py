@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lcm.cli import main
+from lcm.app.cli import main
 
 GENERATE_YAML = "nature: {n: 2}\npairs: {train: 200, val: 30, test: 60}\nseed: 3\n"
 

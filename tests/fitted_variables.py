@@ -8,11 +8,11 @@ from functools import cache
 import torch
 from laws import default_dtype
 
-from lcm.data.generate import sample_data
-from lcm.data.nature import GraphConfig, NatureConfig, build_nature, torch_generator
-from lcm.graph_search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
-from lcm.graph_search.config import LIBRARY_METHODS
-from lcm.graph_search.variables import FittedVariables
+from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature, torch_generator
+from lcm.data.nature.pairs import sample_data
+from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
+from lcm.peer.search.config import LIBRARY_METHODS
+from lcm.peer.search.variables import FittedVariables
 
 CHAIN = ((2, 0), (0, 1))
 OWN_METHODS: tuple[SearchMethod, ...] = tuple(method for method in METHODS if method not in LIBRARY_METHODS)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from small import equal_weights, fit_in
 
-from lcm.files import read_json
-from lcm.learn.tracker import Recorder, read_metrics
-from lcm.run import load_run
+from lcm.base.files import read_json
+from lcm.learn.training.tracker import Recorder, read_metrics
+from lcm.run.runs import load_run
 
 FIRST_STAGE, SECOND_STAGE = "noise encoder", "candidate mechanisms"
 

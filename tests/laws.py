@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lcm.circle import CircleNoise, MixedNoise, wrap, wrap_circles
-from lcm.decoder import (
+from lcm.isomorphism import Isomorphism
+from lcm.model.circle import CircleNoise, MixedNoise, wrap, wrap_circles
+from lcm.model.decoder import (
     AffineDecoder,
     AutomorphismDecoder,
     ChainDecoder,
@@ -30,17 +31,17 @@ from lcm.decoder import (
     SolutionDecoder,
     TorusDecoder,
 )
-from lcm.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
-from lcm.graph import Graph
-from lcm.intervention import (
+from lcm.model.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
+from lcm.model.graph import Graph, erdos_renyi
+from lcm.model.intervention import (
     InterventionalMechanism,
     PerfectIntervention,
     ShiftedIntervention,
     SoftIntervention,
     TargetDistribution,
 )
-from lcm.isomorphism import Isomorphism
-from lcm.mechanism import (
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import (
     AdditiveMechanism,
     LinearMechanism,
     LocationScaleMechanism,
@@ -48,24 +49,14 @@ from lcm.mechanism import (
     ProductMechanism,
     SplineMechanism,
 )
-from lcm.model import LatentCausalModel
-from lcm.noise import (
-    LaplaceNoise,
-    LogisticNoise,
-    Noise,
-    NormalNoise,
-    PushforwardNoise,
-    SkewedNoise,
-    UniformNoise,
-)
-from lcm.random_graph import erdos_renyi
-from lcm.reparametrised import (
+from lcm.model.noise import LaplaceNoise, LogisticNoise, Noise, NormalNoise, PushforwardNoise, SkewedNoise, UniformNoise
+from lcm.model.reparametrised import (
     RelabelledNoise,
     ReparametrisedDecoder,
     ReparametrisedIntervention,
     ReparametrisedMechanism,
 )
-from lcm.scm import SCM
+from lcm.model.scm import SCM
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lcm.data.generate import sample_data
-from lcm.data.nature import (
+from lcm.data.nature.build import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -18,11 +17,13 @@ from lcm.data.nature import (
     build_nature,
     torch_generator,
 )
+from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import PairData
-from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.result import FitResult
-from lcm.model import LatentCausalModel
-from lcm.run import fit_run
+from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.run.config import FitConfig
+from lcm.run.result import FitResult
+from lcm.run.runs import fit_run
 
 EDGE = GraphConfig("edges", edges=((0, 1),))
 NATURES = {

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from small import SHORT_YAML, small_data
 
+from lcm.app.sweep.on_local import Executor, Update
+from lcm.app.sweep.records import Records
+from lcm.app.sweep.sweep import open_sweep
+from lcm.app.sweep.work import Task, run_task, write_members
+from lcm.base.config import dump_yaml, parse_yaml
+from lcm.base.files import read_json
 from lcm.data.pairs import save_pairs
-from lcm.files import read_json
-from lcm.strict_yaml import dump_yaml, parse_yaml
-from lcm.sweep.executor import Executor, Update
-from lcm.sweep.records import Records
-from lcm.sweep.sweep import open_sweep
-from lcm.sweep.tasks import Task, write_members
-from lcm.sweep.work import run_task
 
 SHORT = parse_yaml(SHORT_YAML, "SHORT")
 SHORT["noise_encoder"] |= {"steps": 120, "marginal_steps": 120}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from laws import default_dtype
 from torch import Tensor
 
-from lcm.baseline.disentanglement_config import DisentanglementConfig
-from lcm.baseline.disentanglement_vae import DISENTANGLEMENT_KINDS, DisentanglementVAE, Normals
-from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
-from lcm.intervention import TargetDistribution
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.intervention import TargetDistribution
+from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, DisentanglementVAE, Normals
 
 N = 3
 

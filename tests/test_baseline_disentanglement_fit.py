@@ -11,13 +11,13 @@ from laws import default_dtype, generator
 from small import small_data
 from test_learn_optimise import Memory
 
-from lcm.baseline.disentanglement_config import DisentanglementConfig
-from lcm.baseline.disentanglement_fit import DisentanglementKind, DisentanglementObjective, fit_disentanglement_vae
-from lcm.baseline.disentanglement_vae import DISENTANGLEMENT_KINDS, DisentanglementVAE
-from lcm.intervention import TargetDistribution
-from lcm.learn.ensemble import run_alone, run_together
-from lcm.learn.prepare import Prepared, prepare
-from lcm.learn.tracker import Recorder
+from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.training.loop import run_alone, run_together
+from lcm.learn.training.tracker import Recorder
+from lcm.model.intervention import TargetDistribution
+from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.disentanglement.fit import DisentanglementKind, DisentanglementObjective, fit_disentanglement_vae
+from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, DisentanglementVAE
 
 QUICK = DisentanglementConfig(hidden=8, layers=1, steps=40, batch_size=64)
 

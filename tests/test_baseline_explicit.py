@@ -15,25 +15,23 @@ from laws import default_dtype, generator
 from test_learn_optimise import Memory
 from torch import Tensor
 
-from lcm.baseline.explicit_config import ExplicitConfig
-from lcm.baseline.explicit_fit import fit_explicit_flow, fit_explicit_vae
-from lcm.baseline.explicit_start import labels_for_graph, labels_for_order, linear_start
-from lcm.baseline.explicit_vae import ExplicitVAE
-from lcm.baseline.sampled_mechanism import SampledMechanism
-from lcm.data.generate import sample_data
-from lcm.data.nature import build_nature, torch_generator
-from lcm.data.nature_config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
-from lcm.decoder import AffineDecoder, ChainDecoder
-from lcm.graph import Graph
-from lcm.intervention import TargetDistribution
-from lcm.learn.ensemble import run_together
-from lcm.learn.optimise import Stages, optimise
-from lcm.learn.prepare import Prepared, prepare
-from lcm.learn.tracker import Recorder
-from lcm.metric.evaluate import evaluate
-from lcm.metric.matching import correlation_matrix, match_variables
-from lcm.model import LatentCausalModel
-from lcm.pair_model import PairModel
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
+from lcm.data.nature.pairs import sample_data
+from lcm.isomorphism.matching import correlation_matrix, match_variables
+from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.training.loop import Stages, optimise, run_together
+from lcm.learn.training.tracker import Recorder
+from lcm.metric.scores import evaluate
+from lcm.model.decoder import AffineDecoder, ChainDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
+from lcm.peer.explicit.config import ExplicitConfig
+from lcm.peer.explicit.fit import fit_explicit_flow, fit_explicit_vae, labels_for_graph, labels_for_order, linear_start
+from lcm.peer.explicit.flow import SampledMechanism
+from lcm.peer.explicit.vae import ExplicitVAE
 
 EDGES = ((0, 1), (0, 2), (1, 2))
 SHORT = ExplicitConfig(

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from lcm.baseline.graph_parameters import (
+from lcm.model.graph import Graph, erdos_renyi
+from lcm.peer.explicit.graph_parameters import (
     EncoGraph,
     FixedGraph,
     GraphParameters,
@@ -23,8 +24,6 @@ from lcm.baseline.graph_parameters import (
     straight_through,
     topological_order,
 )
-from lcm.graph import Graph
-from lcm.random_graph import erdos_renyi
 
 KINDS: dict[str, Callable[[int], GraphParameters]] = {
     "enco": EncoGraph,

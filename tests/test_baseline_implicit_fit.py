@@ -14,17 +14,16 @@ from test_learn_optimise import Memory
 from benchmarks.reference_style import ReferenceStyleModel
 from benchmarks.row import Plan
 from benchmarks.suites.implicit import copy_weights, implicit_stage
-from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.baseline.implicit_fit import fit_implicit_vae, new_implicit_vae
-from lcm.baseline.implicit_objective import ImplicitVAEObjective
-from lcm.baseline.implicit_posterior import ExactPosterior
-from lcm.baseline.implicit_vae import ImplicitVAE
-from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
-from lcm.intervention import TargetDistribution
-from lcm.learn.ensemble import run_alone
-from lcm.learn.objective import Schedule
-from lcm.learn.optimise import optimise, optimise_together
-from lcm.learn.prepare import Prepared, prepare
+from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.training.loop import optimise, optimise_together, run_alone
+from lcm.learn.training.objective import Schedule
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.intervention import TargetDistribution
+from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.peer.implicit.fit import fit_implicit_vae, new_implicit_vae
+from lcm.peer.implicit.objective import ImplicitVAEObjective
+from lcm.peer.implicit.solution import ExactPosterior
+from lcm.peer.implicit.vae import ImplicitVAE
 
 CONFIG = ImplicitVAEConfig(
     hidden=8,

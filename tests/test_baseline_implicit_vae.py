@@ -11,10 +11,10 @@ import torch
 from laws import generator, normal
 from torch import Tensor
 
-from lcm.baseline.implicit_posterior import ExactPosterior
-from lcm.baseline.implicit_vae import ImplicitVAE
-from lcm.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
-from lcm.intervention import TargetDistribution
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.intervention import TargetDistribution
+from lcm.peer.implicit.solution import ExactPosterior
+from lcm.peer.implicit.vae import ImplicitVAE
 
 N = 3
 PERMUTATION = [2, 0, 1]

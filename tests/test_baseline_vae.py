@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lcm.baseline.vae import GaussianVAE, VAEConfig, fit_vae
+from experiments._gaussian_vae import GaussianVAE, VAEConfig, fit_vae
 
 QUICK = VAEConfig(n=2, hidden=16, layers=1, steps=200, batch_size=128)
 

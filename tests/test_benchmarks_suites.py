@@ -42,7 +42,7 @@ from benchmarks.suites.quality import time_to_quality
 from benchmarks.suites.threads import thread_counts
 from benchmarks.training import STAGES, Stage, begun_stage
 from lcm.data.pairs import PairData
-from lcm.learn.config import FitConfig
+from lcm.run.config import FitConfig
 
 PLAN = Plan(quick=True, repeats=1)
 LABEL = Label("suite", "case")

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from experiments._calibration_fits import LEVELS, nature_config  # noqa: E402
 from experiments._calibration_report import coverage, error_rates  # noqa: E402
 from experiments.calibration import main  # noqa: E402
-from lcm.files import read_json  # noqa: E402
+from lcm.base.files import read_json  # noqa: E402
 
 
 def record(declared: int, false: int, true: int) -> dict[str, Any]:

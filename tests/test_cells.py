@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm.cells import run_once
+from experiments._cells import run_once
 
 
 def test_a_cell_is_computed_once_and_read_afterwards(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ from laws import (
 )
 from scipy import stats
 
-from lcm.circle import CircleNoise, MixedNoise, circle_mask, wrap, wrap_circles
-from lcm.decoder import AutomorphismDecoder, TorusDecoder
-from lcm.graph import Graph
-from lcm.mechanism import ProductMechanism
-from lcm.noise import LogisticNoise, NormalNoise
+from lcm.model.circle import CircleNoise, MixedNoise, circle_mask, wrap, wrap_circles
+from lcm.model.decoder import AutomorphismDecoder, TorusDecoder
+from lcm.model.graph import Graph
+from lcm.model.mechanism import ProductMechanism
+from lcm.model.noise import LogisticNoise, NormalNoise
 
 pytestmark = pytest.mark.usefixtures("float64")
 angles = st.floats(-1e3, 1e3) | st.sampled_from([math.pi, -math.pi, 3.0 * math.pi, -0.0, np.nextafter(-math.pi, 0.0)])

@@ -14,10 +14,10 @@ from command_line import GENERATE_YAML, called, refused
 from small import SHORT_YAML, content, equal_weights
 
 import lcm
-from lcm.cli import main
-from lcm.commands import COMMANDS
-from lcm.learn.tracker import Recorder
-from lcm.run import load_run
+from lcm.app.cli import main
+from lcm.app.commands import COMMANDS
+from lcm.learn.training.tracker import Recorder
+from lcm.run.runs import load_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,7 +54,9 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("argv", [["--help"], ["fit", "--help"], ["--version"], ["fit"]])
 def test_what_needs_no_torch_does_not_load_it(argv: list[str]) -> None:
-    code = f"import sys; from lcm.cli import main; main({argv}); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = (
+        f"import sys; from lcm.app.cli import main; main({argv}); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert finished.stdout.splitlines()[-1] == "False False"
 
@@ -141,7 +143,7 @@ def test_an_interrupted_generate_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lcm.data.generate.save_model", interrupt)
+    monkeypatch.setattr("lcm.data.nature.pairs.save_model", interrupt)
     (tmp_path / "c.yaml").write_text(GENERATE_YAML)
     assert main(["generate", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "data")]) == 130
     assert capsys.readouterr().err == "lcm generate: interrupted; nothing was written\n"
@@ -155,7 +157,7 @@ def test_threads_hold_for_the_command_alone(data_file: Path, monkeypatch: pytest
         seen.append((torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")))
         return {}
 
-    monkeypatch.setattr("lcm.data.check.check_pairs", check)
+    monkeypatch.setattr("lcm.run.check.check_pairs", check)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = torch.get_num_threads()

@@ -12,14 +12,14 @@ import pytest
 from command_line import GENERATE_YAML, called, refused
 from small import SHORT_YAML, content, small_data, thick_nature
 
-from lcm.cli import main
-from lcm.commands import common
-from lcm.commands.evaluate import format_scores
-from lcm.commands.sample import parse_interventions
+from lcm.app.cli import main
+from lcm.app.commands import common
+from lcm.app.commands.evaluate import format_scores
+from lcm.app.commands.sample import parse_interventions
+from lcm.base.files import read_json, read_tensors
 from lcm.data.pairs import load_pairs
-from lcm.files import read_json, read_tensors
-from lcm.run import load_run
-from lcm.storage import save_model
+from lcm.model.storage import save_model
+from lcm.run.runs import load_run
 
 
 def test_from_config_to_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_a_failed_figure_is_an_error(
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("lcm.plot.draw_variables", fail)
+    monkeypatch.setattr("lcm.report.draw_variables", fail)
     assert "no space left" in refused(capsys, "evaluate", run_folder, data_file)
 
 

@@ -13,8 +13,8 @@ from command_line import refused
 from safetensors.numpy import save_file
 from small import content, small_data
 
+from lcm.base.files import read_json, write_json
 from lcm.data.pairs import save_pairs
-from lcm.files import read_json, write_json
 
 
 def write_data(path: Path, **changes: Any) -> Path:

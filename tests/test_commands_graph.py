@@ -9,9 +9,9 @@ import pytest
 from command_line import called, refused
 from small import SHORT_YAML, small_data
 
+from lcm.base.files import read_json
 from lcm.data.pairs import save_pairs
-from lcm.files import read_json
-from lcm.run import load_run
+from lcm.run.runs import load_run
 
 PEER_YAML = SHORT_YAML + (
     "\nmodel: dvae\ndisentanglement: {hidden: 8, steps: 100, batch_size: 32}\n"
@@ -22,7 +22,7 @@ PEER_YAML = SHORT_YAML + (
 @pytest.fixture(scope="module")
 def peer_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a peer on the linear data."""
-    from lcm.cli import main
+    from lcm.app.cli import main
 
     folder = tmp_path_factory.mktemp("peer")
     (folder / "fit.yaml").write_text(PEER_YAML)

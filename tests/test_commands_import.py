@@ -9,8 +9,8 @@ import pytest
 from command_line import called, refused
 from imported_images import write_3dident, write_circuit, write_folder
 
-from lcm.cli import main
-from lcm.data.images.writer import PairWriter
+from lcm.app.cli import main
+from lcm.data.image_files import PairWriter
 from lcm.data.pairs import load_pairs
 
 

@@ -9,15 +9,15 @@ import pytest
 from command_line import called, refused
 from small import SHORT, fit_in, small_data, thick_nature
 
+from lcm.base.files import read_json
 from lcm.data.pairs import PairData, save_pairs
-from lcm.files import read_json
-from lcm.fit_report import agreement_text, fit_report, fit_summary
-from lcm.graph import Graph
-from lcm.learn.reruns import Rerun, compare_restarts
-from lcm.learn.result import FitResult
-from lcm.plot import draw_comparison
-from lcm.run import load_run
-from lcm.storage import save_model
+from lcm.learn.restarts import Restart, compare_restarts
+from lcm.model.graph import Graph
+from lcm.model.storage import save_model
+from lcm.report import draw_comparison
+from lcm.run.report import agreement_text, fit_report, fit_text
+from lcm.run.result import FitResult
+from lcm.run.runs import load_run
 
 MORE_STEPS = replace(
     SHORT, noise_encoder=replace(SHORT.noise_encoder, bins=8), mechanisms=replace(SHORT.mechanisms, steps=100)
@@ -28,7 +28,7 @@ MORE_STEPS = replace(
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two fits of the linear nature with other seeds, on more pairs than they need."""
     folder = tmp_path_factory.mktemp("runs")
-    from lcm.run import fit_run
+    from lcm.run.runs import fit_run
 
     for seed in (0, 1):
         fit_run(
@@ -91,10 +91,14 @@ def test_bad_input_is_one_line(
 
 def test_restarts_are_compared_with_the_best(tmp_path: Path) -> None:
     result = fit_in(tmp_path / "run", "linear", replace(MORE_STEPS, restarts=3))
-    assert [rerun.restart for rerun in result.reruns] == [r for r in range(3) if r != result.restart]
+    assert [restart.restart for restart in result.other_restarts] == [r for r in range(3) if r != result.restart]
     saved = load_run(tmp_path / "run").fit
-    assert [rerun["restart"] for rerun in saved["reruns"]] == [rerun.restart for rerun in result.reruns]
-    assert saved["reruns"][0]["distance"] == result.reruns[0].distance and isinstance(saved["doubts"], list)
+    assert [restart["restart"] for restart in saved["other_restarts"]] == [
+        restart.restart for restart in result.other_restarts
+    ]
+    assert saved["other_restarts"][0]["distance"] == result.other_restarts[0].distance and isinstance(
+        saved["doubts"], list
+    )
     assert "at one thickness; " in (tmp_path / "run" / "report.md").read_text()
 
 
@@ -102,7 +106,7 @@ def test_a_model_beside_itself_and_beside_another(two_runs: tuple[Path, Path]) -
     first, second = (load_run(folder).model for folder in two_runs)
     data = small_data("linear", 1000)
     (same,) = compare_restarts([first, first], 1, data, data)
-    assert same == Rerun(0, 0.0, 0.0, True, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
+    assert same == Restart(0, 0.0, 0.0, True, True, same.distance, ()) and same.as_likely and same.distance < 1e-6
     (other,) = compare_restarts([first, second], 0, data, data)
     assert other.restart == 1 and other.isomorphic
 
@@ -111,12 +115,12 @@ def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path
     first, broken = (load_run(folder).model for folder in two_runs)
     broken.scm.mechanism.get_parameter("bias").fill_(float("nan"))
     data = small_data("linear", 1000)
-    (rerun,) = compare_restarts([first, broken], 0, data, data)
-    assert not rerun.as_likely and not rerun.isomorphic and "Expected finite encodings" in rerun.reasons[0]
+    (restart,) = compare_restarts([first, broken], 0, data, data)
+    assert not restart.as_likely and not restart.isomorphic and "Expected finite encodings" in restart.reasons[0]
 
 
 @pytest.mark.parametrize(
-    ("reruns", "sentence"),
+    ("other_restarts", "sentence"),
     [
         ((), ""),
         (((2.0, True),), "No other restart clearly reaches the likelihood of the best"),
@@ -132,23 +136,22 @@ def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path
     ],
 )
 def test_the_agreement_is_one_sentence(
-    reruns: tuple[tuple[float, bool], ...], sentence: str, single: FitResult
+    other_restarts: tuple[tuple[float, bool], ...], sentence: str, single: FitResult
 ) -> None:
     reasons = ("The graphs differ: only in A z0 -> z1.",)
     found = tuple(
-        Rerun(index + 1, worse, 0.01, same, same, 0.1, () if same else reasons)
-        for index, (worse, same) in enumerate(reruns)
+        Restart(index + 1, worse, 0.01, same, same, 0.1, () if same else reasons)
+        for index, (worse, same) in enumerate(other_restarts)
     )
-    result = replace(single, reruns=found)
+    result = replace(single, other_restarts=found)
     assert sentence in agreement_text(result)
-    data = small_data("linear")
-    for text in (fit_report(result, SHORT, data), fit_summary(result, data, "run")):
+    for text in (fit_report(result), fit_text(result)):
         assert sentence in text
-        assert ("do not identify the model" in text) == any(worse < 1 and not same for worse, same in reruns)
+        assert ("do not identify the model" in text) == any(worse < 1 and not same for worse, same in other_restarts)
 
 
 def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
-    from lcm.data.nature import NatureConfig, build_nature
+    from lcm.data.nature.build import NatureConfig, build_nature
     from lcm.isomorphism import find_isomorphism
     from lcm.isomorphism.find import encoded_variables
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcm.config import config_hash, load_config, parse_config, structure_config, to_yaml
+from lcm.base.config import config_hash, load_config, parse_config, structure_config, to_yaml
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.data.check import check_pairs, format_check, verdict
-from lcm.data.dimension import estimate_n, spectrum
+from lcm.data.intrinsic_dimension import estimate_n, spectrum
 from lcm.data.pairs import PairData
+from lcm.run.check import check_pairs, format_check, verdict
 
 Array = NDArray[np.float64]
 

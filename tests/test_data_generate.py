@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from lcm import __version__
-from lcm.config import load_config
-from lcm.data import generate as module
-from lcm.data.generate import GenerateConfig, SplitConfig, generate, sample_data
-from lcm.data.nature import (
+from lcm.base import __version__
+from lcm.base.config import load_config
+from lcm.data.nature import pairs as module
+from lcm.data.nature.build import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -23,9 +22,10 @@ from lcm.data.nature import (
     NoiseConfig,
     build_nature,
 )
+from lcm.data.nature.pairs import GenerateConfig, SplitConfig, generate, sample_data
 from lcm.data.pairs import load_pairs
-from lcm.model import LatentCausalModel
-from lcm.storage import load_model
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.storage import load_model
 
 SPLITS = ("train", "val", "test")
 SMALL = SplitConfig(train=300, val=40, test=50)

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from command_line import called, refused
 
-from lcm.cli import main
-from lcm.data.generate import GenerateConfig, SplitConfig, generate
-from lcm.data.images import generate as image_generate
-from lcm.data.images.config import SceneConfig
-from lcm.data.images.generate import SceneMap, scene_parameters
-from lcm.data.images.writer import PairWriter
-from lcm.data.nature import DecoderConfig, MechanismConfig, NatureConfig
+from lcm.app.cli import main
+from lcm.data.image_files import PairWriter
+from lcm.data.nature.build import DecoderConfig, MechanismConfig, NatureConfig
+from lcm.data.nature.pairs import GenerateConfig, SplitConfig, generate
 from lcm.data.pairs import PairData, load_pairs
-from lcm.metric.evaluate import evaluate
-from lcm.storage import load_causal_model
+from lcm.data.scene import generate as image_generate
+from lcm.data.scene.generate import SceneMap, scene_parameters
+from lcm.data.scene.scene import SceneConfig
+from lcm.metric.scores import evaluate
+from lcm.model.storage import load_causal_model
 
 pytestmark = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"

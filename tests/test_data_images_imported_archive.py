@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from imported_images import as_objects
 
-from lcm.data.images.imported.archive import members, read_array, read_bytes, read_bytes_header
+from lcm.data.imported.archive import members, read_array, read_bytes, read_bytes_header
 
 Array = np.ndarray[Any, Any]
 

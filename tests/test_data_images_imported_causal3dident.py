@@ -13,7 +13,7 @@ from imported_images import SIDE, write_3dident
 from PIL import Image
 from small import content
 
-from lcm.data.images.imported.causal3dident import VARIABLES, import_causal3dident, neighbours
+from lcm.data.imported.causal3dident import VARIABLES, import_causal3dident, neighbours
 from lcm.data.pairs import PairData, load_pairs
 
 

@@ -10,7 +10,7 @@ import pytest
 from imported_images import encoded, pixels
 from PIL import Image
 
-from lcm.data.images.imported.decode import EncodedImage, decode, image_size, require_size
+from lcm.data.imported.archive import EncodedImage, decode, image_size, require_size
 
 PICTURE = pixels(np.random.default_rng(0), 64)
 

@@ -11,7 +11,7 @@ import pytest
 from imported_images import SIDE, encoded, pixels, write_folder
 from PIL import Image
 
-from lcm.data.images.imported.folder import import_folder
+from lcm.data.imported.folder import import_folder
 from lcm.data.pairs import PairData, load_pairs
 
 

@@ -12,11 +12,11 @@ import pytest
 from imported_images import as_objects, circuit_arrays, encoded, pixels, write_3dident, write_circuit, write_folder
 from small import content
 
-from lcm.data.images.imported import write
-from lcm.data.images.imported.causal3dident import import_causal3dident
-from lcm.data.images.imported.causal_circuit import import_causal_circuit
-from lcm.data.images.imported.folder import import_folder
-from lcm.data.images.writer import PairWriter
+from lcm.data.image_files import PairWriter
+from lcm.data.imported import source as write
+from lcm.data.imported.causal3dident import import_causal3dident
+from lcm.data.imported.causal_circuit import import_causal_circuit
+from lcm.data.imported.folder import import_folder
 from lcm.data.pairs import load_pairs
 
 
@@ -163,7 +163,7 @@ def test_images_after_an_interruption_are_compared_with_the_very_first(
             picture = pixels(np.random.default_rng(row), 64)
             (source / "images" / f"{row}_{key}.png").write_bytes(encoded(picture, "PNG"))
     with monkeypatch.context() as patched:
-        patched.setattr("lcm.data.images.imported.folder.identity_of_files", lambda files: "the same")
+        patched.setattr("lcm.data.imported.folder.identity_of_files", lambda files: "the same")
         for _ in range(2):
             with pytest.raises(
                 ValueError, match=r"row 4: before: .*Expected images of one size, 32 x 32 pixels as .*row 0"

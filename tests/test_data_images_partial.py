@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm.data.images.partial import partial_folder, require_new
+from lcm.data.image_files import partial_folder, require_new
 
 SETTINGS = {"source": "here", "size": "64"}
 

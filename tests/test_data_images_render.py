@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm.data.images import render
-from lcm.data.images.render import Painter, choose_library, render_blocks
-from lcm.data.images.scene import SCENE_HOMES, Scene, find_scene
+from lcm.data.scene import render
+from lcm.data.scene.render import Painter, choose_library, render_blocks
+from lcm.data.scene.scene import SCENE_HOMES, Scene, find_scene
 
 needs_graphics = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"
 )
 
 OWN_SCENE = '''
-from lcm.data.images.scene import Scene
+from lcm.data.scene.scene import Scene
 
 
 class Slider(Scene):

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from small_images import image_pairs
 
-from lcm.data.images.shards import ShardedImages, found_shards, shard_files
-from lcm.data.images.writer import PairWriter, writer_is_at_work
-from lcm.data.mapped import map_tensors, row_blocks, take_rows
+from lcm.base.rows import map_tensors, row_blocks, take_rows
+from lcm.data.image_files import PairWriter, ShardedImages, found_shards, shard_files, writer_is_at_work
 from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
 
 DATA = image_pairs(23)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcm.data.generate import sample_data
-from lcm.data.independent import independent_pairs
-from lcm.data.nature import NatureConfig, build_nature, torch_generator
+from experiments._independent import independent_pairs
+from lcm.data.nature.build import NatureConfig, build_nature, torch_generator
+from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import PairData
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.data.dimension import estimate_n
-from lcm.data.local_dimension import local_dimension
+from lcm.data.intrinsic_dimension import estimate_n, local_dimension
 
 Array = NDArray[np.float64]
 ROWS = 20_000

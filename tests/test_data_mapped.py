@@ -12,11 +12,11 @@ import pytest
 import torch
 from small import SHORT, equal_weights, fit_in, small_data
 
+from lcm.base.files import read_tensors, write_tensors
+from lcm.base.rows import MappedFile, map_tensors, mapped_file, release, row_blocks, take_rows, writable
 from lcm.data import pairs as pairs_module
-from lcm.data.mapped import MappedFile, map_tensors, mapped_file, release, row_blocks, take_rows, writable
 from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
-from lcm.files import read_tensors, write_tensors
-from lcm.run import fit_run
+from lcm.run.runs import fit_run
 
 TENSORS: dict[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -166,7 +166,7 @@ def test_rows_that_were_taken_leave_none_of_a_mapped_tensor_in_memory(
         before.append(resident(x))
         release(array)
 
-    monkeypatch.setattr("lcm.data.mapped.release", measured)
+    monkeypatch.setattr("lcm.base.rows.release", measured)
     assert (take_rows(x, np.arange(0, len(x), 20)) == 1).all()
     assert len(before) == 3 and max(before) < x.nbytes / 2
     assert resident(x) < x.nbytes / 50
@@ -180,7 +180,7 @@ ROWS = {"none": [], "one": [7], "again and again": [3, 3, 0, 999, 3], "all": lis
 def test_rows_are_taken_in_the_order_asked_for(
     rows: list[int], resident_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcm.data.mapped._RESIDENT_BYTES", resident_bytes)
+    monkeypatch.setattr("lcm.base.rows._RESIDENT_BYTES", resident_bytes)
     x = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
     write_tensors(tmp_path / "x.safetensors", {"x": x})
     index = np.array(rows, np.int64)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lcm.config import parse_config
-from lcm.data.nature import (
+from lcm.base.config import parse_config
+from lcm.data.nature.build import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -26,9 +26,9 @@ from lcm.data.nature import (
     numpy_generator,
     torch_generator,
 )
-from lcm.intervention import PerfectIntervention, ShiftedIntervention, SoftIntervention
-from lcm.mechanism import LinearMechanism
-from lcm.model import LatentCausalModel
+from lcm.model.intervention import PerfectIntervention, ShiftedIntervention, SoftIntervention
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism
 
 EDGES = ((2, 0), (2, 1), (0, 3))
 

@@ -25,9 +25,9 @@ from laws import (
 )
 
 import lcm
-from lcm.circle import wrap_circles
-from lcm.component import describe
-from lcm.decoder import (
+from lcm.base.component import describe
+from lcm.model.circle import wrap_circles
+from lcm.model.decoder import (
     ChainDecoder,
     Decoder,
     EmbeddingDecoder,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from lcm.discovery import GraphEvidence, rejections
+from lcm.readout.evidence import GraphEvidence, rejections
 
 RATES = st.floats(1e-6, 0.999)
 P_VALUES = st.integers(1, 7).flatmap(lambda n: arrays(np.float64, (n, n), elements=st.floats(0.0, 1.0)))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_experiments import TINY, reproduce, results
 
-import lcm.graph_search
-import lcm.run
+import lcm.peer.search
+import lcm.run.runs
 
 
 def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(
@@ -26,8 +26,8 @@ def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a finished cell was run again")
 
-    monkeypatch.setattr(lcm.run, "fit_run", refuse)
-    monkeypatch.setattr(lcm.graph_search, "discover", refuse)
+    monkeypatch.setattr(lcm.run.runs, "fit_run", refuse)
+    monkeypatch.setattr(lcm.peer.search, "discover", refuse)
     reproduce("discovery", *argv)
     assert results(tmp_path) == content
     with pytest.raises(ValueError, match=r"Expected search = .*; got .*Choose another --out, or delete it\."):

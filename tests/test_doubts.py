@@ -10,19 +10,19 @@ import pytest
 import torch
 from small import sampled
 
-from lcm.data.nature import DecoderConfig, GraphConfig, InterventionConfig, NatureConfig, build_nature
+from lcm.data.nature.build import DecoderConfig, GraphConfig, InterventionConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
-from lcm.doubts import doubts
-from lcm.graph import Graph
-from lcm.intervention import TargetDistribution
-from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.fit import fit_pairs
-from lcm.learn.reruns import Rerun
-from lcm.learn.result import FitResult
-from lcm.mechanism import LinearMechanism
-from lcm.model import LatentCausalModel
-from lcm.noise import NormalNoise
-from lcm.scm import SCM
+from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
+from lcm.learn.restarts import Restart
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism
+from lcm.model.noise import NormalNoise
+from lcm.model.scm import SCM
+from lcm.run.config import FitConfig
+from lcm.run.fitting import fit_pairs
+from lcm.run.result import FitResult
 
 DATA = sampled(build_nature(NatureConfig(3, GraphConfig("chain")), 0), 5000, 0)
 CONFIG = FitConfig(noise_encoder=NoiseEncoderConfig(marginal_steps=100), mechanisms=MechanismsConfig(steps=50))
@@ -34,28 +34,28 @@ def sound() -> FitResult:
 
 
 def test_a_sound_fit_is_not_doubted(sound: FitResult) -> None:
-    assert doubts(sound, DATA) == []
+    assert sound.doubts == ()
 
 
 def test_a_wide_thickness_is_doubted(sound: FitResult) -> None:
     model = deepcopy(sound.model)
     model.thickness[1] = 0.25
-    (doubt,) = doubts(replace(sound, model=model), DATA)
+    (doubt,) = replace(sound, model=model).doubts
     assert "changes by 0.25 of its standard deviation" in doubt
 
 
 def test_a_gap_between_the_models_is_doubted(sound: FitResult) -> None:
-    (doubt,) = doubts(replace(sound, explicit_nll=sound.implicit_nll + 0.2), DATA)
+    (doubt,) = replace(sound, held_out_nll=sound.implicit_nll + 0.2).doubts
     assert doubt.startswith("The graph: the explicit model explains held-out pairs 0.20 nats worse")
 
 
 def test_cyclic_ancestors_are_doubted(sound: FitResult) -> None:
-    (doubt,) = doubts(replace(sound, ancestry=replace(sound.ancestry, conflicts=((2, 0),))), DATA)
+    (doubt,) = replace(sound, ancestry=replace(sound.ancestry, conflicts=((2, 0),))).doubts
     assert doubt.startswith("Acyclic mechanisms, perfect interventions: ") and "against every order: z2 -> z0." in doubt
 
 
 def test_intransitive_ancestors_are_doubted(sound: FitResult) -> None:
-    (doubt,) = doubts(replace(sound, ancestry=replace(sound.ancestry, intransitive=((2, 0, 1),))), DATA)
+    (doubt,) = replace(sound, ancestry=replace(sound.ancestry, intransitive=((2, 0, 1),))).doubts
     assert doubt.startswith("Perfect interventions, faithfulness: ") and "z2 -> z0 -> z1" in doubt
 
 
@@ -69,27 +69,31 @@ def test_effects_that_cancel_along_two_paths_are_noticed_in_a_real_fit() -> None
     data = sampled(unfaithful.requires_grad_(False), 10_000)
     fitted = fit_pairs(data, CONFIG)
     ((j, i, k),) = fitted.ancestry.intransitive
-    found = [doubt for doubt in doubts(fitted, data) if doubt.startswith("Perfect interventions, faithfulness: ")]
+    found = [
+        doubt
+        for doubt in replace(fitted, data=data).doubts
+        if doubt.startswith("Perfect interventions, faithfulness: ")
+    ]
     assert len(found) == 1 and f"z{j} -> z{i} -> z{k}" in found[0]
 
 
 def test_a_target_that_is_never_hit_is_doubted(sound: FitResult) -> None:
     model = deepcopy(sound.model)
     model.target_distribution.probabilities.copy_(torch.tensor([0.4, 0.3, 0.3, 0.0]))
-    (doubt,) = doubts(replace(sound, model=model), DATA)
+    (doubt,) = replace(sound, model=model).doubts
     assert doubt.startswith("Interventions on every variable: almost never on z2.")
 
 
 def test_targets_that_only_come_together_are_doubted(sound: FitResult) -> None:
     model = deepcopy(sound.model)
     model.target_distribution = TargetDistribution(3, [[], [0, 2], [1]], None)
-    (doubt,) = doubts(replace(sound, model=model), DATA)
+    (doubt,) = replace(sound, model=model).doubts
     assert doubt.startswith("Atomic interventions: always targets together: z0 and z2.")
 
 
 def test_independent_pairs_are_doubted(sound: FitResult) -> None:
     shuffled = PairData(x=DATA.x, x_tilde=np.roll(DATA.x_tilde, 1, axis=0))
-    (doubt,) = doubts(sound, shuffled)
+    (doubt,) = replace(sound, data=shuffled).doubts
     assert doubt.startswith("Counterfactual pairs: x and x_tilde are not even correlated")
 
 
@@ -97,8 +101,8 @@ def test_independent_pairs_in_more_dimensions_than_variables_are_doubted(sound: 
     nature = build_nature(NatureConfig(3, GraphConfig("chain"), decoder=DecoderConfig("rotation", dim_x=6)), 0)
     data = sampled(nature, 3000)
     fitted = replace(sound, model=nature)
-    assert doubts(fitted, data) == []
-    (doubt,) = doubts(fitted, PairData(x=data.x, x_tilde=np.roll(data.x_tilde, 1, axis=0)))
+    assert replace(fitted, data=data).doubts == ()
+    (doubt,) = replace(fitted, data=PairData(x=data.x, x_tilde=np.roll(data.x_tilde, 1, axis=0))).doubts
     assert doubt.startswith("Counterfactual pairs")
 
 
@@ -109,25 +113,28 @@ def test_noise_that_changes_in_several_coordinates_is_doubted_by_name(sound: Fit
     data = sampled(nature, 3000)
     atomic = deepcopy(nature)
     atomic.target_distribution = TargetDistribution.family(3, "atomic-or-empty")
-    (doubt,) = doubts(replace(sound, model=atomic), data)
+    (doubt,) = replace(sound, model=atomic, data=data).doubts
     assert doubt.startswith("Atomic interventions on counterfactual pairs: ")
     assert "lies outside the coordinate that changes most (moving together: z0 with z2)" in doubt
     # told of the sets, the fit is as it should be, but the two cannot be separated
-    (doubt,) = doubts(replace(sound, model=nature), data)
+    (doubt,) = replace(sound, model=nature, data=data).doubts
     assert doubt.startswith("Atomic interventions: always targets together: z0 and z2.")
 
 
 def test_restarts_of_one_likelihood_that_disagree_are_doubted(sound: FitResult) -> None:
     reasons = ("The graphs differ: only in A z0 -> z1.",)
-    alike, worse = Rerun(1, 0.01, 0.005, False, False, 0.3, reasons), Rerun(2, 3.0, 0.02, False, False, 0.9, reasons)
-    assert doubts(replace(sound, reruns=(worse,)), DATA) == []
-    assert doubts(replace(sound, reruns=(replace(alike, agrees=True),)), DATA) == []
-    assert doubts(replace(sound, reruns=(replace(alike, standard_error=0.3),)), DATA) == []
-    (doubt,) = doubts(replace(sound, reruns=(alike, worse)), DATA)
+    alike, worse = (
+        Restart(1, 0.01, 0.005, False, False, 0.3, reasons),
+        Restart(2, 3.0, 0.02, False, False, 0.9, reasons),
+    )
+    assert replace(sound, other_restarts=(worse,)).doubts == ()
+    assert replace(sound, other_restarts=(replace(alike, agrees=True),)).doubts == ()
+    assert replace(sound, other_restarts=(replace(alike, standard_error=0.3),)).doubts == ()
+    (doubt,) = replace(sound, other_restarts=(alike, worse)).doubts
     assert doubt.startswith("Identifiability: restart 1 reaches the likelihood of the best and is not isomorphic to it")
     assert "do not identify the model" in doubt and "only in A z0 -> z1" in doubt
 
 
 def test_fewer_variables_than_dimensions_are_doubted() -> None:
     fitted = fit_pairs(PairData(x=DATA.x, x_tilde=DATA.x_tilde), replace(CONFIG, n=2))
-    assert any("x spans 3 dimensions, more than the 2 fitted" in doubt for doubt in doubts(fitted, DATA))
+    assert any("x spans 3 dimensions, more than the 2 fitted" in doubt for doubt in fitted.doubts)

@@ -13,8 +13,8 @@ from laws import (
     normal,
 )
 
-from lcm.component import build, describe
-from lcm.elementwise import ELEMENTWISE_KINDS, AffineMap, ElementwiseMap, KnotMap, SplineMap
+from lcm.base.component import build, describe
+from lcm.model.elementwise import ELEMENTWISE_KINDS, AffineMap, ElementwiseMap, KnotMap, SplineMap
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_map = pytest.mark.parametrize("name", ELEMENTWISE_MAPS)

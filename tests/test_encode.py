@@ -9,11 +9,11 @@ import pytest
 import torch
 from small import sampled, small_data, thick_nature
 
-from lcm import encode as module
-from lcm.data.nature import InterventionConfig
+from lcm.data import encode as module
+from lcm.data.encode import encode_data, encode_pairs, target_columns
+from lcm.data.nature.build import InterventionConfig
 from lcm.data.pairs import PairData
-from lcm.encode import encode_data, encode_pairs, target_columns
-from lcm.model import LatentCausalModel
+from lcm.model.latent_causal_model import LatentCausalModel
 
 N = 3
 FAMILIES: dict[str, InterventionConfig] = {

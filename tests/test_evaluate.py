@@ -11,12 +11,12 @@ import torch
 from laws import PERMUTATION, default_dtype, negative_affine
 from small import relabelled, sampled, small_data, small_nature, thick_nature, without
 
-from lcm.data.nature import InterventionConfig
+from lcm.data.encode import encode_pairs
+from lcm.data.nature.build import InterventionConfig
 from lcm.data.pairs import PairData
-from lcm.encode import encode_pairs
 from lcm.isomorphism import Isomorphism
-from lcm.metric.evaluate import KEYS, evaluate
-from lcm.model import LatentCausalModel
+from lcm.metric.scores import KEYS, evaluate
+from lcm.model.latent_causal_model import LatentCausalModel
 
 CONTRACT = {
     "n_variables",

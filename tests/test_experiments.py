@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lcm.isomorphism
-import lcm.run
-from lcm.commands.reproduce import run_experiment
+import lcm.run.runs
+from experiments._experiment_data import DataSet, draw_data, given_data
+from lcm.app.commands.reproduce import run_experiment
 from lcm.data.pairs import PairData, save_pairs
-from lcm.experiment_data import DataSet, draw_data, given_data
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--pairs", "500", "--steps", "4", "--quiet"]
@@ -52,7 +52,7 @@ def no_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a finished fit was fitted again")
 
-    monkeypatch.setattr(lcm.run, "fit_run", refuse)
+    monkeypatch.setattr(lcm.run.runs, "fit_run", refuse)
 
 
 def test_agreement_compares_every_fit_with_the_first_and_does_it_once(
@@ -212,7 +212,7 @@ def test_paper_has_a_cell_for_every_model_and_draws_their_lines(
         (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("dvae", 1))
     ]
     assert (tmp_path / "scaling" / "figures" / "scaling.png").is_file()
-    monkeypatch.setattr(lcm.run, "fit_run", None)
+    monkeypatch.setattr(lcm.run.runs, "fit_run", None)
     reproduce("paper", *argv)
     assert results(tmp_path / "scaling") == content
 

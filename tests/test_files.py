@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm.files import (
+from lcm.base.files import (
     atomic_write,
     existing_file,
     read_json,

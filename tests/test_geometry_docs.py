@@ -11,8 +11,8 @@ import torch
 from laws import drawn_flow, generator, normal
 from matplotlib.image import imread
 
-from lcm.geometry.panel import magnification_panel
-from lcm.plot import MagnificationPanel, draw_magnification
+from experiments._magnification import magnification_panel
+from experiments._plot_geometry import MagnificationPanel, draw_magnification
 
 PAGE = Path(__file__).parent.parent / "docs" / "geometry.md"
 
@@ -39,7 +39,7 @@ def test_every_module_is_on_the_page() -> None:
         "panel.py",
     }
     assert all(f"`{name}`" in text for name in modules)
-    assert "lcm.geometry.panel" in text
+    assert "experiments._magnification" in text
 
 
 def panel(seed: int = 0, title: str = "a flow") -> MagnificationPanel:

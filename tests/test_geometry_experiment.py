@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-import lcm.baseline.vae
-import lcm.learn.fit
-from lcm.commands.reproduce import run_experiment
+import experiments._gaussian_vae
+import lcm.run.fitting
+from lcm.app.commands.reproduce import run_experiment
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--quick", "--pairs", "300", "--steps", "2", "--geodesics", "2"]
@@ -49,8 +49,8 @@ def test_what_is_finished_is_not_done_again(
     def refuse(*args: object) -> None:
         raise AssertionError("a finished model was fitted again")
 
-    monkeypatch.setattr(lcm.learn.fit, "fit_pairs", refuse)
-    monkeypatch.setattr(lcm.baseline.vae, "fit_vae", refuse)
+    monkeypatch.setattr(lcm.run.fitting, "fit_pairs", refuse)
+    monkeypatch.setattr(experiments._gaussian_vae, "fit_vae", refuse)
     before = (out / "results.json").read_bytes()
     reproduce(out)
     assert (out / "results.json").read_bytes() == before

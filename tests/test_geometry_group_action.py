@@ -12,7 +12,6 @@ import torch
 from laws import N, drawn_flow, generator, normal
 from torch import Tensor
 
-from lcm.circle import wrap
 from lcm.geometry import (
     Circle,
     CyclicGroup,
@@ -33,6 +32,7 @@ from lcm.geometry import (
     trivial_action,
     variable_action,
 )
+from lcm.model.circle import wrap
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lcm.geometry import IsomorphismGroup, check_axioms, invariance_violation, noise_action, variable_action
 from lcm.isomorphism import Isomorphism
-from lcm.model import LatentCausalModel
+from lcm.model.latent_causal_model import LatentCausalModel
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", BASE_MODELS)

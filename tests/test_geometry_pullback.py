@@ -11,7 +11,6 @@ import torch
 from laws import BASE_MODELS, DECODERS, N, batch_jacobian, drawn_flow, generator, normal
 from torch import Tensor, nn
 
-from lcm.decoder import EmbeddingDecoder, LinearDecoder
 from lcm.geometry import (
     ProductManifold,
     Sphere,
@@ -23,6 +22,7 @@ from lcm.geometry import (
     magnification,
     pullback_metric,
 )
+from lcm.model.decoder import EmbeddingDecoder, LinearDecoder
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lcm.graph import Graph, transitive_closure, validate_adjacency
+from lcm.model.graph import Graph, transitive_closure, validate_adjacency
 
 law = settings(deadline=None, max_examples=60)
 

@@ -16,16 +16,15 @@ from hypothesis import strategies as st
 from laws import default_dtype
 
 from lcm.data.pairs import PairData
-from lcm.graph import Graph
-from lcm.graph_search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod, discover
-from lcm.graph_search.acyclic import directed, strongest_acyclic
-from lcm.graph_search.result import FoundGraph
-from lcm.graph_search.search import find_graph
-from lcm.graph_search.variables import FittedVariables
-from lcm.intervention import TargetDistribution
-from lcm.learn.ensemble import run_together
-from lcm.learn.tracker import Recorder
-from lcm.pair_model import EncodedPairs
+from lcm.learn.training.loop import run_together
+from lcm.learn.training.tracker import Recorder
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.model.pair_model import EncodedPairs
+from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod, discover
+from lcm.peer.search.search import find_graph
+from lcm.peer.search.variables import FittedVariables
+from lcm.readout.evidence import FoundGraph, directed, strongest_acyclic
 
 FINDING = tuple(method for method in OWN_METHODS if method != "none")
 ON_NOISE: tuple[SearchMethod, ...] = ("tests", "jacobian", "dependence")
@@ -221,6 +220,6 @@ def test_a_bad_rate_is_refused() -> None:
 
 
 def test_the_settings_need_no_torch() -> None:
-    code = "import sys, lcm.graph_search.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, lcm.peer.search.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert set(OWN_METHODS) < set(METHODS)

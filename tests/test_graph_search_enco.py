@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from laws import default_dtype, generator
 from test_learn_optimise import Memory
 
-from lcm.graph import Graph
-from lcm.graph_search.conditionals import MaskedConditionals
-from lcm.graph_search.config import EncoConfig
-from lcm.graph_search.enco import EncoObjective, Intervened, decide, differences, turned_over
-from lcm.graph_search.variables import FittedVariables
-from lcm.learn.optimise import Schedule, optimise
+from lcm.learn.training.loop import Schedule, optimise
+from lcm.model.graph import Graph
+from lcm.peer.search.config import EncoConfig
+from lcm.peer.search.enco import EncoObjective, Intervened, MaskedConditionals, decide, differences, turned_over
+from lcm.peer.search.variables import FittedVariables
 
 FEW = replace(SHORT.enco, steps=40, warm_up=0.25)
 

@@ -10,11 +10,11 @@ from fitted_variables import CHAIN, chain_variables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcm.graph import Graph
-from lcm.graph_search import SearchMethod, discover
-from lcm.graph_search.config import LIBRARY_METHODS
-from lcm.graph_search.libraries import _marks, moves
-from lcm.graph_search.variables import FittedVariables
+from lcm.model.graph import Graph
+from lcm.peer.search import SearchMethod, discover
+from lcm.peer.search.config import LIBRARY_METHODS
+from lcm.peer.search.libraries import _marks, moves
+from lcm.peer.search.variables import FittedVariables
 
 PACKAGES = {"pc": "causallearn", "ges": "causallearn", "lingam": "causallearn", "gies": "gies"}
 ON_NORMAL: tuple[SearchMethod, ...] = ("pc", "ges", "gies")

@@ -8,8 +8,8 @@ import pytest
 from laws import normal
 from torch import Tensor
 
-from lcm.identifiability.likelihood_ratio import cumulative_log_ratio, likelihood_ratio_test, rejection_threshold
-from lcm.noise import standard_normal_log_density
+from experiments._theorem.likelihood_ratio import cumulative_log_ratio, likelihood_ratio_test, rejection_threshold
+from lcm.model.noise import standard_normal_log_density
 
 LEVEL = 0.05
 REPEATS, PAIRS = 4000, 60

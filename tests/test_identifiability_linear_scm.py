@@ -9,15 +9,15 @@ import torch
 from hypothesis import given
 from laws import BASE_MODELS, GRAPH, MECHANISMS, NOISES, N, adjacency, generator, randomised
 
-from lcm.decoder import RotationDecoder
-from lcm.graph import Graph
-from lcm.identifiability.linear_scm import linear_moments, noise_moments, weight_of_strength, with_edge_strength
-from lcm.intervention import PerfectIntervention, TargetDistribution
-from lcm.learn.readout import edge_strengths
-from lcm.mechanism import LinearMechanism
-from lcm.model import LatentCausalModel
-from lcm.noise import NormalNoise
-from lcm.scm import SCM
+from experiments._theorem.linear_scm import linear_moments, noise_moments, weight_of_strength, with_edge_strength
+from lcm.model.decoder import RotationDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism
+from lcm.model.noise import NormalNoise
+from lcm.model.scm import SCM
+from lcm.readout.edges import edge_strengths
 
 pytestmark = pytest.mark.usefixtures("float64")
 EDGES = [(2, 0), (0, 3), (2, 3), (1, 3)]

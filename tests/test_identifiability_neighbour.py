@@ -12,11 +12,8 @@ from laws import BASE_MODELS, DECODERS, N, batch_jacobian, generator, model, nor
 from test_identifiability_linear_scm import linear_model
 from torch import Tensor
 
-from lcm.decoder.noise import NoiseDecoder, noise_decoder
-from lcm.elementwise import AffineMap
-from lcm.graph import Graph
-from lcm.identifiability.linear_scm import linear_moments, with_edge_strength
-from lcm.identifiability.neighbour import (
+from experiments._theorem.linear_scm import linear_moments, with_edge_strength
+from experiments._theorem.neighbour import (
     with_changed_weight,
     with_edge,
     with_moved_probability,
@@ -24,12 +21,15 @@ from lcm.identifiability.neighbour import (
     with_shifted_law,
     without_edge,
 )
-from lcm.intervention import PerfectIntervention
 from lcm.metric.graph import structural_hamming_distance
-from lcm.model import LatentCausalModel, Pairs
-from lcm.noise import LaplaceNoise, PushforwardNoise, SkewedNoise
-from lcm.scm import SCM
-from lcm.storage import load_model, save_model
+from lcm.model.decoder.noise import NoiseDecoder
+from lcm.model.elementwise import AffineMap
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention
+from lcm.model.latent_causal_model import LatentCausalModel, Pairs, noise_decoder
+from lcm.model.noise import LaplaceNoise, PushforwardNoise, SkewedNoise
+from lcm.model.scm import SCM
+from lcm.model.storage import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 

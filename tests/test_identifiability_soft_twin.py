@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from lcm.data.nature import InterventionConfig, MechanismConfig, NatureConfig, NoiseConfig, build_nature
-from lcm.identifiability.soft_twin import empty_graph_twin
-from lcm.storage import load_causal_model, save_model
+from experiments._theorem.soft_twin import empty_graph_twin
+from lcm.data.nature.build import InterventionConfig, MechanismConfig, NatureConfig, NoiseConfig, build_nature
+from lcm.model.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -13,10 +13,10 @@ from laws import generator
 from scipy import stats
 from torch import Tensor
 
-from lcm.identifiability.torus import torus_counterexample
-from lcm.model import LatentCausalModel
-from lcm.scm import Do
-from lcm.storage import load_model, save_model
+from experiments._theorem.torus import torus_counterexample
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.scm import Do
+from lcm.model.storage import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 N_PAIRS = 20_000

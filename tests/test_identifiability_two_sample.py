@@ -8,7 +8,7 @@ import torch
 from laws import generator, normal
 from scipy.stats import binom
 
-from lcm.identifiability.two_sample import MMDTest, mmd_test, pair_rows
+from experiments._theorem.two_sample import MMDTest, mmd_test, pair_rows
 
 
 def quick(a: torch.Tensor, b: torch.Tensor, seed: int = 0) -> MMDTest:

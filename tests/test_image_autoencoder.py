@@ -7,8 +7,8 @@ import pytest
 import torch
 from small_images import image_pairs
 
-from lcm.component import describe
-from lcm.image.autoencoder import ImageAutoencoder
+from lcm.base.component import describe
+from lcm.model.image import ImageAutoencoder
 
 SHAPES = {"colour": (16, 16, 3), "grey": (16, 16, 1), "wide": (8, 32, 3)}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments._experiment import Plan, Size
 from experiments.images import GRAPHS, PARTS, _scenes, main
-from lcm.experiment import Plan, Size
-from lcm.graph import Graph
+from lcm.model.graph import Graph
 
 needs_graphics = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"

@@ -18,8 +18,8 @@ from laws import (
 )
 from scipy import stats
 
-from lcm.component import build, describe
-from lcm.intervention import INTERVENTION_KINDS, ShiftedIntervention, TargetDistribution
+from lcm.base.component import build, describe
+from lcm.model.intervention import INTERVENTION_KINDS, ShiftedIntervention, TargetDistribution
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_intervention = pytest.mark.parametrize("name", INTERVENTIONS)

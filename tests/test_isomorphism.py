@@ -18,9 +18,9 @@ from laws import (
 )
 from torch import Tensor
 
-from lcm.elementwise import AffineMap, SplineMap
 from lcm.isomorphism import Isomorphism
-from lcm.scm import Do
+from lcm.model.elementwise import AffineMap, SplineMap
+from lcm.model.scm import Do
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", BASE_MODELS)

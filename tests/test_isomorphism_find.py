@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from laws import negative_affine, randomised
 from small import sampled, without
 
-from lcm.baseline.vae import GaussianVAE
-from lcm.data.nature import (
+from experiments._gaussian_vae import GaussianVAE
+from experiments._theorem.torus import torus_counterexample
+from lcm.data.nature.build import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -23,18 +24,16 @@ from lcm.data.nature import (
     build_nature,
 )
 from lcm.data.pairs import PairData
-from lcm.elementwise import AffineMap, SplineMap
-from lcm.graph import Graph
-from lcm.identifiability.torus import torus_counterexample
-from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
 from lcm.isomorphism.comparison import comparison_text
-from lcm.isomorphism.leakage import leakage
-from lcm.isomorphism.monotone import fit_monotone
-from lcm.mechanism import LinearMechanism
-from lcm.model import LatentCausalModel
-from lcm.noise import LaplaceNoise, NormalNoise, PushforwardNoise
-from lcm.scm import SCM
+from lcm.isomorphism.maps import fit_monotone, leakage
+from lcm.model.elementwise import AffineMap, SplineMap
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism
+from lcm.model.noise import LaplaceNoise, NormalNoise, PushforwardNoise
+from lcm.model.scm import SCM
 
 N = 4
 PERMUTATION = (2, 0, 3, 1)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from test_experiments import TINY, reproduce, results
 
-import lcm.encode
-import lcm.run
+import lcm.data.encode
+import lcm.run.runs
 
 
 def test_both_divergences_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_both_divergences_are_measured_once(tmp_path: Path, monkeypatch: pytest.
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a finished cell was run again")
 
-    monkeypatch.setattr(lcm.run, "fit_run", refuse)
-    monkeypatch.setattr(lcm.encode, "encode_pairs", refuse)
+    monkeypatch.setattr(lcm.run.runs, "fit_run", refuse)
+    monkeypatch.setattr(lcm.data.encode, "encode_pairs", refuse)
     reproduce("kl_weight", *argv)
     assert results(tmp_path) == content

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lcm.learn.adam import Adam
+from lcm.learn.training.stack import Adam
 
 RATES = (1e-2, 3e-3)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lcm.learn.config import FitConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
+from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
+from lcm.run.config import FitConfig
 
 NAN = float("nan")
 REFUSED: list[tuple[type, str, Any, str]] = [

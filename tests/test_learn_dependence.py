@@ -11,7 +11,8 @@ from laws import PERMUTATION, generator, normal
 from scipy.stats import kstest, ncf
 from torch import Tensor
 
-from lcm.learn.dependence import (
+from lcm.model.noise import LaplaceNoise, Noise, NormalNoise, SkewedNoise, UniformNoise
+from lcm.readout.dependence import (
     NEGLIGIBLE,
     Basis,
     Regression,
@@ -21,7 +22,6 @@ from lcm.learn.dependence import (
     tail,
     trace_share,
 )
-from lcm.noise import LaplaceNoise, Noise, NormalNoise, SkewedNoise, UniformNoise
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -18,19 +18,18 @@ from torch import Tensor
 
 import lcm
 from lcm.data.pairs import PairData
-from lcm.graph import Graph
-from lcm.intervention import TargetDistribution
-from lcm.learn.config import FitConfig
-from lcm.learn.ensemble import run_together
-from lcm.learn.fit import fit_ensemble, fit_pairs
 from lcm.learn.mechanisms import ExplicitObjective
 from lcm.learn.noise_encoder import fit_noise_encoder
-from lcm.learn.objective import Job, Objective, Schedule
-from lcm.learn.optimise import optimise, optimise_together
-from lcm.learn.prepare import prepare
-from lcm.learn.result import FitResult
-from lcm.learn.stack import Stack, structure
-from lcm.learn.tracker import Recorder, StageTracker
+from lcm.learn.prepared import prepare
+from lcm.learn.training.loop import optimise, optimise_together, run_together
+from lcm.learn.training.objective import Job, Objective, Schedule
+from lcm.learn.training.stack import Stack, structure
+from lcm.learn.training.tracker import Recorder, StageTracker
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.run.config import FitConfig
+from lcm.run.fitting import fit_ensemble, fit_pairs
+from lcm.run.result import FitResult
 
 FLOWS = ("residual", "spline", "affine")
 FEW = replace(
@@ -223,7 +222,7 @@ def assert_same_fit(first: FitResult, second: FitResult) -> None:
     for name, value in tensors.items():
         torch.testing.assert_close(value, others[name], rtol=1e-3, atol=1e-3)
     assert first.model.scm.graph == second.model.scm.graph
-    assert first.explicit_nll == pytest.approx(second.explicit_nll, abs=1e-3)
+    assert first.held_out_nll == pytest.approx(second.held_out_nll, abs=1e-3)
     labels = [[(r["restart"], r["stage"], r["step"]) for r in result.records] for result in (first, second)]
     assert sorted(labels[0]) == sorted(labels[1])
 

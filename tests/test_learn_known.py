@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from small import SHORT, fit_in, relabelled, sampled, without
 
-from lcm.data.nature import GraphConfig, InterventionConfig, NatureConfig, build_nature
+from lcm.data.nature.build import GraphConfig, InterventionConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
-from lcm.graph import Graph
-from lcm.intervention import TargetDistribution
-from lcm.learn.config import FitConfig, KnownConfig, ModelName
-from lcm.learn.fit import fit_pairs
-from lcm.learn.known import known_graph, known_targets, require_usable
-from lcm.learn.result import FitResult
-from lcm.learn.target_labels import assign_components
-from lcm.metric.matching import correlation_matrix
-from lcm.run import load_run
+from lcm.isomorphism.matching import correlation_matrix
+from lcm.learn.config import KnownConfig
+from lcm.learn.known import assign_components, known_graph
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.run.config import FitConfig, ModelName
+from lcm.run.fitting import fit_pairs
+from lcm.run.known import known_targets, require_usable
+from lcm.run.result import FitResult
+from lcm.run.runs import load_run
 
 LINEAR = FitConfig(model="linear")
 KNOWN = KnownConfig(targets=True)

@@ -12,18 +12,18 @@ from small import sampled
 from test_learn_optimise import Memory
 from torch import Tensor
 
-from lcm.data.nature import GraphConfig, MechanismConfig, NatureConfig, build_nature
+from lcm.data.nature.build import GraphConfig, MechanismConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
-from lcm.decoder import ChainDecoder, FlowDecoder
-from lcm.graph import Graph
-from lcm.intervention import TargetDistribution
 from lcm.learn.config import MechanismsConfig
-from lcm.learn.ensemble import run_alone
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import Encoded
-from lcm.mechanism import LinearMechanism, LocationScaleMechanism
-from lcm.model import LatentCausalModel
+from lcm.learn.training.loop import run_alone
+from lcm.model.decoder import ChainDecoder, FlowDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism, LocationScaleMechanism
 
 N = 3
 CONFIG = MechanismsConfig(hidden=4, bins=4, steps=40, batch_size=256)

@@ -12,17 +12,24 @@ from small import SHORT, small_data
 from test_learn_optimise import Memory
 from torch import Tensor
 
-from lcm.decoder import ChainDecoder, EmbeddingDecoder, FlowDecoder, LinearDecoder, ResidualDecoder, SolutionDecoder
-from lcm.elementwise import SplineMap
-from lcm.graph import Graph
-from lcm.intervention import PerfectIntervention, TargetDistribution
-from lcm.learn.ensemble import run_alone
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.noise_encoder import NoiseEncoderObjective, encode_all, fit_noise_encoder
-from lcm.learn.prepare import Prepared, prepare
-from lcm.likelihood import THICKNESS_FLOOR
-from lcm.model import LatentCausalModel
-from lcm.scm import SCM
+from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.training.loop import run_alone
+from lcm.model.decoder import (
+    ChainDecoder,
+    EmbeddingDecoder,
+    FlowDecoder,
+    LinearDecoder,
+    ResidualDecoder,
+    SolutionDecoder,
+)
+from lcm.model.elementwise import SplineMap
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.likelihood import THICKNESS_FLOOR
+from lcm.model.scm import SCM
 
 N = 4
 CONFIG = replace(SHORT.noise_encoder, steps=20, marginal_steps=20)

@@ -9,7 +9,8 @@ import torch
 from laws import generator, normal
 from torch import Tensor, nn
 
-from lcm.learn.optimise import Group, Objective, Schedule, in_chunks, optimise
+from lcm.base.rows import in_chunks
+from lcm.learn.training.loop import Group, Objective, Schedule, optimise
 
 STEPS, EVERY = 300, 50
 MINIMUM = torch.tensor([1.0, -2.0])
@@ -251,7 +252,7 @@ def test_chunks_are_joined_in_order() -> None:
 
 @pytest.mark.parametrize("most", [0, 1, 5, 8, 100])
 def test_chunks_end_where_they_are_told_to(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcm.learn.optimise._ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("lcm.learn.training.loop._ROWS_AT_ONCE", 4)
     values = normal(11, 2)
     (same,) = in_chunks(lambda part: (part.clone(),), values, size=3, most=most)
     assert torch.equal(same, values[:most])

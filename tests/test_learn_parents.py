@@ -9,9 +9,9 @@ from laws import generator, normal
 from scipy.stats import kstest
 from torch import Tensor
 
-from lcm.learn.dependence import Dependence
-from lcm.learn.parents import fitted_mechanisms, parent_tests, strength_errors
-from lcm.mechanism import LocationScaleMechanism
+from lcm.model.mechanism import LocationScaleMechanism
+from lcm.readout.dependence import Dependence
+from lcm.readout.parents import fitted_mechanisms, parent_tests, strength_errors
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -66,7 +66,7 @@ def test_p_values_of_ancestors_that_are_no_parents_are_no_smaller_than_uniform(r
 
 
 def test_errors_of_the_mechanism_between_are_allowed_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lcm.learn import parents
+    from lcm.readout import parents
 
     strong = CHAIN.clone()
     strong[1, 2] = 3.0

@@ -9,9 +9,9 @@ from laws import batch_jacobian
 from small import sampled
 from torch import Tensor
 
-from lcm.data.nature import DecoderConfig, GraphConfig, NatureConfig, build_nature
+from lcm.data.nature.build import DecoderConfig, GraphConfig, NatureConfig, build_nature
 from lcm.data.pairs import PairData
-from lcm.learn.prepare import Prepared, prepare
+from lcm.learn.prepared import Prepared, prepare
 
 CPU = torch.device("cpu")
 N_PAIRS = 400

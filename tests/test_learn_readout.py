@@ -14,14 +14,14 @@ from scipy.stats import norm
 from small import sampled
 from torch import Tensor
 
-from lcm.data.nature import GraphConfig, NatureConfig, build_nature
-from lcm.graph import Graph, transitive_closure
-from lcm.learn import readout
-from lcm.learn.dependence import Dependence
-from lcm.learn.readout import Ancestry, critical_value, edge_strengths, find_ancestry, find_edges
-from lcm.mechanism import LocationScaleMechanism
-from lcm.noise import NormalNoise
-from lcm.scm import SCM
+from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature
+from lcm.model.graph import Graph, transitive_closure
+from lcm.model.mechanism import LocationScaleMechanism
+from lcm.model.noise import NormalNoise
+from lcm.model.scm import SCM
+from lcm.readout import edges as readout
+from lcm.readout.dependence import Dependence
+from lcm.readout.edges import Ancestry, critical_value, edge_strengths, find_ancestry, find_edges
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from small import SHORT, small_data
 
-from lcm.data.mapped import map_tensors, mapped_file
-from lcm.files import write_tensors
-from lcm.learn import prepare as prepare_module
-from lcm.learn.fit import fit_pairs
-from lcm.learn.prepare import prepare
-from lcm.learn.rows import StreamedRows
+from lcm.base.files import write_tensors
+from lcm.base.rows import map_tensors, mapped_file
+from lcm.learn import prepared as prepare_module
+from lcm.learn.prepared import prepare
+from lcm.learn.training.objective import StreamedRows
+from lcm.run.fitting import fit_pairs
 
 CPU = torch.device("cpu")
 SHAPES = {"square": (3, 3), "embedded": (2, 5)}
@@ -97,10 +97,10 @@ def test_a_fit_never_reads_all_rows_at_once(name: str, nothing_held: None, monke
         monkeypatch.setattr(module, limit, 400)
     monkeypatch.setattr("lcm.learn.noise_encoder._MOST_ENCODED", 400)
     monkeypatch.setattr("lcm.learn.noise_encoder._START_ROWS", 400)
-    monkeypatch.setattr("lcm.data.mapped._WHOLE_ROWS", 400)
-    monkeypatch.setattr("lcm.data.mapped._BLOCK_ROWS", 400)
-    monkeypatch.setattr("lcm.data.dimension._MAX_ROWS", 400)
-    monkeypatch.setattr("lcm.data.dimension._MAX_LOCAL_ROWS", 400)
+    monkeypatch.setattr("lcm.base.rows._WHOLE_ROWS", 400)
+    monkeypatch.setattr("lcm.base.rows._BLOCK_ROWS", 400)
+    monkeypatch.setattr("lcm.data.intrinsic_dimension._MAX_ROWS", 400)
+    monkeypatch.setattr("lcm.data.intrinsic_dimension._MAX_LOCAL_ROWS", 400)
     data = small_data(name, 20_000)
     # the rows of all steps up to the next validation are gathered at once
     batches = 100 * SHORT.noise_encoder.batch_size

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lcm.intervention import TargetDistribution
-from lcm.learn.target_labels import is_symmetric, label_components
+from lcm.learn.known import is_symmetric, label_components
+from lcm.model.intervention import TargetDistribution
 
 SETS = {
     "two blocks": [[], [0, 1], [2, 3]],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lcm.learn.tracker import CHECKPOINT_FOLDER, METRICS_FILE, Recorder, read_metrics
+from lcm.learn.training.tracker import CHECKPOINT_FOLDER, METRICS_FILE, Recorder, read_metrics
 
 
 def values(step: int) -> dict[str, object]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from laws import normal
 from torch import Tensor
 
-from lcm.intervention import TargetDistribution
-from lcm.likelihood import (
+from lcm.model.intervention import TargetDistribution
+from lcm.model.likelihood import (
     THICKNESS_FLOOR,
     PairTerms,
     joint_log_density,

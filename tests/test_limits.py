@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lcm.baseline.vae import GaussianVAE
-from lcm.commands.reproduce import run_experiment
-from lcm.model import LatentCausalModel
-from lcm.plot.limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
-from lcm.storage import load_model
+from experiments._gaussian_vae import GaussianVAE
+from experiments._plot_limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
+from lcm.app.commands.reproduce import run_experiment
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.storage import load_model
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--quick", "--pairs", "400", "--steps", "3", "--quiet"]

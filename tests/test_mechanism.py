@@ -21,11 +21,11 @@ from laws import (
     points,
 )
 
-from lcm.component import build, describe
-from lcm.graph import Graph
-from lcm.mechanism import MECHANISM_KINDS, AdditiveMechanism, LinearMechanism
-from lcm.mechanism.location_scale import require_location_scale
-from lcm.mechanism.network import ParentNetwork
+from lcm.base.component import build, describe
+from lcm.model.graph import Graph
+from lcm.model.mechanism import MECHANISM_KINDS, AdditiveMechanism, LinearMechanism
+from lcm.model.mechanism.base import ParentNetwork
+from lcm.model.mechanism.location_scale import require_location_scale
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_mechanism = pytest.mark.parametrize("name", MECHANISMS)

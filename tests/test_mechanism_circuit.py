@@ -9,11 +9,9 @@ import pytest
 import torch
 from laws import batch_jacobian, generator, normal
 
-from lcm.component import build, describe
-from lcm.config import load_config
-from lcm.data.generate import GenerateConfig
-from lcm.data.images.circuit import BUTTON_POSITIONS
-from lcm.data.nature import (
+from lcm.base.component import build, describe
+from lcm.base.config import load_config
+from lcm.data.nature.build import (
     DecoderConfig,
     GraphConfig,
     InterventionConfig,
@@ -22,10 +20,12 @@ from lcm.data.nature import (
     NoiseConfig,
     build_nature,
 )
-from lcm.elementwise import ELEMENTWISE_KINDS, UnitIntervalMap
-from lcm.mechanism import MECHANISM_KINDS, CircuitMechanism
-from lcm.model import LatentCausalModel
-from lcm.storage import load_causal_model, save_model
+from lcm.data.nature.pairs import GenerateConfig
+from lcm.data.scene.circuit import BUTTON_POSITIONS
+from lcm.model.elementwise import ELEMENTWISE_KINDS, UnitIntervalMap
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import MECHANISM_KINDS, CircuitMechanism
+from lcm.model.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 

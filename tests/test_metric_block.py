@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcm.metric.block import block_r2
+from experiments._block_r2 import block_r2
 
 GENERATOR = np.random.default_rng(0)
 TRUE = GENERATOR.standard_normal((4000, 2))

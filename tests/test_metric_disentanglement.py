@@ -14,13 +14,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import GradientBoostingRegressor
 
 from lcm.metric import disentanglement
-from lcm.metric.disentanglement import (
-    completeness_score,
-    dci,
-    disentanglement_score,
-    r2_per_variable,
-    spline_r2,
-)
+from lcm.metric.disentanglement import completeness_score, dci, disentanglement_score, r2_per_variable, spline_r2
 
 law = settings(deadline=None, max_examples=60)
 shares = st.floats(0, 1, allow_subnormal=False)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from lcm.metric.graph import aligned_adjacency, edge_auroc, edge_scores, structural_hamming_distance
-from lcm.random_graph import erdos_renyi
+from lcm.model.graph import erdos_renyi
 
 law = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)

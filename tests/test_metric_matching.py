@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 
 law = settings(deadline=None, max_examples=40)
 every_kind = pytest.mark.parametrize("kind", ["spearman", "pearson"])

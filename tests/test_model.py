@@ -29,20 +29,20 @@ from scipy import stats
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from lcm.decoder import LinearDecoder, RotationDecoder
-from lcm.elementwise import AffineMap
-from lcm.graph import Graph
-from lcm.intervention import (
+from lcm.model.decoder import LinearDecoder, RotationDecoder
+from lcm.model.elementwise import AffineMap
+from lcm.model.graph import Graph
+from lcm.model.intervention import (
     InterventionalMechanism,
     PerfectIntervention,
     ShiftedIntervention,
     SoftIntervention,
     TargetDistribution,
 )
-from lcm.mechanism import LinearMechanism
-from lcm.model import LatentCausalModel
-from lcm.noise import LogisticNoise, NormalNoise, PushforwardNoise
-from lcm.scm import SCM, Do
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanism
+from lcm.model.noise import LogisticNoise, NormalNoise, PushforwardNoise
+from lcm.model.scm import SCM, Do
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", MODELS)

@@ -14,22 +14,22 @@ from command_line import called
 from interrupted import assert_same_fit
 from small import SHORT, equal_weights, small_data, without
 
-from lcm.baseline.disentanglement_config import DisentanglementConfig
-from lcm.baseline.explicit_config import ExplicitConfig
-from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.config import config_hash, parse_config, to_yaml
+from lcm.base.config import config_hash, parse_config, to_yaml
+from lcm.data.encode import encode_data, encode_pairs
 from lcm.data.pairs import PairData, save_pairs
-from lcm.encode import encode_data, encode_pairs
-from lcm.graph_search.config import GraphSearchConfig
 from lcm.isomorphism import find_isomorphism
-from lcm.learn.config import MODELS, FitConfig, ModelName
-from lcm.learn.fit import fit_ensemble, fit_pairs
-from lcm.learn.known import require_usable
-from lcm.learn.tracker import Recorder
-from lcm.metric.evaluate import evaluate
-from lcm.pair_model import PairModel
-from lcm.run import fit_run, load_run
-from lcm.storage import load_pair_model, save_model
+from lcm.learn.training.tracker import Recorder
+from lcm.metric.scores import evaluate
+from lcm.model.pair_model import PairModel
+from lcm.model.storage import load_model, save_model
+from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.explicit.config import ExplicitConfig
+from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.peer.search.config import GraphSearchConfig
+from lcm.run.config import MODELS, FitConfig, ModelName
+from lcm.run.fitting import fit_ensemble, fit_pairs
+from lcm.run.known import require_usable
+from lcm.run.runs import fit_run, load_run
 
 EVERY_100 = 250
 CONFIG = replace(
@@ -86,7 +86,7 @@ def test_an_encoding_depends_on_its_own_pair_alone(name: str, models: dict[str, 
 @every_model
 def test_a_saved_model_encodes_alike(name: str, models: dict[str, PairModel], data: PairData, tmp_path: Path) -> None:
     save_model(models[name], tmp_path / "model.safetensors")
-    loaded = load_pair_model(tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
     assert type(loaded) is type(models[name]) and equal_weights(loaded, models[name])
     assert loaded.graph == models[name].graph
     for one, two in zip(encode_pairs(models[name], data), encode_pairs(loaded, data), strict=True):
@@ -111,7 +111,7 @@ def test_double_precision_changes_little(
     name: str, models: dict[str, PairModel], data: PairData, tmp_path: Path
 ) -> None:
     save_model(models[name], tmp_path / "model.safetensors")
-    double = load_pair_model(tmp_path / "model.safetensors").double()
+    double = load_model(tmp_path / "model.safetensors").double()
     one, two = encode_pairs(models[name], data), encode_pairs(double, data)
     assert two.z.dtype == torch.float64
     assert torch.allclose(one.z.double(), two.z, rtol=1e-3, atol=1e-3)

@@ -21,8 +21,8 @@ from laws import (
 from scipy import stats
 from torch import Tensor
 
-from lcm.component import build, describe
-from lcm.noise import (
+from lcm.base.component import build, describe
+from lcm.model.noise import (
     NOISE_KINDS,
     LaplaceNoise,
     LogisticNoise,
@@ -31,7 +31,7 @@ from lcm.noise import (
     UniformNoise,
     standard_normal_log_density,
 )
-from lcm.reparametrised import RelabelledNoise
+from lcm.model.reparametrised import RelabelledNoise
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_noise = pytest.mark.parametrize("name", NOISES)

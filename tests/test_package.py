@@ -14,11 +14,11 @@ import lcm
 ROOT = Path(__file__).parent.parent
 LIGHT = [
     "lcm",
-    "lcm.config",
+    "lcm.base.config",
     "lcm.data",
-    "lcm.data.check",
+    "lcm.run.check",
     "lcm.data.pairs",
-    "lcm.files",
+    "lcm.base.files",
     "lcm.learn.warm_start",
 ]
 

@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch
 
-from lcm.discovery import GraphEvidence
-from lcm.graph import Graph
+from experiments._plot_calibration import draw_calibration
+from experiments._plot_scores import draw_scores
 from lcm.metric.calibration import Reliability
-from lcm.plot import (
-    draw_calibration,
+from lcm.model.graph import Graph
+from lcm.readout.evidence import GraphEvidence
+from lcm.report import (
     draw_evidence,
     draw_graph,
     draw_pairs,
     draw_posterior,
-    draw_scores,
     draw_training,
     draw_two_graphs,
     draw_variables,
@@ -205,7 +205,7 @@ def test_errors_say_what_was_expected(draw: Callable[[Path], None], message: str
 
 
 def test_plotting_needs_neither_pyplot_nor_torch() -> None:
-    code = "import sys; from lcm.plot import *; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys; from lcm.report import *; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.split() == ["False", "False"]
 

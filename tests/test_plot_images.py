@@ -11,9 +11,8 @@ from matplotlib.image import imread
 from small_images import image_pairs
 
 from lcm.data.pairs import PairData
-from lcm.plot import images
-from lcm.plot.image_grid import difference, draw_image_grid
-from lcm.plot.images import draw_contact_sheet
+from lcm.report import images
+from lcm.report.images import difference, draw_contact_sheet, draw_image_grid
 
 
 def test_every_target_is_shown_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lcm.plot.theorem import draw_equal_densities, draw_likelihood_against_distance, draw_power
+from experiments._plot_theorem import draw_equal_densities, draw_likelihood_against_distance, draw_power
 
 SPAN = (-17.0, -8.0, 3)
 

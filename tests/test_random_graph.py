@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcm.graph import Graph
-from lcm.random_graph import chain, empty, erdos_renyi, full, scale_free
+from lcm.model.graph import Graph, chain, empty, erdos_renyi, full, scale_free
 
 law = settings(deadline=None, max_examples=40)
 Family = Callable[[int, np.random.Generator], Graph]

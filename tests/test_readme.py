@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lcm.cli import main
-from lcm.commands import COMMANDS
-from lcm.data.generate import sample_data
-from lcm.data.nature import GraphConfig, NatureConfig, build_nature, torch_generator
-from lcm.experiment import SCORES
-from lcm.metric.evaluate import KEYS
+from experiments._experiment import SCORES
+from lcm.app.cli import main
+from lcm.app.commands import COMMANDS
+from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature, torch_generator
+from lcm.data.nature.pairs import sample_data
+from lcm.metric.scores import KEYS
 
 ROOT = Path(__file__).parent.parent
 ROOT_DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")

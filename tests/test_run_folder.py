@@ -13,12 +13,12 @@ import torch
 from interrupted import FIRST_STAGE, SECOND_STAGE, assert_same_fit, interrupt_at, unfinished
 from small import RUN_FILES, SHORT, content, fit_in, small_data
 
-from lcm import run as module
+from lcm.base.files import read_json, write_json
 from lcm.data.pairs import PairData
-from lcm.files import read_json, write_json
-from lcm.learn.config import FitConfig
-from lcm.learn.tracker import StageTracker
-from lcm.run import fit_run, load_run
+from lcm.learn.training.tracker import StageTracker
+from lcm.run import runs as module
+from lcm.run.config import FitConfig
+from lcm.run.runs import fit_run, load_run
 
 LINEAR = small_data("linear")
 

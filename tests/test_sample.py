@@ -10,9 +10,9 @@ import torch
 from small import sampled, small_data, thick_nature
 
 from lcm.data.pairs import PairData
-from lcm.model import LatentCausalModel
-from lcm.sample import sample_counterfactuals, sample_pairs
-from lcm.scm import Do
+from lcm.data.sample import sample_counterfactuals, sample_pairs
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.scm import Do
 
 VALUES = {0: 1.5, 2: -1.0}
 

@@ -12,11 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeps import opened, sweep_file
 
-from lcm.strict_yaml import dump_yaml
-from lcm.sweep.alternatives import at_path, expanded, flattened, grid_of, list_of, nested
-from lcm.sweep.cells import sweep_cells
-from lcm.sweep.config import DataConfig, RayConfig, SweepConfig, load_sweep
-from lcm.sweep.sweep import open_sweep
+from lcm.app.sweep.cells import sweep_cells
+from lcm.app.sweep.config import (
+    DataConfig,
+    RayConfig,
+    SweepConfig,
+    at_path,
+    expanded,
+    flattened,
+    grid_of,
+    list_of,
+    load_sweep,
+    nested,
+)
+from lcm.app.sweep.sweep import open_sweep
+from lcm.base.config import dump_yaml
 
 GENERATED = """\
 data:

@@ -15,12 +15,12 @@ import pytest
 from command_line import called, refused
 from sweeps import InProcess, assert_equal_scores, opened, sweep_file
 
-from lcm.cli import main
-from lcm.files import read_json
-from lcm.sweep.on_local import LocalExecutor
-from lcm.sweep.sweep import cells_that_failed, run_sweep
-from lcm.sweep.table import read_results
-from lcm.sweep.tasks import Task, work_of
+from lcm.app.cli import main
+from lcm.app.sweep.on_local import LocalExecutor
+from lcm.app.sweep.sweep import cells_that_failed, run_sweep
+from lcm.app.sweep.table import read_results
+from lcm.app.sweep.work import Task, work_of
+from lcm.base.files import read_json
 
 ROOT = Path(__file__).parent.parent
 BAD = {"list": [{"seed": 0}, {"n": 7}, {"seed": 1}]}

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from sweeps import assert_equal_scores, opened, written
 
-from lcm.run import load_run
-from lcm.sweep.config import RayConfig
-from lcm.sweep.executor import Executor, Update
-from lcm.sweep.on_local import LocalExecutor
-from lcm.sweep.on_ray import RayExecutor
-from lcm.sweep.sweep import run_sweep
-from lcm.sweep.tasks import Task
+from lcm.app.sweep.config import RayConfig
+from lcm.app.sweep.on_local import Executor, LocalExecutor, Update
+from lcm.app.sweep.on_ray import RayExecutor
+from lcm.app.sweep.sweep import run_sweep
+from lcm.app.sweep.work import Task
+from lcm.run.runs import load_run
 
 ray = pytest.importorskip("ray")
 # Ray warns of its own future, and leaves sockets to the garbage collector

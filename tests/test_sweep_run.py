@@ -12,15 +12,15 @@ from command_line import called, refused
 from small import RUN_FILES
 from sweeps import InProcess, assert_equal_scores, opened, scores, written
 
-from lcm.config import load_config
-from lcm.files import write_json
-from lcm.learn.config import FitConfig
-from lcm.run import load_run
-from lcm.sweep.executor import Update
-from lcm.sweep.records import Records
-from lcm.sweep.sweep import cells_that_failed, open_sweep, run_sweep
-from lcm.sweep.table import read_results
-from lcm.sweep.tasks import Task
+from lcm.app.sweep.on_local import Update
+from lcm.app.sweep.records import Records
+from lcm.app.sweep.sweep import cells_that_failed, open_sweep, run_sweep
+from lcm.app.sweep.table import read_results
+from lcm.app.sweep.work import Task
+from lcm.base.config import load_config
+from lcm.base.files import write_json
+from lcm.run.config import FitConfig
+from lcm.run.runs import load_run
 
 ROOT = Path(__file__).parent.parent
 SEEDS = {"grid": {"seed": [0, 1, 2]}}
@@ -77,7 +77,7 @@ def test_an_ensemble_is_the_same_fits_as_separate_ones(alone: Records, together:
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
-    from lcm.learn.tracker import read_metrics
+    from lcm.learn.training.tracker import read_metrics
 
     return read_metrics(folder / "metrics.jsonl")
 
@@ -119,7 +119,7 @@ def test_ensembles_are_of_one_kind_and_keep_all_jobs_busy(tmp_path: Path) -> Non
 
 
 def test_an_ensemble_whose_member_fails_is_done_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lcm.learn import fit
+    from lcm.run import fitting as fit
 
     whole = fit.fit_ensemble
 
@@ -137,9 +137,9 @@ def test_an_ensemble_whose_member_fails_is_done_one_by_one(tmp_path: Path, monke
 
 
 def test_an_interrupted_ensemble_goes_on(together: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lcm.run
+    import lcm.run.runs
 
-    records, write = opened(tmp_path, **SEEDS), lcm.run.write_run
+    records, write = opened(tmp_path, **SEEDS), lcm.run.runs.write_run
 
     def interrupted(folder: Path, *rest: Any) -> None:
         if list(folder.parent.glob("linear-*")):
@@ -147,7 +147,7 @@ def test_an_interrupted_ensemble_goes_on(together: Records, tmp_path: Path, monk
         write(folder, *rest)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(lcm.run, "write_run", interrupted)
+        patched.setattr(lcm.run.runs, "write_run", interrupted)
         run_sweep(records, InProcess(), batch=8)
     (batch,) = (records.out / "batches").iterdir()
     assert list(batch.glob("checkpoint/*.safetensors"))

@@ -16,14 +16,14 @@ import torch
 from small import SHORT, small_data
 from small_images import image_pairs
 
-from lcm.baseline.disentanglement_config import DisentanglementConfig
-from lcm.baseline.explicit_config import ExplicitConfig
-from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.image.config import ImageConfig
-from lcm.learn.config import MODELS, FitConfig, KnownConfig, NoiseEncoderConfig
-from lcm.learn.fit import fit_pairs
-from lcm.learn.optimise import in_chunks
-from lcm.pair_model import PairModel
+from lcm.learn.config import KnownConfig, NoiseEncoderConfig
+from lcm.learn.image.config import ImageConfig
+from lcm.model.pair_model import PairModel
+from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.explicit.config import ExplicitConfig
+from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.run.config import MODELS, FitConfig
+from lcm.run.fitting import fit_pairs
 
 STORED = Path(__file__).with_name("weights.json")
 STEPS = 30
@@ -38,7 +38,11 @@ CONFIG = replace(
     image=ImageConfig(channels=(4,), hidden=8, passes=1, batch_size=32),
 )
 FITS: dict[str, tuple[str, FitConfig]] = {
-    **{f"{model} on {data}": (data, replace(CONFIG, model=model)) for model in MODELS for data in ("linear", "nonlinear")},
+    **{
+        f"{model} on {data}": (data, replace(CONFIG, model=model))
+        for model in MODELS
+        for data in ("linear", "nonlinear")
+    },
     "flow, two restarts": ("nonlinear", replace(CONFIG, restarts=2, seed=3)),
     "flow, known targets": ("nonlinear", replace(CONFIG, known=KnownConfig(targets=True))),
     "flow, spline couplings": (
@@ -65,7 +69,9 @@ def digest(model: PairModel) -> list[list[float]]:
 
 def exact(model: PairModel) -> str:
     """SHA-256 of all weights, whatever their names and order: equal on one machine alone."""
-    parts = sorted(hashlib.sha256(each.contiguous().numpy().tobytes()).hexdigest() for each in model.state_dict().values())
+    parts = sorted(
+        hashlib.sha256(each.contiguous().numpy().tobytes()).hexdigest() for each in model.state_dict().values()
+    )
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

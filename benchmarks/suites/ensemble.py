@@ -11,10 +11,10 @@ from benchmarks.ensemble import UNAVAILABLE, EnsembleFit, ensemble_fit
 from benchmarks.problems import Problem, draw, linear, toy2d
 from benchmarks.row import Label, Plan, Row, timed
 from benchmarks.training import begun_stage, step_seconds
-from lcm.data.nature_config import NatureConfig
+from experiments._experiment import fit_config
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData
-from lcm.experiment import fit_config
-from lcm.learn.config import FitConfig
+from lcm.run.config import FitConfig
 
 SUITE = "ensemble"
 

@@ -12,13 +12,13 @@ from benchmarks.problems import draw, linear
 from benchmarks.reference_style import BATCH_SIZE, HIDDEN, ReferenceStyleModel, Training
 from benchmarks.row import Label, Plan, Row, repeated
 from benchmarks.training import Stage
-from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.baseline.implicit_fit import new_implicit_vae
-from lcm.baseline.implicit_objective import ImplicitVAEObjective
-from lcm.baseline.implicit_vae import ImplicitVAE
 from lcm.data.pairs import PairData
-from lcm.intervention import TargetDistribution
-from lcm.learn.prepare import prepare
+from lcm.learn.prepared import prepare
+from lcm.model.intervention import TargetDistribution
+from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.peer.implicit.fit import new_implicit_vae
+from lcm.peer.implicit.objective import ImplicitVAEObjective
+from lcm.peer.implicit.vae import ImplicitVAE
 
 SUITE = "implicit"
 _PAIRS = 20_000

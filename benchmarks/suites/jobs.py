@@ -7,15 +7,15 @@ from functools import partial
 
 from benchmarks.problems import draw, toy2d, usual_pairs
 from benchmarks.row import Label, Plan, Row, timed
-from lcm.data.generate import sample_data
-from lcm.data.nature import torch_generator
-from lcm.data.nature_config import NatureConfig
-from lcm.encode import encode_data
-from lcm.experiment import fit_config
+from experiments._experiment import fit_config
+from lcm.data.encode import encode_data
+from lcm.data.nature.build import torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.pairs import sample_data
 from lcm.isomorphism import find_isomorphism
-from lcm.learn.fit import fit_pairs
-from lcm.metric.evaluate import evaluate
-from lcm.model import LatentCausalModel
+from lcm.metric.scores import evaluate
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.run.fitting import fit_pairs
 
 SUITE = "jobs"
 JOBS = ("generate", "fit", "encode", "evaluate", "compare")

@@ -8,12 +8,12 @@ from functools import partial
 
 from benchmarks.problems import Problem, curved, draw, linear, toy2d, usual_pairs
 from benchmarks.row import Label, Plan, Row, counted
-from lcm.data.nature_config import NatureConfig
-from lcm.encode import encode_pairs
-from lcm.experiment import fit_config
-from lcm.learn.fit import FitResult, fit_pairs
+from experiments._experiment import fit_config
+from lcm.data.encode import encode_pairs
+from lcm.data.nature.config import NatureConfig
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
-from lcm.metric.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.run.fitting import FitResult, fit_pairs
 
 SUITE = "quality"
 LEAST_MCC = 0.99

@@ -5,33 +5,38 @@ docs/geometry.md has an example of each.
 
 from __future__ import annotations
 
-from lcm.geometry.equivariance import Violation, equivariance_violation, invariance_violation
 from lcm.geometry.factors import Circle, Euclidean, Factor, Hyperbolic, Sphere, Torus
-from lcm.geometry.geodesic import Geodesics, find_geodesics
 from lcm.geometry.group_action import (
     Axioms,
     Group,
     GroupAction,
     ProductGroup,
+    Violation,
     blockwise,
     check_axioms,
+    equivariance_violation,
+    invariance_violation,
     product_action,
     trivial_action,
 )
 from lcm.geometry.groups import (
     CyclicGroup,
+    IsomorphismGroup,
     RotationGroup,
     SymmetricGroup,
     circle_rotations,
     cyclic_shifts,
+    noise_action,
     permutations,
     plane_rotations,
+    variable_action,
 )
-from lcm.geometry.isomorphism_group import IsomorphismGroup, noise_action, variable_action
 from lcm.geometry.product import ProductManifold
 from lcm.geometry.pullback import (
+    Geodesics,
     curve_energy,
     curve_length,
+    find_geodesics,
     jacobian,
     log_magnification,
     magnification,

@@ -16,7 +16,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lcm.circle import wrap
+from lcm.model.circle import wrap
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _REACH = 8.0

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from lcm.isomorphism.comparison import Comparison, Tolerances
 from lcm.isomorphism.find import find_isomorphism
-from lcm.isomorphism.transport import Isomorphism
+from lcm.isomorphism.maps import Isomorphism
 
 __all__ = ["Comparison", "Isomorphism", "Tolerances", "find_isomorphism"]

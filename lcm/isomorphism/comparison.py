@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.elementwise import KnotMap
-from lcm.isomorphism.transport import Isomorphism
+from lcm.isomorphism.maps import Isomorphism
+from lcm.model.elementwise import KnotMap
 
 Array = NDArray[np.float64]
 Edges = tuple[tuple[int, int], ...]

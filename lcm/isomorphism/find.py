@@ -6,27 +6,21 @@ where no truth is known.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.data.mapped import writable
+from lcm.base.rows import in_chunks, writable
 from lcm.data.pairs import PairData
 from lcm.isomorphism.comparison import Comparison, Tolerances
-from lcm.isomorphism.leakage import leakage
+from lcm.isomorphism.maps import fit_monotone, knots_of, leakage, piecewise_linear, require_real
+from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.isomorphism.models import compare_models, image
-from lcm.isomorphism.monotone import fit_monotone, knots_of, piecewise_linear
-from lcm.isomorphism.transport import require_real
-from lcm.learn.optimise import in_chunks
-from lcm.metric.matching import correlation_matrix, match_variables
-from lcm.model import LatentCausalModel
-from lcm.pair_model import PairModel
-
-if TYPE_CHECKING:
-    from lcm.baseline.vae import GaussianVAE
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
 
 MAX_ROWS = 20_000
 """Pairs that a comparison looks at: the first ones, every second of them held out."""
@@ -48,8 +42,8 @@ class _View(NamedTuple):
 
 
 def find_isomorphism(
-    a: PairModel | GaussianVAE,
-    b: PairModel | GaussianVAE,
+    a: PairModel,
+    b: PairModel,
     data: PairData,
     tolerances: Tolerances | None = None,
 ) -> Comparison:
@@ -125,7 +119,7 @@ def _shape(model: Any) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def encoded_variables(model: PairModel | GaussianVAE, data: PairData) -> Array:
+def encoded_variables(model: PairModel, data: PairData) -> Array:
     """z (N, n) of the first 20,000 observations x, in float64."""
     return _variables(model, torch.from_numpy(writable(data.x[:MAX_ROWS])))
 
@@ -137,7 +131,7 @@ def _variables(model: Any, x: Tensor) -> Array:
 
 
 @torch.no_grad()
-def _view(model: PairModel | GaussianVAE, data: PairData) -> _View:
+def _view(model: PairModel, data: PairData) -> _View:
     z_tilde = _variables(model, torch.from_numpy(writable(data.x_tilde)))
     if not isinstance(model, LatentCausalModel):
         return _View(encoded_variables(model, data), z_tilde)

@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from lcm.data.mapped import writable
+from lcm.base.rows import in_chunks, writable
 from lcm.data.pairs import PairData
-from lcm.elementwise import KnotMap
-from lcm.graph import Graph
-from lcm.intervention import PerfectIntervention, TargetDistribution
 from lcm.isomorphism.comparison import Edges
-from lcm.isomorphism.monotone import fit_monotone
-from lcm.learn.optimise import in_chunks
-from lcm.likelihood import THICKNESS_FLOOR
-from lcm.model import LatentCausalModel
+from lcm.isomorphism.maps import Isomorphism, fit_monotone
+from lcm.model.elementwise import AffineMap, ElementwiseMap, KnotMap, SplineMap
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.likelihood import THICKNESS_FLOOR
 
 Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+
 
 _QUANTILES = 999
+
+
+IntArray = NDArray[np.int64]
 
 
 def image(elementwise: KnotMap, values: Array) -> Array:
@@ -193,3 +195,36 @@ def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor) -
     pairs = (torch.from_numpy(writable(part)).to(model.thickness) for part in (data.x, data.x_tilde))
     (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness),), *pairs)
     return values.double().cpu()
+
+
+def random_isomorphism(n: int, generator: torch.Generator) -> Isomorphism:
+    """Draw a uniform permutation of n variables and, for noise and variables each, affine maps or splines.
+
+    Affine maps have scales within a factor e of one, with random signs, and standard-normal shifts; splines are
+    increasing and clearly bent. All are float64.
+
+    Raises:
+        ValueError: n < 1.
+    """
+    if n < 1:
+        raise ValueError(f"Expected n >= 1; got {n}.")
+    permutation = torch.randperm(n, generator=generator).tolist()
+    noise_map, variable_map = random_elementwise(n, generator), random_elementwise(n, generator)
+    return Isomorphism(permutation, noise_map, variable_map)
+
+
+def random_elementwise(n: int, generator: torch.Generator) -> ElementwiseMap:
+    """Strictly monotone maps of n variables, float64: with equal probability all affine or all splines."""
+    if bool(torch.rand((), generator=generator) < 0.5):
+        return _random_affine(n, generator)
+    spline = SplineMap(n).double()
+    with torch.no_grad():
+        spline.raw.copy_(torch.randn(spline.raw.shape, generator=generator, dtype=torch.float64))
+    return spline.requires_grad_(False)
+
+
+def _random_affine(n: int, generator: torch.Generator) -> AffineMap:
+    sign = 2.0 * torch.randint(2, (n,), generator=generator, dtype=torch.float64) - 1.0
+    scale = torch.exp(2.0 * torch.rand(n, generator=generator, dtype=torch.float64) - 1.0)
+    shift = torch.randn(n, generator=generator, dtype=torch.float64)
+    return AffineMap(n, shift, sign * scale).requires_grad_(False)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, final, get_args
+from typing import Literal, final
 
-from lcm.baseline.disentanglement_config import DisentanglementConfig
-from lcm.baseline.explicit_config import ExplicitConfig
-from lcm.baseline.implicit_config import ImplicitVAEConfig
-from lcm.graph_search.config import GraphSearchConfig
-from lcm.image.config import ImageConfig
-from lcm.requirement import require, require_at_least, require_positive
+from lcm.base.config import require, require_at_least, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
@@ -100,34 +95,6 @@ class ReadoutConfig:
         require(self, levels, lambda value: 0 < value < 1, "an error rate strictly between 0 and 1")
 
 
-ModelName = Literal[
-    "flow",
-    "linear",
-    "elcm-flow",
-    "ilcm-vae",
-    "elcm-vae",
-    "dvae",
-    "beta-vae",
-    "vae-supervised-interventions",
-]
-
-
-MODELS: tuple[ModelName, ...] = get_args(ModelName)
-
-_FLOW, _VAE = ("noise_encoder", "mechanisms"), ("disentanglement", "graph_search")
-_READ: dict[str, tuple[str, ...]] = {
-    "flow": _FLOW,
-    "linear": _FLOW,
-    "elcm-flow": ("explicit",),
-    "elcm-vae": ("explicit",),
-    "ilcm-vae": ("implicit_vae", "graph_search"),
-    "dvae": _VAE,
-    "beta-vae": _VAE,
-    "vae-supervised-interventions": _VAE,
-}
-_SECTIONS = (*_FLOW, "graph_search", "implicit_vae", "explicit", "disentanglement")
-
-
 @final
 @dataclass(frozen=True)
 class KnownConfig:
@@ -145,38 +112,10 @@ class KnownConfig:
 
 @final
 @dataclass(frozen=True)
-class FitConfig:
-    """Everything a fit can be told.
+class FlowConfig:
+    """What the stages of the default model are told."""
 
-    model: the default, `flow`, or a peer (docs/models.md), each of which reads its own section and the common keys.
-    n: number of causal variables; None for dim x or, where x is rank-deficient, its estimated dimension.
-    targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
-    validation_share: share of the pairs held out for early stopping and the ranking of restarts.
-    image: read where the data are images, by every model.
-    """
-
-    model: ModelName = "flow"
-    n: int | None = None
-    targets: Literal["atomic", "atomic-or-empty", "all"] | tuple[tuple[int, ...], ...] = "atomic-or-empty"
-    validation_share: float = 0.1
-    restarts: int = 1
-    seed: int = 0
-    known: KnownConfig = field(default_factory=KnownConfig)
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     noise_encoder: NoiseEncoderConfig = field(default_factory=NoiseEncoderConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
-    graph_search: GraphSearchConfig = field(default_factory=GraphSearchConfig)
-    implicit_vae: ImplicitVAEConfig = field(default_factory=ImplicitVAEConfig)
-    explicit: ExplicitConfig = field(default_factory=ExplicitConfig)
-    disentanglement: DisentanglementConfig = field(default_factory=DisentanglementConfig)
-    image: ImageConfig = field(default_factory=ImageConfig)
-
-    @property
-    def unread(self) -> tuple[str, ...]:
-        """The sections that the model does not read."""
-        return tuple(section for section in _SECTIONS if section not in _READ[self.model])
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "n", "restarts")
-        require(self, ("validation_share",), lambda value: 0 < value < 1, "a share strictly between 0 and 1")
-        require(self, ("seed",), lambda value: value >= 0, "a non-negative seed")
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    known: KnownConfig = field(default_factory=KnownConfig)

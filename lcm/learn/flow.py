@@ -1,4 +1,4 @@
-"""The default model: noise encoder, ancestors, mechanisms, graph (docs/theory.md sections 2 and 3, docs/method.md)."""
+"""The default model, stage by stage: noise encoder, ancestors, mechanisms, graph, explicit model (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lcm.decoder import ChainDecoder, SolutionDecoder
-from lcm.discovery import GraphEvidence
-from lcm.graph import Graph
-from lcm.intervention import PerfectIntervention, TargetDistribution
-from lcm.learn.config import FitConfig
+from lcm.base.rows import in_chunks
+from lcm.learn.config import FlowConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.known import with_known
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
-from lcm.learn.optimise import Stages, in_chunks
-from lcm.learn.prepare import Prepared
-from lcm.learn.readout import Ancestry, find_ancestry, find_edges
-from lcm.learn.result import FitResult
-from lcm.model import LatentCausalModel
-from lcm.noise import Noise
+from lcm.learn.prepared import Prepared
+from lcm.learn.result import Fitted
+from lcm.learn.training.loop import Stages
+from lcm.model.decoder import ChainDecoder, SolutionDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.noise import Noise
+from lcm.readout.edges import Ancestry, find_ancestry, find_edges
+from lcm.readout.evidence import FoundGraph, GraphEvidence
 
 
 def fit_flow(
-    prepared: Prepared, targets: TargetDistribution, config: FitConfig, generator: Callable[[int], torch.Generator]
-) -> Stages[FitResult]:
-    """Fit the default model; with `config.model` linear, its closed forms alone, without a single step.
+    prepared: Prepared,
+    targets: TargetDistribution,
+    config: FlowConfig,
+    generator: Callable[[int], torch.Generator],
+    closed_form: bool,
+) -> Stages[Fitted]:
+    """Fit the default model; with `closed_form`, by its closed forms alone, without a single step.
 
     Args:
         prepared: the pairs.
         targets: the intervention family, changed in place.
-        config: all settings.
+        config: settings of every stage.
         generator: one for each stage 0, 1, 2.
     """
-    closed_form = config.model == "linear"
     implicit = yield from fit_noise_encoder(prepared, targets, config.noise_encoder, generator(0), closed_form)
-    return (yield from read_out(implicit, prepared, config, generator))
+    return (yield from _read_out(implicit, prepared, config, generator, closed_form))
 
 
-def read_out(
-    implicit: ImplicitModel, prepared: Prepared, config: FitConfig, generator: Callable[[int], torch.Generator]
-) -> Stages[FitResult]:
-    """All that follows a noise encoder: ancestors, mechanisms, graph, and the explicit model in the data's units.
-
-    Args:
-        implicit: the fitted noise encoder with its solution functions.
-        prepared, config, generator: as in `fit_flow`; stages 1 and 2.
-    """
-    closed_form = config.model == "linear"
+def _read_out(
+    implicit: ImplicitModel,
+    prepared: Prepared,
+    config: FlowConfig,
+    generator: Callable[[int], torch.Generator],
+    closed_form: bool,
+) -> Stages[Fitted]:
+    """All that follows a noise encoder: ancestors, mechanisms, graph, and the explicit model in the data's units."""
     implicit.requires_grad_(False)
     train, validation = encode_prepared(implicit, prepared)
     weights = train.posterior @ implicit.target_distribution.target_sets.to(train.posterior.dtype)
@@ -75,7 +77,8 @@ def read_out(
     model = _assemble(final.requires_grad_(False), implicit, prepared)
     implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
     explicit_nll = -_explicit_log_density(model, prepared)
-    return FitResult(model, evidence, ancestry, implicit_nll, explicit_nll, implicit)
+    found = FoundGraph(model.graph, evidence.edge_strength, evidence.order, evidence)
+    return Fitted(model, found, explicit_nll, ancestry, implicit_nll, implicit)
 
 
 def _evidence(

@@ -7,18 +7,12 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from lcm.decoder import ChainDecoder
-from lcm.elementwise import SplineMap
-from lcm.intervention import TargetDistribution
-from lcm.likelihood import (
-    PairTerms,
-    joint_log_density,
-    pair_log_density,
-    stay_log_density,
-    target_posterior,
-)
-from lcm.mechanism import LocationScaleMechanism
-from lcm.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
+from lcm.model.decoder import ChainDecoder
+from lcm.model.elementwise import SplineMap
+from lcm.model.intervention import TargetDistribution
+from lcm.model.likelihood import PairTerms, joint_log_density, pair_log_density, stay_log_density, target_posterior
+from lcm.model.mechanism import LocationScaleMechanism
+from lcm.model.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
 
 _FEW_STAYING = 0.05
 

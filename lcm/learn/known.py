@@ -7,46 +7,20 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 
-from lcm.data.pairs import PairData
-from lcm.graph import Graph, transitive_closure
-from lcm.intervention import TargetDistribution
-from lcm.learn.config import FitConfig, KnownConfig
-from lcm.learn.readout import Ancestry
+from lcm.learn.config import KnownConfig
+from lcm.model.graph import Graph, transitive_closure
+from lcm.readout.edges import Ancestry
 
-SUPERVISED = "vae-supervised-interventions"
-_LEARNED_GRAPH = ("elcm-flow", "elcm-vae")
-_NO_TARGETS = (*_LEARNED_GRAPH, "beta-vae")
-_NO_GRAPH = ("beta-vae",)
-_NO_ORDER = ("dvae", "beta-vae", SUPERVISED)
+Array = NDArray[np.float64]
 
 
-def require_usable(config: FitConfig, n: int) -> None:
-    """Raise ValueError for a graph or an order that does not fit n variables, or that this model cannot use."""
-    known = config.known
-    if known.targets and config.model in _NO_TARGETS:
-        raise ValueError(f"known.targets: Expected a model that makes use of targets; got {config.model}.")
-    if known.graph is not None and config.model in _NO_GRAPH:
-        raise ValueError(f"known.graph: Expected a model that makes use of a graph; got {config.model}.")
-    if known.graph is not None:
-        known_graph(known, n)
-    if known.order is not None and sorted(known.order) != list(range(n)):
-        raise ValueError(f"known.order: Expected each of the variables 0..{n - 1} once; got {list(known.order)}.")
-    if known.order is not None and known.graph is not None:
-        raise ValueError("known.order: Expected none beside known.graph, which has one; got both.")
-    if known.order is not None and config.model in _NO_ORDER:
-        raise ValueError(f"known.order: Expected a model that learns with an order; got {config.model}.")
-    if config.model in _LEARNED_GRAPH and known.order not in (None, tuple(range(n))):
-        raise ValueError(
-            f"known.order: Expected [0, 1, …], in which {config.model} numbers its variables; got {list(known.order)}."
-        )
-    numbered = knows_targets(config) or config.model in _LEARNED_GRAPH
-    if not numbered and (known.graph is not None or known.order is not None):
-        key = "order" if known.graph is None else "graph"
-        raise ValueError(
-            f"known.{key}: Expected known.targets beside it, which number the variables of {config.model}; got none."
-        )
+_ROWS = 4_000
+_START_THICKNESS = 0.1
+_LEAST_THICKNESS = 1e-3
+_UPDATES = 15
 
 
 def known_graph(known: KnownConfig, n: int) -> Graph:
@@ -72,32 +46,6 @@ def known_ancestors(known: KnownConfig, n: int) -> Tensor | None:
     return None
 
 
-def knows_targets(config: FitConfig) -> bool:
-    """Whether the fit is to know the targets of the data."""
-    return config.known.targets or config.model == SUPERVISED
-
-
-def known_targets(data: PairData, config: FitConfig, family: TargetDistribution) -> NDArray[np.bool_] | None:
-    """The targets (N, n) of the data where the fit is to know them, None otherwise.
-
-    Raises:
-        ValueError: data without targets, or with targets of another number of variables or outside the family.
-    """
-    if not knows_targets(config):
-        return None
-    at = f"{data.source}: targets" if data.source else "targets"
-    if data.targets is None:
-        raise ValueError(f"{at}: Expected the targets of every pair, which this fit is to know; got none.")
-    if data.targets.shape[1] != family.n:
-        raise ValueError(f"{at}: Expected {family.n} variables, as fitted; got {data.targets.shape[1]}.")
-    sets = {tuple(row) for row in family.target_sets.tolist()}
-    strange = [row for row in np.unique(data.targets, axis=0).tolist() if tuple(row) not in sets]
-    if strange:
-        listed = np.flatnonzero(strange[0]).tolist()
-        raise ValueError(f"{at}: Expected sets of the intervention family; got {listed}.")
-    return data.targets
-
-
 def with_known(ancestry: Ancestry, known: KnownConfig) -> Ancestry:
     """The candidates and the order that are known instead of those found."""
     n = len(ancestry.order)
@@ -108,3 +56,74 @@ def with_known(ancestry: Ancestry, known: KnownConfig) -> Ancestry:
         position = np.argsort(known.order)
         return replace(ancestry, candidates=position[:, None] < position[None, :], order=known.order)
     return ancestry
+
+
+def is_symmetric(target_sets: NDArray[np.bool_]) -> bool:
+    """Whether every relabelling of the n variables leaves the collection of sets (K, n) as it is."""
+    known = {tuple(row) for row in target_sets.tolist()}
+    n = target_sets.shape[1]
+    return all({tuple(row) for row in target_sets[:, _swapped(n, i, i + 1)].tolist()} == known for i in range(n - 1))
+
+
+def label_components(start: Array, start_tilde: Array, target_sets: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """An order (n,) of the components under which the sets explain the pairs best: new component i is old order[i].
+
+    Exchanges of two components are tried as long as one of them raises the likelihood of a crude model: normal noise of
+    unit variance, that of non-targets moved by a thickness in closed form.
+
+    Args:
+        start, start_tilde: (N, n) components of x and x̃, of unit variance over x.
+        target_sets: (K, n).
+    """
+    n = target_sets.shape[1]
+    order = np.arange(n)
+    if is_symmetric(target_sets):
+        return order
+    changed = np.flatnonzero((start != start_tilde).any(1))[:_ROWS]
+    first, second = start[changed], start_tilde[changed]
+    best, improved = _log_likelihood(first, second, target_sets), True
+    while improved:
+        improved = False
+        for i in range(n):
+            for j in range(i + 1, n):
+                tried = order[_swapped(n, i, j)]
+                value = _log_likelihood(first[:, tried], second[:, tried], target_sets)
+                if value > best + 1e-9:
+                    order, best, improved = tried, value, True
+    return order
+
+
+def assign_components(differences: Array, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """An order (n,) of the components in which component i moves where variable i is a target: new i is old order[i].
+
+    Args:
+        differences: (N, n) changes of the components, of unit variance over x.
+        targets: (N, n) bool, the known targets of each pair.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    moved = np.square(differences).T @ targets.astype(np.float64)
+    share = moved / np.maximum(moved.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+    components, variables = linear_sum_assignment(share, maximize=True)
+    return np.asarray(components[np.argsort(variables)], dtype=np.int64)
+
+
+def _swapped(n: int, i: int, j: int) -> NDArray[np.int64]:
+    order = np.arange(n)
+    order[[i, j]] = order[[j, i]]
+    return order
+
+
+def _log_likelihood(first: Array, second: Array, target_sets: NDArray[np.bool_]) -> float:
+    """Mean of log Σ_I p(pair | I) at uniform p_𝓘 and the thickness that its own posterior implies."""
+    sets = target_sets.astype(np.float64)
+    squared, moved = np.square(second - first), -0.5 * np.square(second)
+    thickness = np.full(first.shape[1], _START_THICKNESS)
+    for _ in range(_UPDATES):
+        stay = -0.5 * squared / np.square(thickness) - np.log(thickness)
+        joint = stay.sum(1, keepdims=True) + (moved - stay) @ sets.T
+        posterior = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        stays = 1.0 - posterior @ sets
+        variance = (stays * squared).sum(0) / np.maximum(stays.sum(0), 1e-6)
+        thickness = np.sqrt(np.maximum(variance, _LEAST_THICKNESS**2))
+    return float(logsumexp(joint, axis=1).mean())

@@ -9,15 +9,16 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lcm.elementwise import SplineMap
-from lcm.graph import Graph
+from lcm.base.rows import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
-from lcm.mechanism.location_scale import LocationScaleMechanism, require_location_scale
-from lcm.noise import NormalNoise, PushforwardNoise
-from lcm.scm import SCM
+from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.model.elementwise import SplineMap
+from lcm.model.graph import Graph
+from lcm.model.mechanism.location_scale import LocationScaleMechanism, require_location_scale
+from lcm.model.noise import NormalNoise, PushforwardNoise
+from lcm.model.scm import SCM
 
 _ROWS_PER_REGRESSOR = 10
 _LEAST_LOG_DENSITY = -15.0

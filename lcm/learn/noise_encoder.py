@@ -8,17 +8,18 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from lcm.component import describe
-from lcm.decoder import ChainDecoder, FlowDecoder, LinearDecoder, ResidualDecoder
-from lcm.intervention import TargetDistribution
+from lcm.base.component import describe
+from lcm.base.rows import in_chunks
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
-from lcm.learn.optimise import Group, Job, Objective, Schedule, Stages, in_chunks
-from lcm.learn.prepare import Prepared
-from lcm.learn.rows import Rows
-from lcm.learn.target_labels import assign_components, label_components
-from lcm.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
-from lcm.noise import standard_normal_log_density
+from lcm.learn.known import assign_components, label_components
+from lcm.learn.prepared import Prepared
+from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Rows
+from lcm.model.decoder import ChainDecoder, FlowDecoder, LinearDecoder, ResidualDecoder
+from lcm.model.intervention import TargetDistribution
+from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
+from lcm.model.noise import standard_normal_log_density
 
 _STAGE = "noise encoder"
 _CLOSED_FORM_RATE = 0.02

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr, ndtr
 from scipy.stats import rankdata
 
-from lcm.metric.matching import FloatArray, checked_permutation, paired_columns, unit_columns
+from lcm.isomorphism.matching import FloatArray, checked_permutation, paired_columns, unit_columns
 
 _FIT_SHARE = 0.8
 _MIN_ROWS = 10

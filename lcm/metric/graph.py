@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from lcm.graph import BoolArray, square_bool
-from lcm.metric.matching import checked_permutation
+from lcm.isomorphism.matching import checked_permutation
+from lcm.model.graph import BoolArray, square_bool
 
 
 class EdgeScores(NamedTuple):

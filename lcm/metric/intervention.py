@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lcm.graph import BoolArray
-from lcm.metric.matching import IntArray, checked_permutation
+from lcm.isomorphism.matching import IntArray, checked_permutation
+from lcm.model.graph import BoolArray
 
 
 def most_probable_target_sets(target_probability: ArrayLike, target_sets: ArrayLike) -> BoolArray:

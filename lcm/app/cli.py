@@ -1,0 +1,160 @@
+"""The command line `lcm`: it parses, runs one command, and turns errors into one line and an exit code.
+
+torch is imported by the commands that need it, when they run, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, final
+
+from lcm.app.commands import COMMANDS
+from lcm.base import __version__
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+_DESCRIPTION = """\
+Recover causal variables and their graph from pairs of observations before and after unknown interventions.
+
+A first round:
+  lcm generate paper_configs/toy2d.yaml --out data/toy2d    pairs from a known ground truth
+  lcm fit data/toy2d/train.safetensors --out run            fit on x and x_tilde alone
+  lcm evaluate run data/toy2d/test.safetensors              scores against the truth
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 on success, 2 on bad usage or bad input, 1 where a likelihood is not finite or a command says so, 130 when
+    interrupted; an error is one line on stderr (after the traceback, with --debug).
+    """
+    parser, commands = _parsers()
+    try:
+        arguments, rest = parser.parse_known_args(argv)
+        command = commands[arguments.command]
+        if rest and not command.get_default("takes_rest"):
+            command.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.rest = rest
+    except SystemExit as end:
+        return int(end.code or OK)
+    with _threads(arguments.threads):
+        return _run(arguments, command.prog)
+
+
+def _run(arguments: argparse.Namespace, name: str) -> int:
+    try:
+        code: int | None = arguments.run(arguments)
+        sys.stdout.flush()
+        return code or OK
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; what is buffered has nowhere to go.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return OK
+    except KeyboardInterrupt:
+        resumes = arguments.resumes(arguments) if hasattr(arguments, "resumes") else "nothing was written"
+        return _report(arguments, f"{name}: interrupted; {resumes}", INTERRUPTED)
+    except FloatingPointError as error:
+        return _report(arguments, f"{name}: error: {error}", FAILED)
+    except (ValueError, OSError) as error:
+        return _report(arguments, f"{name}: error: {error}", BAD_INPUT)
+
+
+def _report(arguments: argparse.Namespace, message: str, code: int) -> int:
+    if arguments.debug:
+        traceback.print_exc()
+    print(_one_line(message), file=sys.stderr)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@final
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{_one_line(f'{self.prog}: error: {message}')} (see {self.prog} --help)\n")
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog="lcm",
+        description=_DESCRIPTION,
+        epilog="lcm COMMAND --help says everything about a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lcm {__version__}")
+    group = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    commands = {}
+    for name, module in COMMANDS.items():
+        command = group.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        _add_common(command)
+        command.set_defaults(run=module.run)
+        commands[name] = command
+    return parser, commands
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    common = parser.add_argument_group("of every command")
+    common.add_argument(
+        "--threads",
+        type=_threads_number,
+        metavar="N",
+        help="threads to compute with (default: OMP_NUM_THREADS, else 1)",
+    )
+    common.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _threads_number(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"Expected a number of at least 1; got {text!r}")
+    return number
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with `number` threads in the block, by default as many as OMP_NUM_THREADS says, or one.
+
+    A fit is many small operations: further threads gain little, and lose much where other jobs want the cores.
+
+    Libraries that are not loaded yet take the number from the environment, torch is told where it is.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    number = number or (int(given) if given.isdigit() and int(given) else 1)
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(number)))
+    torch = sys.modules.get("torch")
+    torch_before = torch.get_num_threads() if torch else None
+    try:
+        if torch:
+            torch.set_num_threads(number)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if torch:
+            torch.set_num_threads(torch_before)

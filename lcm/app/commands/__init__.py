@@ -1,0 +1,35 @@
+"""The commands of `lcm`, one module each: HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments)."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from lcm.app.commands import (
+    check,
+    compare,
+    encode,
+    evaluate,
+    fit,
+    generate,
+    graph,
+    import_,
+    reproduce,
+    sample,
+    sweep,
+    table,
+)
+
+COMMANDS: dict[str, ModuleType] = {
+    "generate": generate,
+    "import": import_,
+    "check": check,
+    "fit": fit,
+    "graph": graph,
+    "encode": encode,
+    "evaluate": evaluate,
+    "compare": compare,
+    "sample": sample,
+    "sweep": sweep,
+    "table": table,
+    "reproduce": reproduce,
+}

@@ -1,0 +1,64 @@
+"""`lcm check`: what can be said of pairs before fitting."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lcm.app.commands.common import check_output, open_pairs
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData
+
+HELP = "say what can be said of pairs before fitting"
+DESCRIPTION = """\
+Describe pairs before a fit: shapes, duplicates, rank, share of unchanged pairs, a guess of n, and whether the
+differences look as if one variable changed at a time. With --figure, some pairs: arrows, or images before and after.
+"""
+EPILOG = """\
+examples:
+  lcm check data/toy2d/train.safetensors
+  lcm check data/circuit/train.safetensors --figure pairs.png
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--figure", metavar="FILE", help="draw some pairs there, .png")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    out = check_output(arguments.json, ".json", arguments.data) if arguments.json else None
+    figure = check_output(arguments.figure, ".png", arguments.data) if arguments.figure else None
+    data = open_pairs(arguments.data)
+
+    from lcm.base.files import write_json
+    from lcm.run.check import check_pairs, format_check
+
+    report = check_pairs(data)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, report)
+    if figure:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        draw_some_pairs(figure, data)
+    if not arguments.quiet:
+        print(format_check(report))
+        if figure:
+            print(f"figure: {figure}")
+
+
+def draw_some_pairs(path: Path, data: PairData) -> None:
+    """Draw pairs of images before and after, or arrows between pairs of vectors."""
+    if data.is_images:
+        from lcm.report.images import draw_contact_sheet
+
+        draw_contact_sheet(path, data)
+        return
+    from lcm.report import draw_pairs
+
+    draw_pairs(path, data.x, data.x_tilde)

@@ -1,0 +1,114 @@
+"""`lcm evaluate`: scores against the truth in a data set, as a table, JSON and figures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm.app.commands.common import check_output, check_writable, open_model, open_pairs
+
+if TYPE_CHECKING:
+    from lcm.app.commands.common import Opened
+    from lcm.data.pairs import PairData
+    from lcm.model.pair_model import EncodedPairs
+
+HELP = "score a fit against the truth in a data set"
+DESCRIPTION = """\
+Score a fit against the truth in DATA: z, targets and adjacency, as far as it holds them.
+
+  mcc, mcc_pearson      mean correlation of true variables with their matches, 0 to 1
+  dci_*                 disentanglement, completeness, 0 to 1; informativeness, a held-out R2
+  r2                    held-out R2 of each true variable on its match alone
+  intervention_accuracy share of pairs whose target was found
+  intervention_calibration_error
+                        how far its stated probability is from how often it was right, 0 to 1
+  shd, edge_*           errors of the graph; precision, recall, F1, AUROC of its edges
+  graph_isomorphic      whether the graph is right up to the variables' names
+  permutation           true variable i is learned variable permutation[i]
+  nll                   mean nats a pair, of the explicit model; comparable on the same DATA only
+  fit_seconds           what the fit took
+What DATA has no truth for is null. With truth, figures go to RUN/figures: variables.png and graphs.png.
+"""
+EPILOG = """\
+example:
+  lcm evaluate run data/toy2d/test.safetensors --json scores.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file (without figures)")
+    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x, x_tilde and their truth")
+    parser.add_argument("--json", metavar="FILE", help="write the scores there")
+    parser.add_argument("--float64", action="store_true", help="compute in double precision")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    out = check_output(arguments.json, ".json", arguments.data) if arguments.json else None
+    data = open_pairs(arguments.data)
+
+    from lcm.base.files import write_json
+    from lcm.data.encode import encode_pairs
+    from lcm.metric.scores import evaluate
+
+    opened = open_model(arguments.run_folder, arguments.float64)
+    if opened.run:
+        check_writable(opened.run.folder)
+    encoded = encode_pairs(opened.model, data)
+    scores = evaluate(
+        opened.model,
+        data,
+        edge_strength=opened.run.edge_strength if opened.run else None,
+        fit_seconds=opened.run.fit["fit_seconds"] if opened.run else None,
+        n_jobs=arguments.threads or -1,
+        encoded=encoded,
+    )
+    figures = _draw(opened, data, encoded, scores["permutation"])
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, scores)
+    if not arguments.quiet:
+        print(format_scores(scores))
+        for figure in figures:
+            print(f"figure: {figure}")
+
+
+def format_scores(scores: dict[str, Any]) -> str:
+    """The scores as an aligned table; what is null is a dash."""
+    width = max(map(len, scores))
+    return "\n".join(f"{key:<{width}}  {_shown(value)}" for key, value in scores.items())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _draw(opened: Opened, data: PairData, encoded: EncodedPairs, permutation: list[int] | None) -> list[Path]:
+    """Draw what is known of the truth into the run's folder; returns the files."""
+    if opened.run is None or data.z is None or permutation is None:
+        return []
+    import numpy as np
+
+    from lcm.metric.graph import aligned_adjacency
+    from lcm.report import draw_two_graphs, draw_variables
+
+    folder = opened.run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    matches = np.array(permutation)
+    learned = encoded.z.cpu().numpy()[:, matches[matches >= 0]]
+    drawn = [folder / "variables.png"]
+    draw_variables(drawn[0], data.z[:, matches >= 0], learned)
+    if data.adjacency is not None:
+        drawn.append(folder / "graphs.png")
+        graph = opened.model.graph.adjacency
+        aligned = (aligned_adjacency(matrix, permutation) for matrix in (graph, opened.run.edge_strength))
+        draw_two_graphs(drawn[1], data.adjacency, *aligned)
+    return drawn

@@ -1,0 +1,109 @@
+"""`lcm fit`: from pairs to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm.app.commands.common import check_writable, open_pairs
+from lcm.run.config import MODELS, FitConfig
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData
+
+HELP = "fit a latent causal model to pairs"
+DESCRIPTION = """\
+Fit a latent causal model to pairs of vectors or images by maximum likelihood, on x and x_tilde alone.
+
+RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
+events. A fit that was interrupted resumes when the same command is given again.
+"""
+_EXAMPLE = """\
+example:
+  lcm fit data/toy2d/train.safetensors --out run
+  lcm fit data/toy2d/train.safetensors --out peer --model ilcm-vae
+
+keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
+lower, or of images the dimension of the sheet that they lie on; targets are atomic, atomic-or-empty, all, or a list of
+target sets such as [[], [0], [0, 1]]; what image says is for images only:
+"""
+
+
+def _keys(config: Any, indent: str = "  ") -> str:
+    """The keys and values of nested settings, as YAML."""
+    lines = ""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            lines += f"{indent}{field.name}:\n{_keys(value, indent + '  ')}"
+        else:
+            lines += f"{indent}{field.name}: {'null' if value is None else value}\n"
+    return lines
+
+
+EPILOG = _EXAMPLE + _keys(FitConfig())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
+    parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
+    parser.add_argument("--model", metavar="NAME", choices=MODELS, help=f"default: flow; of {', '.join(MODELS)}")
+    parser.add_argument("--n", metavar="N", type=int, help="number of causal variables")
+    parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit")
+    parser.add_argument("--restarts", metavar="K", type=int, help="fits to choose from")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--overwrite", action="store_true", help="replace another run in RUN")
+    parser.set_defaults(resumes=_resumes)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    check_writable(Path(arguments.out))
+    config = _config(arguments)
+    data = open_pairs(arguments.data)
+
+    from lcm.run.report import fit_text, next_steps
+    from lcm.run.runs import fit_run
+
+    if not arguments.quiet:
+        _say_what_was_estimated(data, config)
+    result = fit_run(
+        data,
+        arguments.out,
+        config,
+        device=arguments.device,
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet,
+    )
+    if not arguments.quiet:
+        print(fit_text(result), next_steps(result, arguments.out), sep="\n\n")
+
+
+def _config(arguments: argparse.Namespace) -> FitConfig:
+    from lcm.base.config import load_config
+
+    config = load_config(arguments.config, FitConfig) if arguments.config else FitConfig()
+    given = {"model": arguments.model, "n": arguments.n, "seed": arguments.seed, "restarts": arguments.restarts}
+    for key, value in given.items():
+        try:
+            config = config if value is None else replace(config, **{key: value})
+        except ValueError as error:
+            raise ValueError("--" + str(error)) from error
+    return config
+
+
+def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
+    from lcm.run.fitting import choose_n
+
+    n = choose_n(data, config)
+    if config.n is None and n < data.n_dimensions:
+        what = "images, which lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns, which span"
+        print(f"n = {n}, estimated: x has {what} {n} dimensions (--n gives another)")
+
+
+def _resumes(arguments: argparse.Namespace) -> str:
+    return f"the same command resumes what is in {arguments.out}"

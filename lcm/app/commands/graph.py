@@ -1,0 +1,139 @@
+"""`lcm graph`: the graph of a run, at a stated false discovery rate or by another search."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lcm.app.commands.common import check_output, open_pairs
+from lcm.peer.search.config import METHODS, RATED_METHODS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lcm.model.graph import Graph
+    from lcm.readout.evidence import GraphEvidence
+    from lcm.run.runs import Run
+
+Described = tuple[dict[str, Any], list[str]]
+"""A graph in numbers for JSON, and in lines for a terminal."""
+
+HELP = "the graph of a fit, at a stated false discovery rate or by another method"
+DESCRIPTION = """\
+Print the edges of a finished fit whose p-values pass at a false discovery rate: among the edges of the graph, the
+expected share of false ones is at most Q (Benjamini and Hochberg). Each comes with its strength, in standard deviations
+of the effect for one of the cause, the 95 % interval of that over pairs, and the p-value of its absence. The fit of a
+peer has no p-values: its edges are printed with the strengths that its search found.
+
+With --method the graph is sought anew over the variables that the model encodes of the first 50,000 pairs of DATA
+(docs/graph-search.md), and its structural Hamming distance from the truth is printed where DATA holds the truth.
+
+Nothing is fitted anew, and RUN is not changed. The graph is never cyclic, and a larger Q never loses an edge.
+"""
+EPILOG = """\
+examples:
+  lcm graph run --fdr 0.05
+  lcm graph run --fdr 0.1 --json graph.json
+  lcm graph run --method enco --data data/toy2d/test.safetensors --figure enco.png
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    methods = ", ".join(METHODS)
+    parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit")
+    parser.add_argument("--fdr", metavar="Q", type=_rate, help="false discovery rate; default: that of the fit")
+    parser.add_argument("--method", metavar="M", choices=METHODS, help=f"seek the graph on DATA by one of {methods}")
+    parser.add_argument("--data", metavar="DATA", help=".safetensors or .npz file of pairs, for --method")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the search; default: 0")
+    parser.add_argument("--json", metavar="FILE", help="write adjacency, order, strengths and what else is known there")
+    parser.add_argument("--figure", metavar="FILE", help="draw the graph there, a .png file")
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.0 < rate < 1.0:
+        raise argparse.ArgumentTypeError(f"Expected a rate strictly between 0 and 1; got {text!r}")
+    return rate
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    if arguments.method and not arguments.data:
+        raise ValueError("--data: Expected the pairs to seek the graph on, for --method; got none")
+    if arguments.data and not arguments.method:
+        raise ValueError("--method: Expected a method to seek the graph by, for --data; got none")
+    if arguments.fdr is not None and arguments.method not in (None, *RATED_METHODS):
+        expected = f"no rate for a method other than {' and '.join(RATED_METHODS)}"
+        raise ValueError(f"--fdr: Expected {expected}; got one for {arguments.method}")
+    json = check_output(arguments.json, ".json") if arguments.json else None
+    figure = check_output(arguments.figure, ".png") if arguments.figure else None
+
+    from lcm.base.files import write_json
+    from lcm.run.runs import load_run
+
+    found = load_run(arguments.run_folder)
+    numbers, lines = _sought(found, arguments) if arguments.method else _found(found, arguments.fdr)
+    if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(json, numbers)
+    if figure:
+        from lcm.report import draw_one_graph
+
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"], lines[0])
+    if not arguments.quiet:
+        print("\n".join(lines))
+
+
+def _listed(edges: Sequence[str], how: str, order: Sequence[int]) -> list[str]:
+    """What is printed of any graph."""
+    count = f"{len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}"
+    causes = f"causes first: {' '.join(f'z{i}' for i in order)}"
+    return [f"{count} {how}", *(f"  {edge}" for edge in edges), causes]
+
+
+def _tested(evidence: GraphEvidence, graph: Graph, rate: float, by: str = "") -> Described:
+    from lcm.run.report import edge_lines, evidence_numbers
+
+    lines = _listed(edge_lines(evidence, graph), f"{by}at a false discovery rate of {rate:g}", evidence.order)
+    return evidence_numbers(evidence, graph, rate), lines
+
+
+def _untested(graph: Graph, strength: NDArray[np.float64], order: Sequence[int], how: str) -> Described:
+    from lcm.run.report import strength_lines, strength_numbers
+
+    return strength_numbers(graph, strength, order), _listed(strength_lines(graph, strength), how, order)
+
+
+def _found(run: Run, rate: float | None) -> Described:
+    """The graph that the fit has found."""
+    if run.evidence is None and rate is None:
+        return _untested(run.model.graph, run.edge_strength, run.order, f"of {run.config.model}, with strength")
+    rate = run.config.readout.false_discovery_rate if rate is None else rate
+    return _tested(run.require_evidence(), run.graph_at(rate), rate)
+
+
+def _sought(run: Run, arguments: argparse.Namespace) -> Described:
+    """The graph that a search finds on the data."""
+    from lcm.run.graph_on_data import discover_on_data
+
+    method, pairs = arguments.method, open_pairs(arguments.data)
+    rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
+    config = run.config.graph_search
+    sought, distance = discover_on_data(
+        run.model, pairs, method, arguments.seed, config=config, false_discovery_rate=rate
+    )
+    if sought.evidence is None:
+        how = f"by {method}, with {'probability' if method == 'enco' else 'strength'}"
+        numbers, lines = _untested(sought.graph, sought.edge_strength, sought.order, how)
+    else:
+        numbers, lines = _tested(sought.evidence, sought.graph, rate, f"by {method}, ")
+    numbers |= {"method": method, "seconds": sought.seconds, "shd": distance}
+    lines += [f"sought in {sought.seconds:.1f} s"]
+    return numbers, lines + ([] if distance is None else [f"structural Hamming distance from the truth: {distance}"])

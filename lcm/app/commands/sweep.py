@@ -1,0 +1,109 @@
+"""`lcm sweep`: fits and scores over a grid of settings, seeds and data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lcm.app.commands.common import check_writable
+
+if TYPE_CHECKING:
+    from lcm.app.sweep.on_local import Executor
+    from lcm.app.sweep.records import Records
+
+HELP = "fit and score over a grid of settings, seeds and data"
+DESCRIPTION = """\
+Fit and score every cell of a sweep: every data set with every combination of settings.
+
+DIR/results.csv has a row for each cell, DIR/cells/NAME is its run, as lcm fit writes it, and DIR/cells/NAME.json its
+scores or its error. A cell that fails does not stop the others. The same command does what is not finished, and what
+failed, again; cells are known by data and settings, so that a changed SWEEP keeps those that it still has.
+
+Exit code: 0 where every cell is finished, 1 where some failed (a line on stderr for each).
+"""
+EPILOG = """\
+example:
+  lcm sweep paper_configs/sweep-example.yaml --out runs/example --dry-run
+  lcm sweep paper_configs/sweep-example.yaml --out runs/example
+  lcm table runs/example --rows seed --columns data --value mcc
+
+SWEEP, whose paths are relative to its folder:
+  data:                                            # files, or a config for lcm generate
+    - {name: mine, train: a.safetensors, test: b.safetensors}
+    - {generate: toy2d.yaml, base: {pairs.train: 2000}, grid: {seed: [0, 1]}}
+  base: {noise_encoder: {steps: 500}}              # of all fits, nested or dotted; keys of lcm fit --help
+  grid: {seed: [0, 1, 2], mechanisms.steps: [100, 200]}
+  list: [{noise_encoder.flow: residual}, {noise_encoder.flow: spline, noise_encoder.bins: 6}]
+  batch: 8                                         # most cells that are trained at once, 1 for none
+  device: auto
+  ray: {cpus: 1, gpus: 0, retries: 3}              # of a task on Ray
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("sweep", metavar="SWEEP", help="YAML file")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the sweep, new or from before")
+    parser.add_argument("--on", choices=("local", "ray"), default="local", help="where; default: this machine")
+    parser.add_argument("--address", metavar="A", help="the Ray cluster, host:port or auto; default: one of its own")
+    parser.add_argument("--jobs", metavar="J", type=int, help="processes; default: cores divided by threads")
+    parser.add_argument("--no-ensembles", action="store_true", help="fit every cell by itself")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells and their states, and do nothing")
+    parser.set_defaults(resumes=lambda arguments: f"the same command resumes what is in {arguments.out}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    _check(arguments)
+    check_writable(Path(arguments.out))
+
+    from lcm.app.sweep.sweep import cells_that_failed, open_sweep, run_sweep
+
+    sweep, records = open_sweep(arguments.sweep, arguments.out)
+    if arguments.dry_run:
+        if not arguments.quiet:
+            print(_listed(records))
+        return 0
+    executor = _executor(arguments, sweep.device, sweep.ray)
+    try:
+        run_sweep(records, executor, 1 if arguments.no_ensembles else sweep.batch, arguments.quiet)
+    finally:
+        executor.close()
+    failed = cells_that_failed(records)
+    for name, error in failed:
+        print(f"lcm sweep: failed: {name}: {error}", file=sys.stderr)
+    if not arguments.quiet:
+        print(f"{len(records.cells) - len(failed)} of {len(records.cells)} cells are finished: {records.table}")
+    return 1 if failed else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ValueError(f"--jobs: Expected at least 1; got {arguments.jobs}")
+    if arguments.address is not None and arguments.on != "ray":
+        raise ValueError("--address: Expected --on ray with it; got none")
+    if arguments.jobs is not None and arguments.on == "ray":
+        raise ValueError("--jobs: Expected none on Ray, where tasks declare their CPUs; got one")
+
+
+def _executor(arguments: argparse.Namespace, device: str, ray: object) -> Executor:
+    if arguments.on == "ray":
+        from lcm.app.sweep.on_ray import RayExecutor
+
+        return RayExecutor(ray, device, arguments.address)  # type: ignore[arg-type]
+    from lcm.app.sweep.on_local import LocalExecutor
+
+    # as many as the command computes with: --threads, else OMP_NUM_THREADS, else one
+    threads = arguments.threads or int(os.environ.get("OMP_NUM_THREADS", "1"))
+    return LocalExecutor(device, arguments.jobs, threads)
+
+
+def _listed(records: Records) -> str:
+    states = [(cell.name, records.status(cell)) for cell in records.cells]
+    width = max(len(name) for name, _ in states)
+    counts = {state: sum(other == state for _, other in states) for state in dict.fromkeys(s for _, s in states)}
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return "\n".join([*(f"{name:<{width}}  {state}" for name, state in states), f"{len(states)} cells: {summary}"])

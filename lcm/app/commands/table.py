@@ -1,0 +1,91 @@
+"""`lcm table`: the results of a sweep, pivoted, as text, Markdown, JSON and a figure."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lcm.app.commands.common import check_output
+
+if TYPE_CHECKING:
+    from lcm.app.sweep.table import Results
+
+HELP = "pivot and plot the results of a sweep"
+DESCRIPTION = """\
+Summarise the results of a sweep: median, with the range (min-max) over all that rows and columns leave open, seeds.
+
+Rows are by default all combinations of the settings that differ. With --columns, the values of that setting are the
+columns of one score; the figure has it against that setting, with a line for each row.
+"""
+EPILOG = """\
+example:
+  lcm table runs/example
+  lcm table runs/example --rows model --columns data.nature.n --value mcc --plot mcc.png
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("results", metavar="DIR", help="folder of lcm sweep, or a results.csv")
+    parser.add_argument("--rows", metavar="KEY", nargs="+", help="settings whose combinations are the rows")
+    parser.add_argument("--columns", metavar="KEY", help="setting whose values are the columns")
+    parser.add_argument("--value", metavar="SCORE", nargs="+", help="scores; with --columns one, by default mcc")
+    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only the cells with these values")
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--plot", metavar="FILE", help=".png file to draw; needs --columns")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    out = check_output(arguments.json, ".json", arguments.results) if arguments.json else None
+    figure = check_output(arguments.plot, ".png", arguments.results) if arguments.plot else None
+    if figure and arguments.columns is None:
+        raise ValueError("--plot: Expected --columns with it, the setting on the horizontal axis; got none")
+
+    from lcm.app.sweep.table import SCORES, pivot, read_results
+    from lcm.base.files import write_json
+    from lcm.report.tables import to_markdown, to_text
+
+    results = read_results(arguments.results)
+    values = arguments.value or (["mcc"] if arguments.columns else [key for key in SCORES if key in results.columns])
+    rows = arguments.rows or [key for key in results.varied() if key != arguments.columns]
+    for option, keys in (("--rows", rows), ("--columns", [arguments.columns or rows[0]]), ("--value", values)):
+        results.require(option, keys)
+    records = _selected(results, arguments.where)
+    table = pivot(records, rows, arguments.columns, values)
+    for file in (out, figure):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    if out:
+        columns = [asdict(column) for column in table.columns]
+        write_json(out, {"rows": rows, "columns": columns, "summary": table.body})
+    if figure:
+        from lcm.app.sweep.table import draw_lines
+
+        draw_lines(figure, records, rows, arguments.columns, values[0])
+    if not arguments.quiet:
+        text = (to_markdown if arguments.markdown else to_text)(table.cells()).rstrip()
+        print(text + _unfinished(results))
+        if figure:
+            print(f"figure: {figure}")
+
+
+def _selected(results: Results, conditions: list[str]) -> list[dict[str, Any]]:
+    """The finished cells that meet all conditions."""
+    from lcm.app.sweep.table import text_of
+
+    records = results.finished
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise ValueError(f"--where: Expected KEY=VALUE; got {condition!r}")
+        results.require("--where", [key])
+        records = [record for record in records if text_of(record[key]) == value]
+    return records
+
+
+def _unfinished(results: Results) -> str:
+    missing = len(results.rows) - len(results.finished)
+    return f"\n{missing} of {len(results.rows)} cells are not finished and left out" if missing else ""

@@ -1,0 +1,220 @@
+"""Settings by dotted path, and the alternatives to them that a grid and a list give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, final
+
+from lcm.base.config import load_config
+
+
+def flattened(values: Any, where: str) -> dict[str, Any]:
+    """Settings by dotted path, from a mapping whose keys may be dotted, nested, or both.
+
+    Args:
+        values: the mapping; None for an empty one.
+        where: the key that holds it, which errors name.
+
+    Raises:
+        ValueError: no mapping, a key that is not text, or one that is given twice or is a section as well.
+    """
+    found: dict[str, Any] = {}
+    for path, value in _leaves({} if values is None else values, where, ""):
+        if path in found:
+            raise ValueError(f"{where}.{path}: Expected each key once; got it nested and dotted")
+        found[path] = value
+    _require_no_section(list(found), where)
+    return found
+
+
+def nested(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The nested mapping of settings by dotted path; ValueError where a key is a section as well."""
+    _require_no_section(list(settings), where)
+    whole: dict[str, Any] = {}
+    for path, value in settings.items():
+        *sections, key = path.split(".")
+        place = whole
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return whole
+
+
+def grid_of(values: Any, where: str) -> dict[str, list[Any]]:
+    """The values of every key of a grid, by dotted path.
+
+    Raises:
+        ValueError: what `flattened` refuses, or a key without a list of one or more values, none of them a mapping.
+    """
+    grid = flattened(values, where)
+    for path, choices in grid.items():
+        if not isinstance(choices, list) or not choices:
+            raise ValueError(f"{where}.{path}: Expected a list of one or more values; got {choices!r}")
+        if any(isinstance(choice, Mapping) for choice in choices):
+            raise ValueError(f"{where}.{path}: Expected values; got a mapping (list: takes these)")
+    return grid
+
+
+def list_of(values: Any, where: str) -> list[dict[str, Any]]:
+    """The alternatives of a list, by dotted path; one without settings where there is no list.
+
+    Raises:
+        ValueError: what `flattened` refuses, or no list of one or more mappings.
+    """
+    if values is None:
+        return [{}]
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{where}: Expected a list of one or more mappings; got {values!r}")
+    return [flattened(entry, f"{where}[{index}]") for index, entry in enumerate(values)]
+
+
+def expanded(
+    base: Mapping[str, Any], grid: Mapping[str, list[Any]], alternatives: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Every alternative with every point of the grid, by dotted path; what they set replaces what `base` sets.
+
+    Raises:
+        ValueError: a key that is in the grid and in the list.
+    """
+    twice = [path for entry in alternatives for path in entry if path in grid]
+    if twice:
+        raise ValueError(f"{twice[0]}: Expected a key in the grid or in the list; got it in both")
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [{**base, **entry, **point} for entry in alternatives for point in points]
+
+
+def at_path(settings: Mapping[str, Any], path: str) -> Any:
+    """The value of nested settings at a dotted path; None where a section on the way is None or lacks it."""
+    value: Any = settings
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _leaves(values: Any, where: str, prefix: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where}: Expected a mapping of keys to values; got {values!r}")
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{where}: Expected keys that are text; got {key!r}")
+        path = f"{prefix}.{key}" if prefix else key
+        if isinstance(value, Mapping):
+            yield from _leaves(value, where, path)
+        else:
+            yield path, value
+
+
+def _require_no_section(paths: list[str], where: str) -> None:
+    sections = {path.rpartition(".")[0] for path in paths} - {""}
+    sections |= {section.rpartition(".")[0] for section in list(sections)} - {""}
+    for path in paths:
+        if path in sections:
+            raise ValueError(f"{where}: {path}: Expected a value or a section; got both")
+
+
+@final
+@dataclass(frozen=True)
+class DataConfig:
+    """Data sets of a sweep: two files, or all that a config for `lcm generate` gives.
+
+    name: what cells and tables call it; by default after the file.
+    train, test: files of pairs to fit and to score on.
+    values: columns of the table that say what the files are, such as {n: 4}.
+    generate: a config for `lcm generate`; `base` replaces some of its keys, and `grid` and `list` give a data set for
+        each of their values, all by dotted path.
+    """
+
+    name: str | None = None
+    train: str | None = None
+    test: str | None = None
+    values: Any = None
+    generate: str | None = None
+    base: Any = None
+    grid: Any = None
+    list: Any = None
+
+    def __post_init__(self) -> None:
+        kinds = {"train": self.train, "test": self.test, "generate": self.generate}
+        given = [key for key, value in kinds.items() if value is not None]
+        if given not in (["train", "test"], ["generate"]):
+            raise ValueError(f"Expected train and test, or generate; got {' and '.join(given) or 'neither'}")
+        others = ("base", "grid", "list") if self.generate is None else ("values",)
+        for key in others:
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: Expected none with {' and '.join(given)}; got one")
+        flattened(self.values, "values")
+        self.settings()
+
+    def settings(self) -> list[dict[str, Any]]:
+        """What each data set replaces in the config, by dotted path."""
+        return expanded(flattened(self.base, "base"), grid_of(self.grid, "grid"), list_of(self.list, "list"))
+
+    def varied(self) -> list[str]:
+        """The keys that tell its data sets apart, by dotted path."""
+        return _varied(self.grid, self.list)
+
+
+@final
+@dataclass(frozen=True)
+class RayConfig:
+    """What a task on Ray declares: its CPUs (its threads as well) and GPUs, and how often it is tried again."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        for key, least in (("cpus", 1), ("gpus", 0), ("retries", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key}: Expected at least {least}; got {getattr(self, key)}")
+
+
+@final
+@dataclass(frozen=True)
+class SweepConfig:
+    """A sweep: every data set with every combination of settings is one cell.
+
+    data: data sets.
+    base: settings of all fits, nested or by dotted path; keys of a config for `lcm fit`.
+    grid: keys by dotted path, each with the list of its values.
+    list: alternatives, each a mapping of settings; every one is combined with the whole grid.
+    batch: cells that are trained at once where all but seed and data is equal; 1 for none.
+    device: "auto", "cpu" or "cuda".
+    ray: what a task on Ray declares.
+    """
+
+    data: tuple[DataConfig, ...]
+    base: Any = None
+    grid: Any = None
+    list: Any = None
+    batch: int = 8
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    ray: RayConfig = field(default_factory=RayConfig)
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("data: Expected at least one data set; got none")
+        if self.batch < 1:
+            raise ValueError(f"batch: Expected at least 1; got {self.batch}")
+        self.settings()
+
+    def settings(self) -> list[dict[str, Any]]:
+        """What each fit is told, by dotted path."""
+        return expanded(flattened(self.base, "base"), grid_of(self.grid, "grid"), list_of(self.list, "list"))
+
+    def varied(self) -> list[str]:
+        """The keys that tell the fits apart, by dotted path."""
+        return _varied(self.grid, self.list)
+
+
+def load_sweep(path: str | Path) -> SweepConfig:
+    """Read the file of a sweep; ValueError, one line, for what `SweepConfig` refuses, as in `lcm.base.config`."""
+    return load_config(path, SweepConfig)
+
+
+def _varied(grid: Any, alternatives: Any) -> list[str]:
+    entries = list_of(alternatives, "list")
+    return list(dict.fromkeys([*(path for entry in entries for path in entry), *grid_of(grid, "grid")]))

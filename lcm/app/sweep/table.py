@@ -1,0 +1,201 @@
+"""The table of a sweep, read again and pivoted: median and range of a score over seeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from lcm.base.files import existing_file
+from lcm.report.style import BLUE, GREEN, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
+from lcm.report.tables import Column, summarise, table_cells
+
+_RESULTS = "results.csv"
+_SEEDS = ("seed", "data.seed")
+_FIRST_SCORE = "n_variables"
+_TEXTS = ("cell", "status", "error", "key", "lcm", "data")
+_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+_MARKERS = "osD^vP"
+SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "edge_f1", "fit_seconds")
+"""What is shown where nothing else is asked for."""
+
+
+Row = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Results:
+    """The rows of a table of results, and its columns: those of settings, and all."""
+
+    rows: list[Row]
+    settings: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def finished(self) -> list[Row]:
+        """The rows with scores."""
+        return [row for row in self.rows if row["status"] == "finished"]
+
+    def require(self, option: str, keys: Sequence[str]) -> None:
+        """Raise ValueError, which names the option, for a key that is no column."""
+        for key in keys:
+            if key not in self.columns:
+                raise ValueError(f"{option}: Expected one of {', '.join(self.columns)}; got {key!r}")
+
+    def varied(self) -> list[str]:
+        """The settings that differ between finished cells, without seeds; the name of the data where there is none."""
+        finished = self.finished
+        found = [key for key in self.settings if len({json.dumps(row[key]) for row in finished}) > 1]
+        found = [key for key in found if key not in _SEEDS]
+        told = any(key.startswith("data.") for key in self.settings)
+        return [key for key in found if key != "data" or not told] or ["data"]
+
+
+@final
+@dataclass(frozen=True)
+class Pivot:
+    """Scores summarised by `lcm.report.tables.summarise`: a row for each combination of `rows`, and columns."""
+
+    rows: tuple[str, ...]
+    columns: tuple[Column, ...]
+    body: list[dict[str, Any]]
+
+    def cells(self) -> list[list[str]]:
+        """The text of the table, headings first."""
+        return table_cells(self.body, {key: key for key in self.rows}, self.columns)
+
+
+def read_results(path: str | Path) -> Results:
+    """Read the results.csv in the folder of a sweep, or a file like it.
+
+    Raises:
+        ValueError: no such file, or one without the columns cell, status and n_variables.
+    """
+    file = Path(path) / _RESULTS if Path(path).is_dir() else Path(path)
+    with existing_file(file).open(newline="", encoding="utf-8") as opened:
+        reader = csv.DictReader(opened)
+        columns = tuple(reader.fieldnames or ())
+        missing = [key for key in ("cell", "status", _FIRST_SCORE) if key not in columns]
+        if missing:
+            raise ValueError(f"{file}: Expected the table of a sweep; got one without the column {missing[0]}")
+        rows = [{key: _read(key, text) for key, text in row.items()} for row in reader]
+    return Results(rows, columns[columns.index("status") + 1 : columns.index(_FIRST_SCORE)], columns)
+
+
+def pivot(
+    records: Sequence[Mapping[str, Any]], rows: Sequence[str], columns: str | None, values: Sequence[str]
+) -> Pivot:
+    """Summarise scores over all that `rows` and `columns` leave open, such as seeds.
+
+    Args:
+        records: the cells.
+        rows: keys whose combinations are the rows.
+        columns: the key whose values are the columns; None for a column each of `values`.
+        values: the scores; one with `columns`.
+
+    Raises:
+        ValueError: no records, several scores with `columns`, or a score that is no number.
+    """
+    if not records:
+        raise ValueError("Expected finished cells to show; got none")
+    _require_numbers(records, values)
+    if columns is None:
+        shown = tuple(Column(key, key, _decimals(key, records)) for key in values)
+        return Pivot(tuple(rows), shown, summarise(records, rows, values))
+    if len(values) != 1:
+        raise ValueError(f"--value: Expected one score with --columns; got {len(values)}")
+    (value,) = values
+    headings = list(dict.fromkeys(f"{columns}={text_of(record[columns])}" for record in records))
+    spread = [
+        {**{key: record[key] for key in rows}, f"{columns}={text_of(record[columns])}": record[value]}
+        for record in records
+    ]
+    shown = tuple(Column(heading, heading, _decimals(value, records)) for heading in headings)
+    return Pivot(tuple(rows), shown, summarise(spread, rows, headings))
+
+
+def text_of(value: Any) -> str:
+    """A value of a setting as tables show it."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _require_numbers(records: Sequence[Mapping[str, Any]], values: Sequence[str]) -> None:
+    for key in values:
+        wrong = [record[key] for record in records if isinstance(record[key], str | list)]
+        if wrong:
+            raise ValueError(f"--value: Expected a score that is a number; got {key}, such as {wrong[0]!r}")
+
+
+def _decimals(key: str, records: Sequence[Mapping[str, Any]]) -> int:
+    if key.endswith("seconds"):
+        return 1
+    return 0 if all(isinstance(record[key], int | None) for record in records) else 4
+
+
+def _read(key: str, text: str) -> Any:
+    if text == "":
+        return None
+    if key in _TEXTS:
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def draw_lines(
+    path: str | Path, records: Sequence[Mapping[str, Any]], lines: Sequence[str], against: str, value: str
+) -> None:
+    """Write a figure of a score: a dot for each cell, lines through the medians.
+
+    Args:
+        path: file to write.
+        records: the cells; those without the score or the setting are left out.
+        lines: keys whose combinations are the lines.
+        against: the setting on the horizontal axis; values that are not all numbers stand side by side.
+        value: the score, a number.
+
+    Raises:
+        ValueError: no cell has the score and the setting.
+    """
+    known = [record for record in records if record[value] is not None and record[against] is not None]
+    if not known:
+        raise ValueError(f"Expected cells with {value} and {against} to draw; got none")
+    places = _places([record[against] for record in known])
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for record in known:
+        name = ", ".join(text_of(record[key]) for key in lines)
+        groups.setdefault(name, []).append((places[text_of(record[against])], float(record[value])))
+    figure = new_figure(5.2, 3.4)
+    ax = clean(figure.subplots())
+    for number, (name, points) in enumerate(groups.items()):
+        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)]
+        x, y = np.array(points).T
+        middle = [np.median(y[x == place]) for place in np.unique(x)]
+        ax.plot(np.unique(x), middle, color=colour, marker=marker, markersize=4, linewidth=1.5, label=name)
+        ax.scatter(x, y, s=14, color=colour, alpha=0.4, linewidths=0)
+    if _are_words([record[against] for record in known]) or len(places) <= 8:
+        ax.set_xticks(list(places.values()), list(places))
+    ax.grid(axis="y", color=PALE, linewidth=0.6)
+    ax.set_xlabel(against)
+    ax.set_ylabel(value)
+    if lines:
+        ax.legend(title=", ".join(lines), fontsize=8, title_fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def _are_words(values: Sequence[Any]) -> bool:
+    return not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _places(values: Sequence[Any]) -> dict[str, float]:
+    """Where each value stands, by its text."""
+    if _are_words(values):
+        return {text: float(place) for place, text in enumerate(dict.fromkeys(map(text_of, values)))}
+    return {text_of(value): float(value) for value in sorted(values)}

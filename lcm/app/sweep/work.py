@@ -1,0 +1,253 @@
+"""What a process does with a task: fits and scores its cells, and says of each what it has come to."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from safetensors import SafetensorError, safe_open
+
+from lcm.app.sweep.cells import Cell
+from lcm.base.config import config_hash
+from lcm.base.files import read_json, write_json
+from lcm.run.config import FitConfig
+
+if TYPE_CHECKING:
+    from lcm.data.pairs import PairData
+    from lcm.run.runs import Run
+
+
+FINISHED, FAILED = "finished", "failed"
+MEMBERS_FILE = "members.json"
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell has come to: the part of its record that depends on the work, and what is to be shown of it."""
+
+    key: str
+    record: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has an error instead of scores."""
+        return bool(self.record["status"] == FAILED)
+
+
+def failure(key: str, error: str, trace: str = "") -> Outcome:
+    """The outcome of a cell that failed, with one line that says why."""
+    return Outcome(key, {"status": FAILED, "error": " ".join(error.split()), "traceback": trace})
+
+
+def run_task(task: Task, device: str, threads: int) -> Iterator[Outcome]:
+    """Fit and score the cells of a task; a cell that fails does not stop the others.
+
+    An ensemble that fails as a whole is done again one by one, so that those fail alone that have to.
+
+    Args:
+        task: its cells; what is there of their runs is used.
+        device: "auto", "cpu" or "cuda".
+        threads: to compute with.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    together = 1
+    if task.folder is not None:
+        try:
+            _fit_together(task.works, task.folder, device)
+            together = len(task.works)
+        except Exception:
+            # each says by itself what is wrong with it
+            pass
+        shutil.rmtree(task.folder, ignore_errors=True)
+    for work in task.works:
+        yield _guarded(work, partial(_fit_and_score, work, device, threads, together))
+
+
+def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> Outcome:
+    try:
+        return Outcome(work.key, compute())
+    except Exception as error:
+        return failure(work.key, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict[str, Any]:
+    from lcm.data.pairs import load_pairs
+    from lcm.metric.scores import evaluate
+
+    train = _training_pairs(work)
+    run = _fitted(work, train, device)
+    scores = evaluate(
+        run.model,
+        load_pairs(work.test),
+        edge_strength=run.edge_strength,
+        fit_seconds=run.fit["fit_seconds"],
+        n_jobs=threads,
+    )
+    made = {key: run.info[key] for key in ("data_sha256", "config_sha256", "lcm", "torch", "threads", "device")}
+    return {
+        "status": FINISHED,
+        "error": None,
+        "scores": scores,
+        "n_pairs": len(train),
+        "batch": together,
+        "machine": platform.node(),
+        **made,
+    }
+
+
+def _training_pairs(work: Work) -> PairData:
+    from lcm.data.pairs import load_pairs
+
+    return replace(load_pairs(work.train), source=work.source)
+
+
+def _fitted(work: Work, train: PairData, device: str) -> Run:
+    """The run of a cell, fitted or finished now where it is not yet."""
+    from lcm.run.runs import fit_run, load_run
+
+    if not _is_fitted(work):
+        fit_run(train, work.folder, work.config, device=device, overwrite=True, progress=False)
+    return load_run(work.folder)
+
+
+def _is_fitted(work: Work) -> bool:
+    """Whether the folder of a run, which is named after data and settings, holds it whole."""
+    from lcm.base.config import config_hash
+    from lcm.run.run_folder import FINISHED as WHOLE
+    from lcm.run.run_folder import read_state
+
+    try:
+        info = read_state(work.folder)
+    except ValueError:
+        return False
+    return bool(info.get("state") == WHOLE and info.get("config_sha256") == config_hash(work.config))
+
+
+def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
+    """Fit the cells of an ensemble and write their runs; an interrupted one goes on from its checkpoints."""
+    from lcm.learn.training.tracker import Recorder
+    from lcm.run.fitting import fit_ensemble, resolve_device
+    from lcm.run.runs import write_run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {work.train: _training_pairs(work) for work in {work.train: work for work in works}.values()}
+    data, where = [files[work.train] for work in works], resolve_device(device)
+    recorder = Recorder(folder)
+    try:
+        results = fit_ensemble(data, [work.config for work in works], where, recorder)
+    finally:
+        recorder.close()
+    share = recorder.seconds / len(works)
+    for work, pairs, result in zip(works, data, results, strict=True):
+        if not _is_fitted(work):
+            write_run(work.folder, replace(result, seconds=share), pairs, work.config, where)
+
+
+@final
+@dataclass(frozen=True)
+class Work:
+    """A cell as a process needs it.
+
+    train, test: files of pairs. source: what its run calls the former. folder: of its run.
+    """
+
+    key: str
+    name: str
+    train: Path
+    test: Path
+    config: FitConfig
+    folder: Path
+    source: str
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """Cells that one process does, and the folder of their ensemble; None where they are done one by one."""
+
+    works: tuple[Work, ...]
+    folder: Path | None = None
+
+
+def make_tasks(waiting: Sequence[Cell], retried: Sequence[Cell], out: Path, limit: int, jobs: int) -> list[Task]:
+    """The tasks of cells that are not finished, ensembles first as far as they can be formed.
+
+    Cells of one shape of data and of one config but for its seed make an ensemble. Cells that failed before, have
+    begun by themselves, or choose among restarts stay alone. Ensembles that were interrupted are taken up as they were.
+
+    Args:
+        waiting: cells that never ended.
+        retried: cells that failed before.
+        out: folder of the sweep.
+        limit: most members of an ensemble; 1 for none.
+        jobs: processes to keep busy, with smaller ensembles where there are few cells.
+    """
+    works = {cell.key: work_of(cell, out) for cell in waiting}
+    resumed = _interrupted(works, out / "batches") if limit > 1 else []
+    taken = {work.key for task in resumed for work in task.works}
+    alone = [work_of(cell, out) for cell in retried]
+    groups: dict[object, list[Work]] = {}
+    for key, work in works.items():
+        shape = _shape(work.train) if limit > 1 and work.config.restarts == 1 else None
+        if key in taken:
+            continue
+        if shape is None or work.folder.exists():
+            alone.append(work)
+        else:
+            groups.setdefault((shape, config_hash(replace(work.config, seed=0))), []).append(work)
+    left = sum(map(len, groups.values()))
+    size = max(1, min(limit, -(-left // jobs)))
+    formed = [
+        _task(group[first : first + size], out) for group in groups.values() for first in range(0, len(group), size)
+    ]
+    return [*resumed, *formed, *(Task((work,)) for work in alone)]
+
+
+def work_of(cell: Cell, out: Path) -> Work:
+    """A cell as a process needs it, in the folder of its sweep."""
+    train, test = cell.data.train, cell.data.test
+    return Work(cell.key, cell.name, train, test, cell.config, out / "cells" / cell.name, str(train))
+
+
+def write_members(task: Task) -> None:
+    """Say in the folder of an ensemble who its members are, so that it can be taken up again."""
+    if task.folder is not None:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        write_json(task.folder / MEMBERS_FILE, [work.key for work in task.works])
+
+
+def _task(works: Sequence[Work], out: Path) -> Task:
+    if len(works) == 1:
+        return Task(tuple(works))
+    name = hashlib.sha256(" ".join(work.key for work in works).encode()).hexdigest()[:16]
+    return Task(tuple(works), out / "batches" / name)
+
+
+def _interrupted(works: dict[str, Work], folder: Path) -> list[Task]:
+    """Ensembles whose members are all still waiting, in the order in which they were."""
+    tasks = []
+    for file in sorted(folder.glob(f"*/{MEMBERS_FILE}")):
+        keys = read_json(file)
+        if all(key in works for key in keys):
+            tasks.append(Task(tuple(works[key] for key in keys), file.parent))
+    return tasks
+
+
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """The shape of x in a .safetensors file; None for what is not known to be one."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return tuple(file.get_slice("x").get_shape())
+    except (SafetensorError, OSError, ValueError):
+        return None

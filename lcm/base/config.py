@@ -1,0 +1,340 @@
+"""YAML files to frozen dataclasses and back: every key known, given once, and of the declared type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin
+
+import yaml
+from cattrs import Converter
+from cattrs.errors import (
+    BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from lcm.base.files import existing_file
+
+Config = TypeVar("Config")
+
+
+def load_config(path: str | Path, cls: type[Config]) -> Config:
+    """Read the YAML file `path` into the frozen dataclass `cls`; errors as in `parse_config`."""
+    try:
+        text = existing_file(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: Expected YAML; got bytes that are not UTF-8") from error
+    return parse_config(text, cls, str(path))
+
+
+def parse_config(text: str, cls: type[Config], source: str) -> Config:
+    """Read YAML text into the frozen dataclass `cls`; an empty document is all defaults.
+
+    Raises ValueError, one line that opens with `source` and the path of the key, for text that is not YAML, a
+    key that is unknown, missing or given twice, a value of another type (no type is coerced, but integers are
+    numbers too), and whatever a dataclass refuses itself.
+    """
+    return structure_config(parse_yaml(text, source), cls, source)
+
+
+def structure_config(values: Any, cls: type[Config], source: str) -> Config:
+    """Turn nested mappings and lists, as from YAML or JSON, into `cls`; errors as in `parse_config`."""
+    try:
+        return _CONVERTER.structure(values, cls)
+    except (BaseValidationError, ValueError) as error:
+        problems = "; ".join(_located(path, message) for path, message in _problems(error, ""))
+        raise ValueError(f"{source}: {problems}") from error
+
+
+def to_yaml(config: Any) -> str:
+    """Write a dataclass as YAML, keys in the order of its fields; `parse_config` reads an equal one back."""
+    return dump_yaml(asdict(config))
+
+
+def config_hash(config: Any) -> str:
+    """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes.
+
+    Keys that the config itself names as `unread` count for nothing, such as the settings of other models.
+    """
+    # Structured once more, 1 in a float field becomes 1.0, as it would from a file.
+    canonical = asdict(structure_config(asdict(config), type(config), type(config).__name__))
+    for key in getattr(config, "unread", ()):
+        del canonical[key]
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@final
+class _Mismatch(ValueError):
+    def __init__(self, expected: str, value: Any) -> None:
+        super().__init__(f"Expected {expected}; got {_described(value)}")
+        self.expected = expected
+
+
+def _structure_bool(value: Any, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Mismatch("true or false", value)
+    return value
+
+
+def _structure_int(value: Any, _: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _Mismatch("an integer", value)
+    return value
+
+
+def _structure_float(value: Any, _: Any) -> float:
+    # NaN is refused: it differs from itself, so no config that holds it could be recognised again.
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise _Mismatch("a number", value)
+    return float(value)
+
+
+def _structure_str(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise _Mismatch("a string", value)
+    return value
+
+
+def _structure_none(value: Any, _: Any) -> None:
+    if value is not None:
+        raise _Mismatch("null", value)
+
+
+def _structure_literal(value: Any, cls: Any) -> Any:
+    choices = get_args(cls)
+    for choice in choices:
+        if type(choice) is type(value) and choice == value:
+            return choice
+    listed = ", ".join(map(repr, choices))
+    suggestion = _suggestion(value, [choice for choice in choices if isinstance(choice, str)])
+    raise _Mismatch(f"one of {listed}{suggestion}", value)
+
+
+def _structure_union(value: Any, cls: Any) -> Any:
+    members = get_args(cls)
+    if value is None and NoneType in members:
+        return None
+    others = [member for member in members if member is not NoneType]
+    if len(others) == 1:
+        return _CONVERTER.structure(value, others[0])
+    expected = []
+    for member in others:
+        try:
+            return _CONVERTER.structure(value, member)
+        except (BaseValidationError, ValueError) as error:
+            expected.append(error.expected if isinstance(error, _Mismatch) else f"a valid {member}")
+    raise _Mismatch(", or ".join(expected), value)
+
+
+def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _Mismatch("a list", value)
+    types = get_args(cls)
+    if types[-1] is Ellipsis:
+        types = types[:1] * len(value)
+    if len(types) != len(value):
+        raise ValueError(f"Expected a list of {len(types)} entries; got {len(value)}")
+    entries, errors = [], []
+    for index, (entry, entry_type) in enumerate(zip(value, types, strict=True)):
+        try:
+            entries.append(_CONVERTER.structure(entry, entry_type))
+        except (BaseValidationError, ValueError) as error:
+            error.add_note(IterableValidationNote("entry", index, entry_type))
+            errors.append(error)
+    if errors:
+        raise IterableValidationError("entries", errors, tuple)
+    return tuple(entries)
+
+
+def _dataclass_hook(cls: Any) -> Any:
+    structure = make_dict_structure_fn(
+        cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+    )
+
+    def structure_mapping(value: Any, target: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _Mismatch("a mapping", value)
+        return structure(value, target)
+
+    return structure_mapping
+
+
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    converter.register_structure_hook(bool, _structure_bool)
+    converter.register_structure_hook(int, _structure_int)
+    converter.register_structure_hook(float, _structure_float)
+    converter.register_structure_hook(str, _structure_str)
+    converter.register_structure_hook(NoneType, _structure_none)
+    converter.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _structure_literal)
+    converter.register_structure_hook_func(lambda cls: get_origin(cls) in (Union, UnionType), _structure_union)
+    converter.register_structure_hook_func(lambda cls: get_origin(cls) is tuple, _structure_tuple)
+    converter.register_structure_hook_factory(is_dataclass, _dataclass_hook)
+    return converter
+
+
+_CONVERTER = _converter()
+
+
+def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the message of each leaf of the tree of errors that cattrs builds."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted, plain = error.group_exceptions()
+        for inner, note in noted:
+            inner_path = f"{path}[{note.index}]" if isinstance(note, IterableValidationNote) else _join(path, note.name)
+            if isinstance(inner, KeyError):
+                yield inner_path, "Expected a value for this required key; got none"
+            else:
+                yield from _problems(inner, inner_path)
+        for inner in plain:
+            yield from _problems(inner, path)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = [field.name for field in fields(cast(Any, error.cl))]
+        for key in sorted(map(str, error.extra_fields)):
+            suggestion = _suggestion(key, known)
+            expected = f"a known key{suggestion}" if suggestion else f"one of the keys {', '.join(known)}"
+            yield _join(path, key), f"Expected {expected}; got an unknown one"
+    elif isinstance(error, ValueError):
+        yield path, _one_line(str(error))
+    else:
+        raise error
+
+
+def _suggestion(value: Any, choices: list[str]) -> str:
+    close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    names = {int: "the integer", float: "the number", str: "the string"}
+    text = repr(value) if isinstance(value, int | float | str) else str(value)
+    shown = text if len(text) <= 60 else text[:57] + "…"
+    return f"{names.get(type(value), type(value).__name__)} {shown}"
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _located(path: str, message: str) -> str:
+    return f"{path}: {message}" if path else message
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 for a string: it wants a dot and a signed exponent.
+_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+
+
+@final
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+@final
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+_Dumper.add_representer(
+    tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Read one YAML document into dicts, lists and scalars; an empty document is an empty dict.
+
+    Raises ValueError, one line that opens with `source`, for text that is not YAML (with the line), for
+    several documents, for tags that would construct objects, and for a key given twice (with its path).
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        _refuse_duplicate_keys(node, "", source, set())
+        return _construct(loader, node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        raise ValueError(f"{source}: {line}Expected YAML; got: {problem}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def dump_yaml(value: Any) -> str:
+    """Write dicts, lists and tuples as YAML that `parse_yaml` reads back; a tuple is a list on one line."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _construct(loader: _Loader, node: yaml.Node) -> Any:
+    try:
+        return loader.construct_document(node)
+    except ValueError as error:
+        # A scalar that looks like a date or a number and is none, such as 2024-13-01.
+        raise yaml.YAMLError(str(error)) from error
+
+
+def _refuse_duplicate_keys(node: yaml.Node, path: str, source: str, visited: set[int]) -> None:
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _refuse_duplicate_keys(item, f"{path}[{index}]", source, visited)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[tuple[str, str]] = set()
+        for key, value in node.value:
+            key_path = f"{path}.{key.value}" if path else str(key.value)
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                line = key.start_mark.line + 1
+                raise ValueError(f"{source}: {key_path}: Expected each key once; got it again in line {line}")
+            seen.add((key.tag, str(key.value)))
+            _refuse_duplicate_keys(value, key_path, source, visited)
+
+
+def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
+    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not holds(value):
+            raise ValueError(f"{key}: Expected {expected}; got {value}.")
+
+
+def require_positive(config: object, *keys: str) -> None:
+    """`require` for numbers above 0."""
+    require(config, keys, lambda value: value > 0, "a positive number")
+
+
+def require_at_least(config: object, least: float, *keys: str) -> None:
+    """`require` for numbers of at least `least`."""
+    require(config, keys, lambda value: value >= least, f"at least {least:g}")

@@ -1,0 +1,177 @@
+"""Files that appear whole or not at all, and tensors that are never unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; what is written there becomes `path` at the end.
+
+    Upon any error, KeyboardInterrupt included, the temporary file is removed and `path` is left as it was.
+    The temporary name keeps the suffix, so that writers which choose a format by suffix choose the right one.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    try:
+        yield temporary
+        # safetensors makes files that only their owner can read
+        temporary.chmod(0o666 & ~_umask())
+        _flush_to_disk(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_to_disk(target.parent)
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` to `path` as JSON, atomically; numpy scalars and arrays become numbers and lists.
+
+    Raises ValueError for NaN and infinite numbers, which JSON does not have, and for types that it lacks.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: Expected finite numbers and plain types for JSON; got: {error}") from error
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of the JSON file `path`; ValueError naming the file if it is missing or not JSON."""
+    try:
+        return json.loads(existing_file(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: Expected JSON; got at line {error.lineno}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: Expected JSON; got bytes that are not UTF-8") from error
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays and string metadata to a safetensors file, atomically.
+
+    Raises ValueError for no arrays, and for arrays of strings, objects or other types that the format lacks.
+    """
+    if not tensors:
+        raise ValueError(f"{path}: Expected at least one tensor to write; got none")
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind not in "buif":
+            raise ValueError(f"{path}: {name}: Expected numbers or booleans; got dtype {tensor.dtype}")
+    # The writer reads raw memory: a strided view would be written scrambled.
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        _sort_metadata(temporary)
+
+
+def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata of a safetensors file.
+
+    A file of at least `map_from` bytes is memory-mapped: its arrays cannot be written to, and are read when used.
+    Raises ValueError naming the file if it is missing, truncated, or not a safetensors file.
+    """
+    existing_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            if map_from is None or Path(path).stat().st_size < map_from:
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError) as error:
+        _refuse_unreadable(path, "a whole safetensors file", error)
+    from lcm.base.rows import map_tensors
+
+    return map_tensors(path), metadata
+
+
+def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz archive, without unpickling anything.
+
+    Raises ValueError naming the file if it is missing, truncated, not an archive, or holds pickled objects.
+    """
+    if not zipfile.is_zipfile(existing_file(path)):
+        raise ValueError(f"{path}: Expected a whole .npz archive; got a truncated or unreadable one (not a zip file)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        _refuse_unreadable(path, "a whole .npz archive of plain arrays", error)
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return `path` as a Path; ValueError if it is not a file."""
+    file = Path(path)
+    if not file.is_file():
+        got = "a folder" if file.is_dir() else "no such file"
+        raise ValueError(f"{path}: Expected a file; got {got}")
+    return file
+
+
+def _sort_metadata(path: Path) -> None:
+    # The format's writer orders the metadata at random; sorted, equal content gives equal bytes.
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        if len(text) == length:
+            file.seek(8)
+            file.write(text)
+
+
+def _refuse_unreadable(path: str | Path, expected: str, error: Exception) -> NoReturn:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise ValueError(f"{path}: Expected {expected}; got a truncated or unreadable one ({reason})") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,229 @@
+"""Tensors of large safetensors files, memory-mapped: read where they are needed, and let go again.
+
+A mapped page counts as resident from when it is read until it is let go. Passes over whole tensors go block by block
+and let go of each, so that they need no memory that grows with the file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+
+
+_WHOLE_ROWS = 131_072
+_BLOCK_ROWS = 16_384
+_BLOCK_ENTRIES = 1 << 22
+_RESIDENT_BYTES = 1 << 24
+
+
+# a system that reads one page of a file maps up to 16 pages around it
+_BYTES_PER_READ = 1 << 16
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES, _LARGEST_KEPT_ARRAY = 1 << 30, 32 << 20
+_CHUNK_ROWS = 2_048
+_ROWS_AT_ONCE = 16_384
+
+
+_TYPES: dict[str, str] = {
+    "BOOL": "?",
+    **{f"{kind}{8 * size}": f"<{code}{size}" for kind, code in (("U", "u"), ("I", "i")) for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+}
+
+
+@final
+class MappedFile(mmap.mmap):
+    """A whole file, mapped for reading, that knows its path."""
+
+    path: str
+
+    @staticmethod
+    def of(path: str | Path) -> MappedFile:
+        """Map a file that is not empty."""
+        with Path(path).open("rb") as file:
+            mapped = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.path = str(path)
+        return mapped
+
+    def require_whole(self) -> None:
+        """Raise ValueError where the file has become shorter; reading what is gone would end the process."""
+        size = self.size()
+        if size < len(self):
+            raise ValueError(
+                f"{self.path}: Expected a file that stays as it is while it is used; "
+                f"got {size} bytes, where there were {len(self)}"
+            )
+
+
+def map_tensors(path: str | Path) -> dict[str, Array]:
+    """The tensors of a whole safetensors file (`lcm.base.files` checks it), read-only views of the mapped file.
+
+    Raises:
+        ValueError: a tensor of a type that numpy lacks.
+    """
+    mapped = MappedFile.of(path)
+    start = 8 + int.from_bytes(mapped[:8], "little")
+    header = json.loads(mapped[8:start])
+    header.pop("__metadata__", None)
+    return {name: _view(mapped, start, name, entry) for name, entry in header.items()}
+
+
+def _view(mapped: MappedFile, start: int, name: str, entry: dict[str, Any]) -> Array:
+    if entry["dtype"] not in _TYPES:
+        raise ValueError(f"{mapped.path}: {name}: Expected numbers or booleans; got dtype {entry['dtype']}")
+    dtype, first, shape = np.dtype(_TYPES[entry["dtype"]]), start + entry["data_offsets"][0], tuple(entry["shape"])
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, dtype)
+    flat: Array = np.frombuffer(mapped, dtype, count, first)
+    # other writers may place a tensor where its type cannot be read directly
+    return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
+
+
+def mapped_file(array: Array) -> MappedFile | None:
+    """The mapped file that an array is a view of, if it is one."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    return base if isinstance(base, MappedFile) else None
+
+
+def release(array: Array) -> None:
+    """Let go of the memory that a view of a mapped file occupies; it is read anew when it is used again."""
+    mapped = mapped_file(array)
+    if mapped is None or array.size == 0:
+        return
+    origin = np.frombuffer(mapped, np.uint8).ctypes.data
+    first = array.ctypes.data - origin
+    low = first - first % mmap.PAGESIZE
+    if hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED, low, min(first + array.nbytes, len(mapped)) - low)
+
+
+def writable(values: Any) -> Any:
+    """What torch takes without a warning: a copy of an array that cannot be written to, anything else as it is."""
+    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
+
+
+def row_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of equal length, block by block of rows; a mapped block is let go of when the next one is asked for.
+
+    Up to 131,072 rows are one block, and more come in blocks of 16,384; but no block has more than 4 million entries,
+    unless a row has.
+
+    Raises:
+        ValueError: a mapped file became shorter.
+    """
+    widest = max(int(np.prod(array.shape[1:])) for array in arrays)
+    rows = _WHOLE_ROWS if len(arrays[0]) <= _WHOLE_ROWS else _BLOCK_ROWS
+    size = max(1, min(rows, _BLOCK_ENTRIES // max(1, widest)))
+    for start in range(0, len(arrays[0]), size):
+        blocks = tuple(array[start : start + size] for array in arrays)
+        for block in blocks:
+            require_whole(block)
+        yield blocks
+        for array in arrays:
+            # with the block before, the end of which was mapped again around the first page of this one
+            release(array[max(0, start - size) : start + size])
+
+
+def take_rows(array: Array, rows: NDArray[np.int64]) -> Array:
+    """Copies (M, ...) of the rows with these numbers (M,), which should be spread over the array.
+
+    Those of a mapped file are read in the order in which they lie there, and let go of whenever what they made resident
+    might exceed 16 MiB.
+
+    Raises:
+        ValueError: a mapped file became shorter.
+    """
+    if mapped_file(array) is None:
+        return np.asarray(array[rows])
+    require_whole(array)
+    taken = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    resident = min(array.nbytes, len(rows) * _BYTES_PER_READ)
+    for places in np.array_split(np.argsort(rows), -(-resident // _RESIDENT_BYTES) or 1):
+        ordered = rows[places]
+        taken[places] = array[ordered]
+        if len(ordered):
+            release(array[ordered[0] : ordered[-1] + 1])
+    return taken
+
+
+def require_whole(array: Array) -> None:
+    """Raise ValueError where the mapped file that an array is a view of has become shorter."""
+    mapped = mapped_file(array)
+    if mapped is not None:
+        mapped.require_whole()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a training step frees, for the next one takes as much again.
+
+    What went back to the system would return one page fault at a time, which can cost a quarter of a step. Does nothing
+    where the C library is not glibc.
+    """
+    if sys.platform == "linux":
+        option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if option is not None:
+            option(_MMAP_THRESHOLD, _LARGEST_KEPT_ARRAY)
+            option(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def return_free_memory() -> None:
+    """Let the system have the pages that this process has freed and its C library keeps for later.
+
+    Between the stages of a fit these would add up: what one stage leaves in holes, the next cannot always use. Does
+    nothing where the C library is not glibc.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+class Rows(Protocol):
+    """Anything with rows that come in blocks, such as a tensor (N, ...)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Tensor: ...
+
+
+@torch.no_grad()
+def in_chunks(
+    function: Callable[..., tuple[Tensor, ...]], *arrays: Rows, size: int = _CHUNK_ROWS, most: int | None = None
+) -> list[Tensor]:
+    """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients.
+
+    Of more rows than `most`, only the first so many.
+    """
+    count = len(arrays[0]) if most is None else min(len(arrays[0]), most)
+    joined: list[Tensor] = []
+    done = 0
+    for chunk in _chunks(arrays, count, size):
+        parts = function(*chunk)
+        joined = joined or [part.new_empty(count, *part.shape[1:]) for part in parts]
+        for whole, part in zip(joined, parts, strict=True):
+            whole[done : done + len(part)] = part
+        done += len(chunk[0])
+    return joined
+
+
+def _chunks(arrays: Sequence[Rows], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+    """The first `count` rows, `size` at a time, but read many at a time: these are spread over a whole file."""
+    for start in range(0, max(count, 1), _ROWS_AT_ONCE):
+        blocks = [array[start : min(start + _ROWS_AT_ONCE, count)] for array in arrays]
+        yield from zip(*(block.split(size) for block in blocks), strict=True)

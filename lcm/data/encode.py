@@ -1,0 +1,95 @@
+"""What a model sees in pairs: causal variables, noise, and the posterior over target sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcm.base.rows import release, require_whole, writable
+from lcm.data.pairs import PairData
+from lcm.model.pair_model import EncodedPairs, PairModel
+
+Array = NDArray[Any]
+
+_CHUNK = 4096
+_CHUNK_IMAGES = 256
+_CHUNK_ENTRIES = 1 << 25
+
+
+def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
+    """Encode all pairs, some at a time, without gradients (docs/theory.md section 2).
+
+    Raises:
+        ValueError: observations of another shape than the model's.
+    """
+    require_same_dimensions(model, data)
+    most = _CHUNK_IMAGES if data.is_images else _CHUNK
+    chunk = max(1, min(most, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
+    like = next(part for part in (*model.parameters(), *model.buffers()) if part.is_floating_point())
+    return EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
+
+
+@torch.no_grad()
+def _filled(
+    function: Callable[..., tuple[Tensor, ...]], arrays: tuple[Array, ...], chunk: int, like: Tensor
+) -> list[Tensor]:
+    """A row-wise function of arrays, chunk by chunk, into results that are allocated once."""
+    results: list[Tensor] = []
+    for start in range(0, len(arrays[0]), chunk):
+        rows = slice(start, start + chunk)
+        for array in arrays:
+            require_whole(array)
+        values = function(*(torch.from_numpy(writable(array[rows])).to(like) for array in arrays))
+        results = results or [value.new_empty(len(arrays[0]), *value.shape[1:]) for value in values]
+        for result, value in zip(results, values, strict=True):
+            result[rows] = value
+    for array in arrays:
+        release(array)
+    return results
+
+
+def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float32]]:
+    """The tensors of an encoding file, float32.
+
+    z, z_tilde, noise, noise_tilde: (N, n) learned variables and their noise s⁻¹(z), s⁻¹(z_tilde).
+    target_probability: (N, K), a column for each entry of `target_columns`; rows sum to 1.
+
+    Raises:
+        ValueError: observations of another shape than the model's.
+    """
+    encoded = encode_pairs(model, data)
+    tensors = {name: getattr(encoded, name) for name in ("z", "z_tilde", "noise", "noise_tilde")}
+    tensors["target_probability"] = _in_columns(model, encoded.posterior)
+    return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
+
+
+def target_columns(model: PairModel) -> list[list[int]]:
+    """The target set of each column of `target_probability`, as 0-based learned variables.
+
+    Where no set has several targets: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets in
+    their order.
+    """
+    sets = model.target_distribution.as_lists()
+    atomic = all(len(targets) <= 1 for targets in sets)
+    return [[], *([variable] for variable in range(model.n))] if atomic else sets
+
+
+def require_same_dimensions(model: PairModel, data: PairData) -> None:
+    """Raise ValueError for observations of another shape than the model's, such as images for a model of vectors."""
+    where = f"{data.source}: x" if data.source else "x"
+    if data.x.shape[1:] != model.observation_shape:
+        expected = ", ".join(map(str, ("N", *model.observation_shape)))
+        raise ValueError(f"{where}: Expected shape ({expected}), as the model's observations; got {data.x.shape}.")
+
+
+def _in_columns(model: PairModel, posterior: Tensor) -> Tensor:
+    columns: dict[tuple[int, ...], Any] = {tuple(targets): i for i, targets in enumerate(target_columns(model))}
+    index = [columns[tuple(targets)] for targets in model.target_distribution.as_lists()]
+    # A set of the layout that the model's family lacks has probability zero.
+    table = posterior.new_zeros(len(posterior), len(columns))
+    return table.index_copy(1, torch.as_tensor(index, device=posterior.device), posterior)

@@ -1,0 +1,327 @@
+"""Members of .npz archives: plain arrays, and arrays of byte strings that are read one by one and never unpickled."""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from lcm.base.files import existing_file
+
+_SMALLEST, _LARGEST, _MULTIPLE = 16, 512, 16
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_STRINGS = ("SHORT_BINUNICODE", "BINUNICODE")
+_PUTS = ("BINPUT", "LONG_BINPUT")
+_GETS = ("BINGET", "LONG_BINGET")
+_GLOBALS = ("GLOBAL", "STACK_GLOBAL")
+_STRUCTURE = (
+    *("PROTO", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("BININT", "BININT1", "BININT2", "REDUCE", "BUILD", "STOP"),
+)
+
+
+_IN_LIST = ("MARK", "APPEND", "APPENDS")
+_CALLED = (
+    "numpy.core.multiarray _reconstruct",
+    "numpy._core.multiarray _reconstruct",
+    "numpy ndarray",
+    "numpy dtype",
+)
+
+
+_BAD_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+class BytesHeader(NamedTuple):
+    """Of an array of byte strings: its shape, its type (of fixed width, or object), and where its body begins."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+
+
+def members(path: Path) -> set[str]:
+    """The names of the arrays in an archive.
+
+    Raises:
+        ValueError: no such file, or not a whole archive.
+    """
+    with _archive(path) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+
+
+def read_array(path: Path, name: str) -> NDArray[Any]:
+    """A plain array.
+
+    Raises:
+        ValueError: it is truncated, or holds pickled objects.
+    """
+    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def read_bytes_header(path: Path, name: str) -> BytesHeader:
+    """What an array of byte strings says of itself.
+
+    Raises:
+        ValueError: it is truncated, of another type, or in Fortran order.
+    """
+    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
+        return _header(file)
+
+
+def read_bytes(path: Path, name: str, first: int = 0) -> Iterator[bytes]:
+    """The byte strings of an array in its order, from number `first` on, each read when it is asked for.
+
+    They are of fixed width, less the zeros at their ends, or objects, which numpy pickles: that stream is looked at,
+    and never carried out.
+
+    Raises:
+        ValueError: the array is truncated, or holds something else.
+    """
+    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
+        header = _header(file)
+        count = int(np.prod(header.shape))
+        if header.dtype == object:
+            with archive.open(f"{name}.npy") as again:
+                for number, item in enumerate(pickled_bytes(file, again, count)):
+                    if number >= first:
+                        yield item
+            return
+        width = header.dtype.itemsize
+        file.seek(header.start + first * width)
+        for number in range(first, count):
+            item = file.read(width)
+            if len(item) < width:
+                raise ValueError(f"Expected {count} byte strings; got {number}")
+            yield item.rstrip(b"\0")
+
+
+def _header(file: IO[bytes]) -> BytesHeader:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"Expected version 1 or 2 of the .npy format; got {version[0]}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    if dtype.kind not in "SO" or dtype.itemsize == 0:
+        raise ValueError(f"Expected byte strings; got dtype {dtype}")
+    if fortran_order:
+        raise ValueError("Expected byte strings in C order; got Fortran order")
+    return BytesHeader(shape, dtype, file.tell())
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(existing_file(path))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: Expected a whole .npz archive; got a truncated or unreadable one") from error
+    with archive:
+        yield archive
+
+
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[None]:
+    """Let every error about an array name it."""
+    try:
+        yield
+    except _BAD_ARCHIVE as error:
+        raise ValueError(f"{path}: {name}: {' '.join(str(error).split())}") from error
+
+
+@final
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image as a JPEG, PNG or another format that Pillow reads.
+
+    where: how errors name it. content: its bytes, or the file.
+    """
+
+    where: str
+    content: bytes | Path
+
+
+def require_size(size: int) -> None:
+    """Raise ValueError unless images of this height and width can be learned from."""
+    if not (_SMALLEST <= size <= _LARGEST and size % _MULTIPLE == 0):
+        raise ValueError(f"size: Expected a multiple of {_MULTIPLE} from {_SMALLEST} to {_LARGEST}; got {size}.")
+
+
+def image_size(image: EncodedImage) -> tuple[int, int]:
+    """Width and height, from the header alone.
+
+    Raises:
+        ValueError: no image.
+    """
+    with _opened(image) as opened:
+        return opened.size
+
+
+def decode(image: EncodedImage, size: int, first: EncodedImage, first_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image as (size, size, 3), averaged over areas; greyscale becomes RGB, and what is transparent black.
+
+    A JPEG is read at half, a quarter or an eighth where that is large enough, which averages blocks too, and is faster.
+
+    Args:
+        first, first_size: an image of the same set, and its width and height, which all must have.
+
+    Raises:
+        ValueError: an image that is missing, corrupt, truncated, of more than 8 bits a channel, not square, smaller
+            than `size`, or of another size than the first.
+    """
+    with _opened(image) as opened:
+        _require_square(image, opened, size)
+        if opened.size != first_size:
+            expected = f"images of one size, {_pixels(first_size)} as {first.where}"
+            raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
+        if isinstance(opened, JpegImagePlugin.JpegImageFile):
+            opened.draft(None, (size, size))
+        colours = _to_rgb(opened)
+        return np.asarray(colours.resize((size, size), Image.Resampling.BOX))
+
+
+def _require_square(image: EncodedImage, opened: Image.Image, size: int) -> None:
+    if opened.mode not in _EIGHT_BITS:
+        raise ValueError(f"{image.where}: Expected at most 8 bits a channel; got an image of mode {opened.mode}")
+    if opened.width != opened.height:
+        raise ValueError(f"{image.where}: Expected a square image; got {_pixels(opened.size)}")
+    if opened.width < size:
+        expected = f"an image of at least {_pixels((size, size))}, the size to be written"
+        raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
+
+
+def _to_rgb(opened: Image.Image) -> Image.Image:
+    if "A" not in opened.getbands() and "transparency" not in opened.info:
+        return opened.convert("RGB")
+    layer = opened.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
+
+
+@contextmanager
+def _opened(image: EncodedImage) -> Iterator[Image.Image]:
+    """The open image; whatever Pillow says of a bad one becomes a ValueError that names it."""
+    content: Any = image.content if isinstance(image.content, Path) else io.BytesIO(image.content)
+    try:
+        with Image.open(content) as opened:
+            yield opened
+    except FileNotFoundError as error:
+        raise ValueError(f"{image.where}: Expected an image; got no such file") from error
+    except ValueError as error:
+        # the checks above name the image themselves
+        if str(error).startswith(image.where):
+            raise
+        raise _corrupt(image, error) from error
+    except (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise _corrupt(image, error) from error
+
+
+def _corrupt(image: EncodedImage, error: Exception) -> ValueError:
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    return ValueError(f"{image.where}: Expected a whole image; got a corrupt or truncated one ({reason})")
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
+
+
+_BYTES = {"SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8}
+"""Operations that hold a byte string, and how many bytes its length takes."""
+
+
+def pickled_bytes(stream: IO[bytes], again: IO[bytes], count: int) -> Iterator[bytes]:
+    """The byte strings of a pickled array of `count` objects, in order; nothing of the pickle is ever executed.
+
+    Only the stream that numpy writes for such an array is accepted: a call of its own reconstruction, and one list.
+
+    Args:
+        stream: at the start of the pickle.
+        again: the same file once more, to read a byte string again that the pickle refers back to.
+
+    Raises:
+        ValueError: any other operation or call, objects that are not byte strings, another number of them, or a
+            truncated stream.
+    """
+    walk = _Walk(again)
+    found = 0
+    for operation, argument, place in pickletools.genops(stream):
+        item = walk.step(operation.name, argument, place or 0)
+        if item is not None:
+            found += 1
+            yield item
+    if found != count:
+        raise ValueError(f"Expected {count} byte strings; got {found}")
+
+
+@final
+class _Walk:
+    """What is known of a pickle up to one of its operations."""
+
+    def __init__(self, again: IO[bytes]) -> None:
+        self._again = again
+        # strings, and where byte strings lie: these themselves would be the whole file
+        self._memo: dict[int, str | tuple[int, int] | None] = {}
+        self._last: str | tuple[int, int] | None = None
+        self._strings: list[str] = []
+        self._list = "before"
+
+    def step(self, name: str, argument: Any, place: int) -> bytes | None:
+        """Take in one operation; the byte string, where it puts one into the list."""
+        if name == "FRAME":
+            # may stand between an object and what remembers it
+            return None
+        if name == "MEMOIZE" or name in _PUTS:
+            self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._last
+            return None
+        if name in _GETS:
+            return self._again_there(argument)
+        if name in _BYTES:
+            self._last = (place + 1 + _BYTES[name], len(argument))
+            return argument if self._list == "inside" else None
+        if self._list == "inside" and name != "TUPLE":
+            self._last = None
+            if name not in _IN_LIST:
+                raise ValueError(f"Expected an array of byte strings; got other objects (pickled by {name})")
+            return None
+        self._outside(name, argument)
+        return None
+
+    def _outside(self, name: str, argument: Any) -> None:
+        """An operation before or after the list."""
+        self._last = None
+        if name in _STRINGS:
+            self._last = argument
+            self._strings.append(argument)
+        elif name in _GLOBALS:
+            called = argument if name == "GLOBAL" else " ".join(self._strings[-2:])
+            if called not in _CALLED:
+                raise ValueError(f"Expected an array of byte strings; got a pickle that would call {called}")
+        elif name == "EMPTY_LIST" and self._list == "before":
+            self._list = "inside"
+        elif name == "TUPLE" and self._list == "inside":
+            self._list = "behind"
+        elif name not in _STRUCTURE:
+            raise ValueError(f"Expected an array of byte strings; got other objects (pickled by {name})")
+
+    def _again_there(self, key: int) -> bytes | None:
+        known = self._memo.get(key)
+        self._last = known
+        if isinstance(known, str):
+            self._strings.append(known)
+        if self._list != "inside":
+            return None
+        if not isinstance(known, tuple):
+            raise ValueError("Expected an array of byte strings; got a reference to another object")
+        start, length = known
+        self._again.seek(start)
+        return self._again.read(length)

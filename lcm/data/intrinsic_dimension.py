@@ -1,0 +1,182 @@
+"""How many causal variables pairs can hold: the dimension of the linear span of their observations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.base.rows import take_rows
+
+Array = NDArray[np.float64]
+
+
+_MAX_ROWS = 20_000
+_MAX_LOCAL_ROWS = 50_000
+_FLOOR_GAP = 100.0
+_FLOOR_SPREAD = 4.0
+_FLOOR_STILL = 0.04
+_LEAST_DIMENSIONS = 3
+_CENTRES = 100
+_BLOCKS = 10
+_LEAST_NEIGHBOURS = 40
+_LEAST_GAP = 2.5
+_LEAST_ROWS_PER_NEIGHBOUR = 50
+_LEAST_ROWS_PER_SCALE = 10
+_SCALES = (1, 8, 64)
+_FLOAT32_ROUNDING = 16 * float(np.finfo(np.float32).eps)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Principal components of x and x_tilde together, on columns divided by their standard deviations.
+
+    Attributes:
+        variances: (d,), descending: the eigenvalues of the correlation matrix; they sum to d.
+        directions: (d, d), column k belongs to variances[k].
+        scales: (d,), the standard deviations of the columns.
+        covariance_variances: (d,), descending: the eigenvalues of the covariance matrix, in the data's units.
+        still_share: (d,), share of pairs whose squared difference in directions k.. is below 1 % of its mean.
+        rounding: the singular value, relative to the largest, below which all may be rounding of float32.
+        n_rows: the number of rows seen.
+    """
+
+    variances: Array
+    directions: Array
+    scales: Array
+    covariance_variances: Array
+    still_share: Array
+    rounding: float
+    n_rows: int
+
+    @property
+    def rank(self) -> int:
+        """The numerical rank of x and x_tilde: directions beyond the rounding of float32."""
+        return int(np.sum(self.variances > self.rounding**2 * self.variances[0]))
+
+
+def estimate_n(x: NDArray[Any], x_tilde: NDArray[Any]) -> int | None:
+    """Guess the number of causal variables from observations (N, d): their rank, d where it is full.
+
+    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor (at least
+    two variances within a factor of four, 100 times below the one before) that moves in every pair; then the number of
+    directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved sheet in it, of
+    at most half as many dimensions, n is the sheet's (`lcm.data.intrinsic_dimension`). None for images, (N, H, W, C).
+    """
+    return None if x.ndim != 2 else dimension(spectrum(x, x_tilde), x)
+
+
+def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
+    """Compute the `Spectrum` of observations (N, d), of an even choice of rows where there are many.
+
+    x_tilde counts too: an intervention breaks a near-deterministic mechanism, so a direction that is nearly
+    empty in x and belongs to a variable fills up, and one that belongs to measurement noise does not.
+    """
+    step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
+    chosen = np.arange(0, len(x), step)
+    rows = np.stack([take_rows(part, chosen) for part in (x, x_tilde)]).astype(np.float64)
+    differences = rows[1] - rows[0]
+    rows = rows.reshape(-1, x.shape[1])
+    mean = rows.mean(axis=0)
+    rows -= mean
+    covariance = rows.T @ rows / len(rows)
+    scales = np.sqrt(np.diag(covariance))
+    scales = np.where(scales > 0, scales, 1.0)
+    variances, directions = np.linalg.eigh(covariance / np.outer(scales, scales))
+    directions = directions[:, ::-1]
+    return Spectrum(
+        variances=np.maximum(variances[::-1], 0.0),
+        directions=directions,
+        scales=scales,
+        covariance_variances=np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0),
+        still_share=_still_share(differences / scales @ directions),
+        rounding=_FLOAT32_ROUNDING * float(np.max(np.hypot(1.0, mean / scales))),
+        n_rows=len(rows),
+    )
+
+
+def dimension(found: Spectrum, x: NDArray[Any]) -> int:
+    """The guess of n for observations x (N, d) of a spectrum; see `estimate_n`."""
+    span = _span(found)
+    chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
+    rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]
+    return local_dimension(rows) or span
+
+
+def _span(found: Spectrum) -> int:
+    """Dimension of the linear span, without a floor of noise."""
+    d = len(found.variances)
+    if d < 3 or found.n_rows <= 4 * d:
+        return found.rank
+    above = np.arange(1, d - 1)
+    # A gap in the correlations cannot come from the columns' units. The floor below it is flat in whichever
+    # scale the noise has one size in: that of the columns, or the data's own.
+    gap = found.variances[above - 1] > _FLOOR_GAP * found.variances[above]
+    flat = _is_flat(found.variances, found.n_rows) | _is_flat(found.covariance_variances, found.n_rows)
+    # Variables of small variance can be as flat, but each stays still unless it is a target; noise never
+    # does: in two or more directions, 1 % of pairs or fewer are still if it is normal. A one-sparse normal
+    # difference reaches 8 %.
+    restless = found.still_share[above] < _FLOOR_STILL
+    floors = above[gap & flat & restless]
+    return min(found.rank, int(floors[0])) if floors.size else found.rank
+
+
+def _is_flat(variances: Array, n_rows: int) -> NDArray[np.bool_]:
+    """Whether the variances from k on are equal but for sampling, for k of 1..d-2."""
+    d = len(variances)
+    above = np.arange(1, d - 1)
+    # The ratio of the extreme variances of a sample in which all are equal (Marchenko-Pastur).
+    ratio = np.sqrt((d - above) / n_rows)
+    spread = _FLOOR_SPREAD * ((1 + ratio) / (1 - ratio)) ** 2
+    return np.asarray(variances[above] <= spread * variances[-1])
+
+
+def _still_share(components: Array) -> Array:
+    energies = np.cumsum(components[:, ::-1] ** 2, axis=1)[:, ::-1]
+    return np.asarray(np.mean(energies < 0.01 * energies.mean(axis=0), axis=0))
+
+
+def local_dimension(x: NDArray[np.floating]) -> int | None:
+    """Dimension k ≤ d / 2 of the sheet that observations (N, d) lie on; None where no such sheet is seen.
+
+    Around each of a hundred rows, the principal variances of its nearest rows, in coordinates of equal variance: those
+    along the sheet are about equal, those across it smaller. k is the first at which their geometric mean falls by
+    a factor of 2.5. Few neighbours see past the curvature, many past noise: the first of three scales that shows a
+    sheet decides. Without one, or with one of more dimensions, the variances fall slowly. With the rows at hand, sheets
+    of up to about five dimensions can be seen (docs/method.md section 1).
+    """
+    d, least = x.shape[1], max(_LEAST_NEIGHBOURS, 4 * x.shape[1])
+    if d < _LEAST_DIMENSIONS or len(x) < _LEAST_ROWS_PER_NEIGHBOUR * least:
+        return None
+    rows = _whitened(x.astype(np.float64))
+    for neighbours in (scale * least for scale in _SCALES if _LEAST_ROWS_PER_SCALE * scale * least <= len(rows)):
+        gaps = -np.diff(_mean_log_variances(rows, neighbours))[: d // 2]
+        found = np.flatnonzero(gaps > np.log(_LEAST_GAP))
+        if found.size:
+            return int(found[0]) + 1
+    return None
+
+
+def _whitened(rows: Array) -> Array:
+    centred = rows - rows.mean(0)
+    variances, directions = np.linalg.eigh(centred.T @ centred / len(rows))
+    scales = np.sqrt(np.maximum(variances, np.finfo(np.float32).eps * variances[-1]))
+    return np.asarray(centred @ directions / scales)
+
+
+def _mean_log_variances(rows: Array, neighbours: int) -> Array:
+    """Mean over centres of the logarithms of the principal variances (d,), descending, of their nearest rows."""
+    squares = np.square(rows).sum(1)
+    logarithms = []
+    # some centres at a time: the distances of all would take more memory than the rows
+    for centres in np.array_split(np.linspace(0, len(rows) - 1, _CENTRES).astype(int), _BLOCKS):
+        distances = squares - 2.0 * rows[centres] @ rows.T
+        near = rows[np.argpartition(distances, neighbours, axis=1)[:, :neighbours]]
+        deviations = near - near.mean(1, keepdims=True)
+        covariances = deviations.transpose(0, 2, 1) @ deviations / neighbours
+        variances = np.linalg.eigvalsh(covariances)[:, ::-1]
+        logarithms.append(np.log(np.maximum(variances, np.finfo(np.float64).eps * variances[:, :1])))
+    return np.asarray(np.concatenate(logarithms).mean(0))

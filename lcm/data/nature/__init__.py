@@ -1,0 +1,1 @@
+"""Natures: known latent causal models that pairs are drawn from."""

@@ -1,0 +1,162 @@
+"""Data made ready for a fit: standardised, reduced to n coordinates, split, and given a linear starting point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcm.base.rows import release, row_blocks, take_rows, writable
+from lcm.data.pairs import PairData
+from lcm.learn.training.objective import Rows, StreamedRows
+from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+
+_LEAST_START_ROWS = 2_000
+_MOST_START_ROWS = 100_000
+_MOST_HELD_OUT = 20_000
+_HELD_BYTES = {"cpu": 1 << 25, "cuda": 1 << 32}
+
+
+@final
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs in n standardised coordinates, split into training and validation, with the maps that led there.
+
+    train is either in memory or read from the data whenever it is indexed (docs/method.md, Memory).
+    standardisation: the decoder from the n coordinates, of mean 0 and variance 1, back to x.
+    unmixing: (n, n) linear starting point of the noise encoder; its outputs have unit variance over x.
+    targets: bool (N, n) of the training and of the validation pairs, where they are given as side information.
+    atomic: whether no pair has more than one target.
+    """
+
+    train: tuple[Rows, Rows]
+    validation: tuple[Tensor, Tensor]
+    standardisation: ChainDecoder
+    unmixing: Tensor
+    targets: tuple[Tensor, Tensor] | None = None
+    atomic: bool = True
+
+    @property
+    def n(self) -> int:
+        """Number of causal variables."""
+        return self.standardisation.n
+
+    @property
+    def log_volume(self) -> float:
+        """Log-determinant of the standardisation: nats a row between the density of coordinates and that of x."""
+        return float(self.standardisation(self.train[0][:1])[1])
+
+    def held_out(self) -> PairData:
+        """The validation pairs in the units of the data."""
+        x, x_tilde = (self.standardisation(part)[0].cpu().numpy() for part in self.validation)
+        return PairData(x, x_tilde)
+
+    def restarted(self, generator: np.random.Generator) -> Prepared:
+        """The same pairs with another linear start, from other rows: where it is not determined, it will differ."""
+        return replace(self, unmixing=_linear_start(*self.train, generator, self.atomic))
+
+
+def prepare(
+    x: np.ndarray,
+    x_tilde: np.ndarray,
+    n: int,
+    validation_share: float,
+    seed: int,
+    device: torch.device,
+    targets: np.ndarray | None = None,
+    atomic: bool = True,
+) -> Prepared:
+    """Standardise, on the n leading principal directions where d > n, split, and unmix the differences.
+
+    Pairs whose targets (N, n) are given are held in memory, however many they are.
+    """
+    standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
+    held_out = min(max(1, round(validation_share * len(x))), _MOST_HELD_OUT)
+    standardisation = standardisation.to(device)
+    if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
+        train, validation = _streamed((x, x_tilde), standardisation, held_out, generator, device)
+        unmixing = _linear_start(*train, generator, atomic)
+        return Prepared(train, validation, standardisation, unmixing, atomic=atomic)
+    order = torch.from_numpy(generator.permutation(len(x))).to(device)
+    first, second = (_coordinates(part, standardisation, device)[order] for part in (x, x_tilde))
+    train, validation = (first[held_out:], second[held_out:]), (first[:held_out], second[:held_out])
+    labels = None
+    if targets is not None:
+        masks = torch.from_numpy(targets).to(device)[order]
+        labels = masks[held_out:], masks[:held_out]
+    return Prepared(train, validation, standardisation, _linear_start(*train, generator, atomic), labels, atomic)
+
+
+def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
+    """Observations, all in memory, in the coordinates of the fit (N, n)."""
+    found = standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0]
+    release(part)
+    return found
+
+
+def _streamed(
+    observations: tuple[np.ndarray, np.ndarray],
+    standardisation: ChainDecoder,
+    held_out: int,
+    generator: np.random.Generator,
+    device: torch.device,
+) -> tuple[tuple[Rows, Rows], tuple[Tensor, Tensor]]:
+    """Training pairs that stay where they are, and the validation pairs in the coordinates of the fit."""
+    count = len(observations[0])
+    rows = np.sort(generator.choice(count, held_out, replace=False, shuffle=False))
+    start = int(generator.integers(count))
+    first, second = (StreamedRows(part, rows, standardisation, start) for part in observations)
+    held = (torch.from_numpy(take_rows(part, rows)).to(device) for part in observations)
+    validation = [standardisation.inverse(part)[0] for part in held]
+    return (first, second), (validation[0], validation[1])
+
+
+def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator, atomic: bool) -> Tensor:
+    """An unmixing (n, n) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
+
+    A half, so that fits with other seeds start elsewhere wherever the data leave the start open.
+    """
+    x, x_tilde = (part[:_MOST_START_ROWS] for part in (train, train_tilde))
+    rows = generator.permutation(len(x))[: max(len(x) // 2, min(len(x), _LEAST_START_ROWS))]
+    differences = (x_tilde[rows].double() - x[rows].double()).cpu().numpy()
+    unmixing = unmix_differences(differences, generator)
+    unmixing = unmixing if atomic else sharpen_components(unmixing, differences)
+    before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
+    components = separate_unmoved(unmixing, before, after, generator)
+    spread = (before @ components.T).std(0, ddof=1)
+    return torch.from_numpy(components / spread[:, None]).to(x.device)
+
+
+def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
+    """x = mean + Q diag(scale) y with orthonormal columns Q: the axes where n = d, else principal directions."""
+    embedding, scaling = EmbeddingDecoder(n, x.shape[1]), AffineDecoder(n)
+    mean = _weighted_sum(x, lambda block: block.mean(0, dtype=np.float64))
+    embedding.shift.copy_(torch.from_numpy(mean))
+    if n < x.shape[1]:
+        scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
+        directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :n]
+        embedding.basis.copy_(torch.from_numpy(directions.copy()))
+    basis = embedding.basis.double().numpy()
+    variance = _weighted_sum(x, lambda block: _second_moment(block, mean, basis))
+    scaling.scale.copy_(torch.from_numpy(np.sqrt(variance)).clamp_min(torch.finfo(torch.float32).tiny))
+    return ChainDecoder([scaling, embedding])
+
+
+def _scatter(centred: np.ndarray) -> np.ndarray:
+    return np.asarray(centred.T @ centred)
+
+
+def _second_moment(block: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Second moments (n,) about the overall mean; of a single block they are its variances, to the last digit."""
+    coordinates = (block - mean) @ basis
+    return np.asarray(coordinates.var(0) + np.square(coordinates.mean(0)))
+
+
+def _weighted_sum(x: np.ndarray, moment: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A mean over all rows from the means over blocks of rows."""
+    return np.sum([moment(block) * (len(block) / len(x)) for (block,) in row_blocks(x)], axis=0)

@@ -1,0 +1,1 @@
+"""The training loop that every stage of every fit uses."""

@@ -1,0 +1,178 @@
+"""Where a fit reports to: a progress bar, metrics.jsonl, TensorBoard, and checkpoints that nothing has to unpickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lcm.base.files import atomic_write, write_text
+from lcm.base.rows import return_free_memory
+from lcm.learn.training.objective import Tracker
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINT_FOLDER = "checkpoint"
+_RESTARTS = "restarts"
+
+
+@final
+class Recorder:
+    """Collects the records of a whole fit; with a folder, writes them through and keeps checkpoints there.
+
+    A fit that continues in its folder keeps the records up to its last checkpoints and its clock.
+    """
+
+    def __init__(self, folder: Path | None = None, progress: bool = False) -> None:
+        self.folder, self.progress = folder, progress
+        self.records: list[dict[str, Any]] = []
+        self._writer: SummaryWriter | None = None
+        self._stage: StageTracker | None = None
+        if folder is not None and (folder / METRICS_FILE).exists():
+            self.records = read_metrics(folder / METRICS_FILE)
+            # without the half of a line that a killed process may have left, or the next one would join it
+            self._rewrite()
+        self._before = max((float(record["seconds"]) for record in self.records), default=0.0)
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on this fit, interrupted parts up to their last record included."""
+        return self._before + time.perf_counter() - self._started
+
+    def stage(self, restarts: int | Sequence[int], name: str) -> StageTracker:
+        """A tracker for one stage of one or several restarts; the stage before it is over."""
+        self._finish_stage()
+        return_free_memory()
+        self._stage = StageTracker(self, [restarts] if isinstance(restarts, int) else restarts, name)
+        return self._stage
+
+    def _finish_stage(self) -> None:
+        if self._stage is not None:
+            self._stage.finish()
+
+    def _rewrite(self) -> None:
+        if self.folder is not None:
+            write_text(self.folder / METRICS_FILE, "".join(json.dumps(r) + "\n" for r in self.records))
+
+    def keep(self, restart: int, stage: str, step: int) -> None:
+        """Drop records of a stage beyond `step`, which a resumed run is about to write again."""
+        kept = [r for r in self.records if (r["restart"], r["stage"]) != (restart, stage) or r["step"] <= step]
+        dropped = len(kept) != len(self.records)
+        self.records = kept
+        if dropped:
+            self._rewrite()
+
+    def record(self, restart: int, stage: str, values: Mapping[str, object]) -> None:
+        """Append one record, to the file and to TensorBoard too when there is a folder."""
+        line = {"restart": restart, "stage": stage, "seconds": round(self.seconds, 3), **values}
+        self.records.append(line)
+        if self.folder is None:
+            return
+        with (self.folder / METRICS_FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            if isinstance(value, float):
+                self._tensorboard().add_scalar(f"{stage}/{restart}/{name}", value, values["step"])
+
+    def _tensorboard(self) -> SummaryWriter:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder))
+        return self._writer
+
+    def close(self) -> None:
+        """Close the progress bar and flush TensorBoard; checkpoints stay."""
+        self._finish_stage()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def delete_checkpoints(self) -> None:
+        """Delete the checkpoints of a fit that is finished."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / CHECKPOINT_FOLDER, ignore_errors=True)
+
+
+@final
+class StageTracker(Tracker):
+    """Reports one stage of one or several restarts to a recorder and keeps their checkpoint, a single file."""
+
+    def __init__(self, recorder: Recorder, restarts: Sequence[int], name: str) -> None:
+        self._recorder, self._restarts, self._name = recorder, list(restarts), name
+        self._bar: tqdm[Any] | None = None
+
+    def _checkpoint(self) -> Path | None:
+        if self._recorder.folder is None:
+            return None
+        file = f"{self._restarts[0]}-{self._name.replace(' ', '-')}.safetensors"
+        return self._recorder.folder / CHECKPOINT_FOLDER / file
+
+    def record(self, values: Mapping[str, object], member: int = 0) -> None:
+        self._recorder.record(self._restarts[member], self._name, values)
+
+    def advance(self, step: int, steps: int, log_likelihood: float) -> None:
+        if not self._recorder.progress:
+            return
+        if self._bar is None:
+            several = f"{len(self._restarts)} fits"
+            name = f"{self._name} ({self._restarts[0] + 1 if len(self._restarts) == 1 else several})"
+            self._bar = tqdm(total=steps, desc=name, file=sys.stderr, unit="step", disable=None)
+        self._bar.update(step - self._bar.n)
+        self._bar.set_postfix_str(f"held-out log-likelihood {log_likelihood:.3f}")
+        if step == steps:
+            self.finish()
+
+    def finish(self) -> None:
+        """Close the progress bar, also of a stage that stopped early."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        path = self._checkpoint()
+        if path is None:
+            return
+        from safetensors.torch import save_file
+
+        path.parent.mkdir(exist_ok=True)
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+        with atomic_write(path) as part:
+            save_file(tensors | {_RESTARTS: torch.tensor(self._restarts)}, part)
+
+    def restore(self) -> dict[str, Tensor] | None:
+        path = self._checkpoint()
+        found = None
+        if path is not None and path.exists():
+            from safetensors.torch import load_file
+
+            found = load_file(path)
+            # the same restarts in one batch, or rounding would not be the same
+            found = found if found.pop(_RESTARTS).tolist() == self._restarts else None
+        # without a checkpoint the stage begins again, and writes its record of step 0 again
+        step = -1 if found is None else int(found["step"])
+        for restart in self._restarts:
+            self._recorder.keep(restart, self._name, step)
+        return found
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of a metrics.jsonl; a last line that a killed process left half-written is dropped."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

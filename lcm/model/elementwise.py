@@ -1,0 +1,335 @@
+"""Strictly monotone maps of each variable on its own, with inverses and log-derivatives.
+
+They reparametrise noise and causal variables (the h_i of an LCM isomorphism, docs/theory.md section 1) and
+push noise distributions forward. Every map takes (..., k) values of the variables listed in `variables` (all
+n by default).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcm.base.component import Component, build, describe
+
+MIN_BIN = 1e-3
+MIN_SLOPE = 1e-3
+
+
+def pick(values: Tensor, variables: Tensor | None) -> Tensor:
+    """Rows of `values` (n, ...) that belong to `variables` (all when None)."""
+    return values if variables is None else values[variables]
+
+
+class ElementwiseMap(Component):
+    """Abstract: one strictly monotone diffeomorphism of ℝ, onto ℝ or an interval, per variable."""
+
+    n: int
+
+    @abstractmethod
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map (..., k) values; returns the images and log|derivative|, both (..., k)."""
+
+    @abstractmethod
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inverse map of (..., k) values; returns preimages and log|derivative of the inverse| (..., k)."""
+
+
+@final
+class AffineMap(ElementwiseMap):
+    """h_i(v) = shift_i + scale_i v with scale_i ≠ 0; a negative scale reverses the orientation."""
+
+    kind = "affine"
+
+    def __init__(self, n: int, shift: Tensor | None = None, scale: Tensor | None = None) -> None:
+        super().__init__()
+        self.n = n
+        self.shift = nn.Parameter(torch.zeros(n) if shift is None else shift)
+        self.scale = nn.Parameter(torch.ones(n) if scale is None else scale)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scale = pick(self.scale, variables)
+        return pick(self.shift, variables) + scale * values, scale.abs().log().expand_as(values)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scale = pick(self.scale, variables)
+        return (values - pick(self.shift, variables)) / scale, -scale.abs().log().expand_as(values)
+
+
+@final
+class SplineMap(ElementwiseMap):
+    """h_i a monotone rational-quadratic spline on [-bound, bound], linear outside; starts at the identity."""
+
+    kind = "spline"
+
+    def __init__(self, n: int, bins: int = 8, bound: float = 4.0) -> None:
+        super().__init__()
+        self.n, self.bins, self.bound = n, bins, bound
+        self.raw = nn.Parameter(torch.zeros(n, parameter_count(bins)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "bins": self.bins, "bound": self.bound}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return monotone_spline(values, pick(self.raw, variables), self.bound)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return monotone_spline(values, pick(self.raw, variables), self.bound, inverse=True)
+
+
+@final
+class KnotMap(ElementwiseMap):
+    """h_i a monotone rational-quadratic spline through given knots, of either orientation, linear outside them.
+
+    Buffers: orientation (n,), 1 or −1; tables (n, 3, K): positions, values times orientation, and slopes > 0.
+    """
+
+    kind = "knots"
+    orientation: Tensor
+    tables: Tensor
+
+    def __init__(self, n: int, knots: int, orientation: Tensor | None = None, tables: Tensor | None = None) -> None:
+        """The identity on [−1, 1] unless orientation (n,) and tables (n, 3, K) are given.
+
+        Raises:
+            ValueError: positions or values that do not increase, or slopes that are not positive.
+        """
+        super().__init__()
+        self.n, self.knots = n, knots
+        line = torch.linspace(-1.0, 1.0, knots)
+        given = torch.stack([line, line, torch.ones(knots)]).repeat(n, 1, 1) if tables is None else tables
+        if not bool((given[:, :2].diff(dim=-1) > 0).all() & (given[:, 2] > 0).all()):
+            raise ValueError("Expected knots that increase, with positive slopes; got others.")
+        self.register_buffer("orientation", torch.ones(n) if orientation is None else orientation)
+        self.register_buffer("tables", given)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "knots": self.knots}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs, log_derivative = knot_spline(values, pick(self.tables, variables))
+        return pick(self.orientation, variables) * outputs, log_derivative
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        oriented = pick(self.orientation, variables) * values
+        return knot_spline(oriented, pick(self.tables, variables), inverse=True)
+
+
+@final
+class UnitIntervalMap(ElementwiseMap):
+    """h_i(v) = 1 / (1 + exp(−slope v)), from ℝ onto (0, 1)."""
+
+    kind = "unit-interval"
+
+    def __init__(self, n: int, slope: float = 1.0) -> None:
+        """Raises ValueError for a slope that is not positive."""
+        super().__init__()
+        if not slope > 0.0:
+            raise ValueError(f"Expected a positive slope; got {slope}.")
+        self.n, self.slope = n, slope
+
+    def settings(self) -> dict[str, Any]:
+        return {"n": self.n, "slope": self.slope}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        scaled = self.slope * values
+        log_slope = functional.logsigmoid(scaled) + functional.logsigmoid(-scaled)
+        return torch.sigmoid(scaled), log_slope + math.log(self.slope)
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        # a value on the border, as rounding makes it, would be infinite
+        inside = values.clamp(torch.finfo(values.dtype).eps, 1.0 - torch.finfo(values.dtype).eps)
+        log_slope = -inside.log() - torch.log1p(-inside) - math.log(self.slope)
+        return torch.logit(inside) / self.slope, log_slope
+
+
+@final
+class ComposedMap(ElementwiseMap):
+    """h_i = second_{labels[i]} ∘ first_i."""
+
+    kind = "composed"
+    labels: Tensor
+
+    def __init__(
+        self,
+        first: ElementwiseMap | dict[str, Any],
+        second: ElementwiseMap | dict[str, Any],
+        labels: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.first, self.second = build_map(first), build_map(second)
+        self.n = self.first.n
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"first": describe(self.first), "second": describe(self.second), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_first = self.first(values, variables)
+        images, log_second = self.second(middle, self._moved(variables))
+        return images, log_first + log_second
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle, log_second = self.second.inverse(values, self._moved(variables))
+        preimages, log_first = self.first.inverse(middle, variables)
+        return preimages, log_first + log_second
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+@final
+class InverseMap(ElementwiseMap):
+    """h_i = (inner_{labels[i]})⁻¹."""
+
+    kind = "inverse"
+    labels: Tensor
+
+    def __init__(self, inner: ElementwiseMap | dict[str, Any], labels: Sequence[int]) -> None:
+        super().__init__()
+        self.inner = build_map(inner)
+        self.n = self.inner.n
+        self.register_buffer("labels", torch.as_tensor(list(labels)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": describe(self.inner), "labels": self.labels.tolist()}
+
+    def forward(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.inner.inverse(values, self._moved(variables))
+
+    def inverse(self, values: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        images: tuple[Tensor, Tensor] = self.inner(values, self._moved(variables))
+        return images
+
+    def _moved(self, variables: Tensor | None) -> Tensor:
+        return self.labels if variables is None else self.labels[variables]
+
+
+ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {
+    cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap, UnitIntervalMap, ComposedMap, InverseMap)
+}
+
+
+def build_map(elementwise: ElementwiseMap | dict[str, Any]) -> ElementwiseMap:
+    """An elementwise map as it is, or rebuilt from its description."""
+    built: ElementwiseMap = build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
+    return built
+
+
+_UNIT_SLOPE = math.log(math.expm1(1.0 - MIN_SLOPE))
+
+
+def parameter_count(bins: int) -> int:
+    """Number of raw parameters of one spline with `bins` bins: widths, heights and slopes at all knots."""
+    return 3 * bins + 1
+
+
+def monotone_spline(inputs: Tensor, raw: Tensor, bound: float, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Apply a monotone spline (or its inverse) to every element; raw parameters of zero are the identity.
+
+    Args:
+        inputs: (...,) values.
+        raw: (..., 3 bins + 1) unconstrained parameters, broadcastable against `inputs`.
+        bound: the knots span [-bound, bound] on both axes; outside, the spline continues linearly.
+        inverse: whether to apply the inverse map.
+
+    Returns:
+        outputs and the log-derivative of the applied map, both of the shape of `inputs`.
+    """
+    tables = _tables(raw, (raw.shape[-1] - 1) // 3, bound)
+    return _evaluate(inputs, inputs.clamp(-bound, bound), tables, inverse)
+
+
+def knot_spline(inputs: Tensor, tables: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Apply an increasing spline through given knots (or its inverse); returns outputs and log-derivative (...,).
+
+    Args:
+        inputs: (...,) values.
+        tables: (..., 3, K), broadcastable against `inputs`: positions and values, both increasing, and slopes > 0.
+        inverse: whether to apply the inverse map.
+    """
+    searched = tables[..., 1 if inverse else 0, :]
+    inside = torch.maximum(torch.minimum(inputs, searched[..., -1]), searched[..., 0])
+    return _evaluate(inputs, inside, tables, inverse)
+
+
+def _evaluate(inputs: Tensor, inside: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """The spline through `tables` (..., 3, K) at inputs that are also given clamped to its knots."""
+    index = (inside.unsqueeze(-1) >= tables[..., 1 if inverse else 0, 1:-1]).sum(-1)
+    x0, y0, d0 = _column(tables, index)
+    x1, y1, d1 = _column(tables, index + 1)
+    apply = _bin_inverse if inverse else _bin_forward
+    outputs, log_derivative = apply(inside, x0, x1 - x0, y0, y1 - y0, d0, d1)
+    # beyond the outermost knots the bin's slope is the knot's, so the same log-derivative carries on
+    excess = inputs - inside
+    return outputs + excess * log_derivative.exp(), log_derivative
+
+
+def _tables(raw: Tensor, bins: int, bound: float) -> Tensor:
+    """Knots on both axes and the slopes there, (..., 3, bins + 1)."""
+    sizes = MIN_BIN + (1.0 - MIN_BIN * bins) * torch.softmax(raw[..., : 2 * bins].unflatten(-1, (2, bins)), -1)
+    inner = 2.0 * bound * torch.cumsum(sizes[..., :-1], -1) - bound
+    knots = functional.pad(functional.pad(inner, (1, 0), value=-bound), (0, 1), value=bound)
+    slopes = MIN_SLOPE + functional.softplus(raw[..., 2 * bins :] + _UNIT_SLOPE)
+    return torch.cat([knots, slopes.unsqueeze(-2)], -2)
+
+
+def _column(tables: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+    # torch's own broadcast_shapes would import sympy: 40 MB and a second
+    shape = np.broadcast_shapes(tables.shape[:-2], index.shape)
+    expanded = tables.expand(*shape, *tables.shape[-2:])
+    picked = expanded.gather(-1, index.expand(shape)[..., None, None].expand(*shape, 3, 1))
+    return picked.squeeze(-1).unbind(-1)
+
+
+def _bin_forward(
+    x: Tensor, x0: Tensor, width: Tensor, y0: Tensor, height: Tensor, d0: Tensor, d1: Tensor
+) -> tuple[Tensor, Tensor]:
+    slope = height / width
+    position = ((x - x0) / width).clamp_max(1.0)
+    rest = 1.0 - position
+    product = position * rest
+    rise = slope * position
+    denominator = slope + (d0 + d1 - slope - slope) * product
+    outputs = y0 + height * (rise * position + d0 * product) / denominator
+    return outputs, _log_derivative(position, rest, product, slope, denominator, d0, d1)
+
+
+def _bin_inverse(
+    y: Tensor, x0: Tensor, width: Tensor, y0: Tensor, height: Tensor, d0: Tensor, d1: Tensor
+) -> tuple[Tensor, Tensor]:
+    slope = height / width
+    curvature = d0 + d1 - 2.0 * slope
+    rise = y - y0
+    a = height * (slope - d0) + rise * curvature
+    b = height * d0 - rise * curvature
+    c = -slope * rise
+    # rounding can push the discriminant of a monotone spline below zero by an ulp
+    root = (b.square() - 4.0 * a * c).clamp_min(1e-30).sqrt()
+    # of the two forms of the root, the one that adds numbers of equal sign; a > 0 wherever b < 0
+    numerator = torch.where(b >= 0, -2.0 * c, root - b)
+    denominator = torch.where(b >= 0, b + root, 2.0 * a)
+    # exactly 1 at the upper end, where the root has lost its digits and the tail takes its slope from
+    position = torch.where(rise >= height, 1.0, (numerator / denominator).clamp(0.0, 1.0))
+    rest = 1.0 - position
+    product = position * rest
+    denominator = slope + curvature * product
+    return x0 + position * width, -_log_derivative(position, rest, product, slope, denominator, d0, d1)
+
+
+def _log_derivative(
+    position: Tensor, rest: Tensor, product: Tensor, slope: Tensor, denominator: Tensor, d0: Tensor, d1: Tensor
+) -> Tensor:
+    numerator = d1 * position.square() + (slope + slope) * product + d0 * rest.square()
+    ratio = slope / denominator
+    return (numerator * ratio * ratio).log()

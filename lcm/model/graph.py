@@ -1,0 +1,366 @@
+"""Directed acyclic graphs over causal variables, and the one place where a graph is validated.
+
+The convention holds in the whole package: `adjacency[i, j]` means i -> j, i is a parent (a direct cause) of
+j. Row i lists the children of i, column j the parents of j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+BoolArray = NDArray[np.bool_]
+
+
+IntArray = NDArray[np.int64]
+
+
+def square_bool(array: ArrayLike) -> BoolArray:
+    """Copy a square array of zeros and ones, cyclic or not, to a bool (n, n) array.
+
+    Raises:
+        ValueError: the array is not square, or an entry is neither 0 nor 1.
+    """
+    entries = np.asarray(array)
+    if entries.ndim != 2 or entries.shape[0] != entries.shape[1]:
+        raise ValueError(f"Expected a square (n, n) adjacency; got shape {entries.shape}.")
+    wrong = np.argwhere((entries != 0) & (entries != 1))
+    if wrong.size:
+        row, column = wrong[0]
+        raise ValueError(f"Expected adjacency entries 0 or 1; got {entries[row, column]} at [{row}, {column}].")
+    return entries.astype(np.bool_)
+
+
+def validate_adjacency(array: ArrayLike) -> BoolArray:
+    """Copy the adjacency of a directed acyclic graph, `array[i, j]`: i -> j, to a bool (n, n) array.
+
+    Raises:
+        ValueError: the array is not square, an entry is neither 0 nor 1, or there is a cycle (the message
+            names one).
+    """
+    adjacency = square_bool(array)
+    remaining = np.ones(len(adjacency), dtype=np.bool_)
+    for generation in _peel(adjacency):
+        remaining[generation] = False
+    if remaining.any():
+        cycle = " -> ".join(str(node) for node in _find_cycle(adjacency, remaining))
+        raise ValueError(f"Expected an acyclic adjacency; got the cycle {cycle}.")
+    return adjacency
+
+
+def transitive_closure(adjacency: ArrayLike) -> BoolArray:
+    """Reachability along at least one edge, bool (n, n): [i, j] holds iff a directed path leads from i to j.
+
+    Works for any square array of zeros and ones; the diagonal marks the nodes that lie on a cycle. By
+    repeated squaring: about log2(n) matrix products.
+
+    Raises:
+        ValueError: the array is not square, or an entry is neither 0 nor 1.
+    """
+    reachable = square_bool(adjacency)
+    while True:
+        # numpy multiplies bool matrices without BLAS, hence floats; no sum exceeds n.
+        legs = reachable.astype(np.float32)
+        wider = reachable | (legs @ legs > 0)
+        if np.array_equal(wider, reachable):
+            return reachable
+        reachable = wider
+
+
+@final
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Graph:
+    """A directed acyclic graph over the variables 0..n-1.
+
+    Attributes:
+        adjacency: (n, n) bool, read-only; `adjacency[i, j]` means i -> j.
+    """
+
+    adjacency: BoolArray
+
+    def __init__(self, adjacency: ArrayLike) -> None:
+        """Copy and validate `adjacency` (n, n), as `validate_adjacency` does; raises its ValueError."""
+        validated = validate_adjacency(adjacency)
+        validated.setflags(write=False)
+        object.__setattr__(self, "adjacency", validated)
+
+    @classmethod
+    def from_edges(cls, n: int, edges: Iterable[Sequence[int]]) -> Graph:
+        """The graph on n variables with an edge i -> j for each pair (i, j); repeated pairs count once.
+
+        Raises:
+            ValueError: an edge is not a pair of integers in 0..n-1, or the edges form a cycle.
+        """
+        pairs = np.asarray(list(edges))
+        adjacency = np.zeros((n, n), dtype=np.bool_)
+        if pairs.size == 0:
+            return cls(adjacency)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+            raise ValueError(f"Expected edges as pairs of integers; got {pairs.dtype} of shape {pairs.shape}.")
+        outside = np.flatnonzero(((pairs < 0) | (pairs >= n)).any(axis=1))
+        if outside.size:
+            source, target = pairs[outside[0]]
+            raise ValueError(f"Expected edges between variables 0..{n - 1}; got {source} -> {target}.")
+        adjacency[pairs[:, 0], pairs[:, 1]] = True
+        return cls(adjacency)
+
+    @classmethod
+    def from_networkx(cls, graph: nx.DiGraph) -> Graph:
+        """The graph of a directed networkx graph whose nodes are the integers 0..n-1, in any order.
+
+        Raises:
+            ValueError: the graph is undirected, has other nodes, or has a cycle.
+        """
+        if not graph.is_directed():
+            raise ValueError(f"Expected a directed networkx graph; got {type(graph).__name__}.")
+        n = graph.number_of_nodes()
+        if set(graph.nodes) != set(range(n)):
+            raise ValueError(f"Expected the nodes 0..{n - 1}; got {list(graph.nodes)}.")
+        return cls.from_edges(n, ((source, target) for source, target in graph.edges()))
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return len(self.adjacency)
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges."""
+        return int(self.adjacency.sum())
+
+    def edges(self) -> list[tuple[int, int]]:
+        """Every edge i -> j as a pair (i, j), sorted."""
+        return [(int(source), int(target)) for source, target in np.argwhere(self.adjacency)]
+
+    def generations(self) -> list[IntArray]:
+        """Topological generations, causes first: a variable comes right after the last of its parents."""
+        return _peel(self.adjacency)
+
+    def order(self) -> tuple[int, ...]:
+        """A topological order, causes first: by generation, then by index."""
+        return tuple(int(variable) for generation in self.generations() for variable in generation)
+
+    def ancestors(self) -> BoolArray:
+        """Proper ancestors, bool (n, n): [i, j] holds iff a directed path leads from i to j."""
+        return transitive_closure(self.adjacency)
+
+    def permuted(self, permutation: Sequence[int] | IntArray) -> Graph:
+        """The graph with new labels: `new.adjacency[a, b] = old.adjacency[permutation[a], permutation[b]]`.
+
+        So `permutation[a]` is the old label of the variable that is called a in the new graph.
+
+        Raises:
+            ValueError: `permutation` does not hold each of 0..n-1 exactly once.
+        """
+        old_labels = np.asarray(permutation)
+        if old_labels.shape != (self.n,) or not np.array_equal(np.sort(old_labels), np.arange(self.n)):
+            raise ValueError(f"Expected a permutation of 0..{self.n - 1}; got {old_labels.tolist()}.")
+        old_labels = old_labels.astype(np.int64)
+        return Graph(self.adjacency[old_labels][:, old_labels])
+
+    def is_isomorphic(self, other: Graph) -> bool:
+        """Whether some relabelling of the variables turns this graph into the other; exact, for any n.
+
+        Colour refinement refuses most pairs at once and narrows the exact search for the rest.
+        """
+        if self.n != other.n or self.n_edges != other.n_edges:
+            return False
+        if self == other:
+            return True
+        colours, other_colours = _refined_colours(self.adjacency, other.adjacency)
+        if not np.array_equal(np.sort(colours), np.sort(other_colours)):
+            return False
+        import networkx as nx
+
+        first, second = self.to_networkx(), other.to_networkx()
+        nx.set_node_attributes(first, dict(enumerate(colours)), "colour")
+        nx.set_node_attributes(second, dict(enumerate(other_colours)), "colour")
+        same_colour = nx.algorithms.isomorphism.categorical_node_match("colour", None)
+        return bool(nx.is_isomorphic(first, second, node_match=same_colour))
+
+    def to_networkx(self) -> nx.DiGraph:
+        """A networkx graph with the nodes 0..n-1 and the same edges."""
+        # slow to load, and a fit has no use for it
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        graph.add_nodes_from(range(self.n))
+        graph.add_edges_from(self.edges())
+        return graph
+
+    def to_graphml(self, path: str | Path | None = None) -> str:
+        """The graph as GraphML text, also written to `path` (whole or not at all) where one is given."""
+        import networkx as nx
+
+        text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
+        if path is not None:
+            # Imported here, since the rest of the module has no use for tensor files.
+            from lcm.base.files import write_text
+
+            write_text(path, text)
+        return text
+
+    def to_dot(self) -> str:
+        """The graph in the DOT language of Graphviz, every variable listed before the edges."""
+        nodes = [f"  {node};" for node in range(self.n)]
+        edges = [f"  {source} -> {target};" for source, target in self.edges()]
+        return "\n".join(["digraph {", *nodes, *edges, "}"]) + "\n"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal iff the labelled graphs are: same n, same edges."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return np.array_equal(self.adjacency, other.adjacency)
+
+    def __hash__(self) -> int:
+        return hash((self.n, self.adjacency.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Graph.from_edges({self.n}, {self.edges()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied or unpickled by itself, the array would be writable again.
+        return Graph, (self.adjacency,)
+
+
+def _peel(adjacency: BoolArray) -> list[IntArray]:
+    """Topological generations of the part of a directed graph (n, n) that no cycle leads to."""
+    parents_left = adjacency.sum(axis=0)
+    remaining = np.ones(len(adjacency), dtype=np.bool_)
+    generations = []
+    while (sources := np.flatnonzero(remaining & (parents_left == 0))).size:
+        generations.append(sources)
+        remaining[sources] = False
+        parents_left -= adjacency[sources].sum(axis=0)
+    return generations
+
+
+def _find_cycle(adjacency: BoolArray, remaining: BoolArray) -> list[int]:
+    """A cycle among `remaining`, nodes with a remaining parent each; starts and ends at its least node."""
+    path = [int(np.flatnonzero(remaining)[0])]
+    while True:
+        parent = int(np.flatnonzero(adjacency[:, path[-1]] & remaining)[0])
+        if parent in path:
+            break
+        path.append(parent)
+    # The walk went from child to parent, so the edges run against it.
+    cycle = path[path.index(parent) :][::-1]
+    start = cycle.index(min(cycle))
+    return [*cycle[start:], *cycle[:start], cycle[start]]
+
+
+def _refined_colours(adjacency: BoolArray, other: BoolArray) -> tuple[IntArray, IntArray]:
+    """Colours (n,) of the nodes of two graphs, equal wherever an isomorphism can match two nodes."""
+    n = len(adjacency)
+    union = np.zeros((2 * n, 2 * n))
+    union[:n, :n], union[n:, n:] = adjacency, other
+    colours = np.zeros(2 * n, dtype=np.int64)
+    while True:
+        members = np.eye(colours.max() + 1)[colours]
+        # A node's next colour: its own, how many children of each colour it has, and how many parents.
+        signatures = np.column_stack([colours, union @ members, union.T @ members])
+        refined = np.unique(signatures, axis=0, return_inverse=True)[1].reshape(-1)
+        if refined.max() == colours.max():
+            return colours[:n], colours[n:]
+        colours = refined
+
+
+def erdos_renyi(
+    n: int,
+    generator: np.random.Generator,
+    edge_probability: float | None = None,
+    expected_degree: float | None = None,
+) -> Graph:
+    """Each pair of variables is joined independently, with one probability, along a random order.
+
+    Args:
+        n: number of variables, at least 1.
+        generator: source of the edges and of the order.
+        edge_probability: probability in [0, 1] that a pair is joined.
+        expected_degree: expected number of edges at a variable, in and out together, at least 0; the edge
+            probability is expected_degree / (n - 1), at most 1. Exactly one of the two is given.
+
+    Raises:
+        ValueError: a number is out of its range, or not exactly one of the two is given.
+    """
+    _check_at_least_one("n", n)
+    if edge_probability is not None and expected_degree is None:
+        probability = edge_probability
+    elif edge_probability is None and expected_degree is not None:
+        if not expected_degree >= 0:
+            raise ValueError(f"Expected expected_degree >= 0; got {expected_degree}.")
+        probability = min(1.0, expected_degree / max(n - 1, 1))
+    else:
+        raise ValueError(
+            "Expected exactly one of edge_probability and expected_degree; "
+            f"got {edge_probability} and {expected_degree}."
+        )
+    if not 0 <= probability <= 1:
+        raise ValueError(f"Expected edge_probability in [0, 1]; got {probability}.")
+    # random() lies in [0, 1), so that probability 1 joins every pair and probability 0 none.
+    return _in_random_order(generator.random((n, n)) < probability, generator)
+
+
+def scale_free(n: int, generator: np.random.Generator, edges_per_node: int) -> Graph:
+    """Preferential attachment along a random order, edges from early to late: the hubs come early.
+
+    Each variable in turn gets min(edges_per_node, number of earlier variables) distinct parents among the
+    earlier ones, drawn with weight one plus the number of edges a candidate already has (after Barabási &
+    Albert 1999).
+
+    Args:
+        n: number of variables, at least 1.
+        generator: source of the edges and of the order.
+        edges_per_node: parents of a variable, at least 1.
+
+    Raises:
+        ValueError: n or edges_per_node is less than 1.
+    """
+    _check_at_least_one("n", n)
+    _check_at_least_one("edges_per_node", edges_per_node)
+    along_order = np.zeros((n, n), dtype=np.bool_)
+    weights = np.ones(n)
+    for late in range(1, n):
+        candidates = weights[:late] / weights[:late].sum()
+        parents = generator.choice(late, size=min(edges_per_node, late), replace=False, p=candidates)
+        along_order[parents, late] = True
+        weights[parents] += 1
+        weights[late] += len(parents)
+    return _in_random_order(along_order, generator)
+
+
+def chain(n: int, generator: np.random.Generator) -> Graph:
+    """A single path through all n >= 1 variables in a random order; ValueError for n < 1."""
+    _check_at_least_one("n", n)
+    return _in_random_order(np.eye(n, k=1, dtype=np.bool_), generator)
+
+
+def full(n: int, generator: np.random.Generator) -> Graph:
+    """Every pair of n >= 1 variables is joined, along a random order; ValueError for n < 1."""
+    _check_at_least_one("n", n)
+    return _in_random_order(np.ones((n, n), dtype=np.bool_), generator)
+
+
+def empty(n: int) -> Graph:
+    """No edges between n >= 1 variables; there is no order to draw. ValueError for n < 1."""
+    _check_at_least_one("n", n)
+    return Graph(np.zeros((n, n), dtype=np.bool_))
+
+
+def _in_random_order(along_order: BoolArray, generator: np.random.Generator) -> Graph:
+    """The graph above the diagonal of `along_order` (n, n), its variables relabelled at random."""
+    return Graph(np.triu(along_order, k=1)).permuted(generator.permutation(len(along_order)))
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"Expected {name} >= 1; got {value}.")

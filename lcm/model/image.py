@@ -1,0 +1,228 @@
+"""A model of pairs of images: an autoencoder, small enough for a machine without a GPU, and a model of its codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcm.base.component import Component, describe
+from lcm.base.rows import in_chunks
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, PairModel, build_model
+from lcm.model.scm import Do
+
+_SILU_GAIN = 1.68
+_CHUNK = 256
+
+
+@final
+class ImageAutoencoder(Component):
+    """uint8 images (N, H, W, C) to codes (N, m) and back.
+
+    The encoder sees each pixel's coordinates as two more channels (Liu et al. 2018, CoordConv). Every convolution
+    halves height and width, and the decoder mirrors it. Images are centred by `mean` (C, H, W) and divided by `scale`,
+    the root mean square of what is left, over images and pixels.
+    """
+
+    kind: ClassVar[str] = "image-autoencoder"
+    mean: Tensor
+    scale: Tensor
+    coordinates: Tensor
+
+    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int] = (16, 32, 64, 64), hidden: int = 256):
+        """`shape` (H, W, C); all weights are zero until `draw_weights` draws them.
+
+        Raises:
+            ValueError: a height or width that the convolutions cannot halve as often as there are of them.
+        """
+        super().__init__()
+        require_halving(shape, len(channels))
+        height, width, colours = (int(part) for part in shape)
+        factor = 2 ** len(channels)
+        self.shape, self.code = (height, width, colours), code
+        self.channels, self.hidden = tuple(channels), hidden
+        self._small = (self.channels[-1], height // factor, width // factor)
+        entries = math.prod(self._small)
+        outward = (self.channels[0], *self.channels)
+        self.convolutions = nn.ModuleList(
+            _empty(nn.Conv2d, colours + 2 if index == 0 else self.channels[index - 1], each, 4, 2, 1)
+            for index, each in enumerate(self.channels)
+        )
+        self.to_code = nn.ModuleList([_empty(nn.Linear, entries, hidden), _empty(nn.Linear, hidden, code)])
+        self.from_code = nn.ModuleList(
+            [_empty(nn.Linear, code, hidden), _empty(nn.Linear, hidden, hidden), _empty(nn.Linear, hidden, entries)]
+        )
+        self.transposed = nn.ModuleList(
+            _empty(nn.ConvTranspose2d, self.channels[index], outward[index] if index else colours, 4, 2, 1)
+            for index in reversed(range(len(self.channels)))
+        )
+        self.register_buffer("mean", torch.zeros(colours, height, width))
+        self.register_buffer("scale", torch.ones(()))
+        rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("coordinates", torch.stack([columns, rows]).unsqueeze(0), persistent=False)
+
+    def settings(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "code": self.code, "channels": list(self.channels), "hidden": self.hidden}
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights at unit gain; biases stay zero."""
+        layers = [*self.convolutions, *self.to_code, *self.from_code, *self.transposed]
+        for layer in layers:
+            weight: Tensor = layer.weight
+            # an output of a transposed convolution sums over a quarter of its kernel, and all channels that come in
+            fan_in = weight.shape[0] * 4 if isinstance(layer, nn.ConvTranspose2d) else weight[0].numel()
+            gain = 1.0 if layer is layers[0] else _SILU_GAIN
+            drawn = torch.randn(weight.shape, generator=generator, device=generator.device)
+            weight.copy_(gain * drawn / math.sqrt(fan_in))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (N, m) of uint8 images (N, H, W, C)."""
+        return self.encode_standardised(self.standardise(images))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """uint8 images (N, H, W, C) of codes (N, m)."""
+        levels = (self.decode_standardised(code) * self.scale + self.mean) * 255.0
+        return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def standardise(self, images: Tensor) -> Tensor:
+        """Images as the networks see them, (N, C, H, W), of mean 0 and mean square 1."""
+        levels = images.to(self.mean.dtype).permute(0, 3, 1, 2) / 255.0
+        return (levels - self.mean) / self.scale
+
+    def encode_standardised(self, values: Tensor) -> Tensor:
+        """Codes (N, m) of standardised images (N, C, H, W)."""
+        where = self.coordinates.expand(len(values), -1, -1, -1)
+        hidden = torch.cat([values, where], 1).contiguous(memory_format=torch.channels_last)
+        for layer in self.convolutions:
+            hidden = functional.silu(layer(hidden))
+        code: Tensor = self.to_code[1](functional.silu(self.to_code[0](hidden.flatten(1))))
+        return code
+
+    def decode_standardised(self, code: Tensor) -> Tensor:
+        """Standardised images (N, C, H, W) of codes (N, m)."""
+        hidden = code
+        for layer in self.from_code:
+            hidden = functional.silu(layer(hidden))
+        hidden = hidden.view(-1, *self._small).contiguous(memory_format=torch.channels_last)
+        for index, layer in enumerate(self.transposed):
+            hidden = layer(functional.silu(hidden) if index else hidden)
+        return hidden
+
+
+def require_halving(shape: Sequence[int], convolutions: int) -> None:
+    """Raise ValueError for images (H, W, C) that so many convolutions cannot halve."""
+    (height, width), factor = shape[:2], 2**convolutions
+    if height % factor or width % factor:
+        raise ValueError(
+            f"Expected images of a height and width that {convolutions} convolutions can halve, multiples of {factor}; "
+            f"got {height} x {width}"
+        )
+
+
+def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:
+    """A layer of zeros, without torch's own draw, which would take from the global generator."""
+    made = nn.utils.skip_init(layer, *sizes)
+    for parameter in made.parameters():
+        nn.init.zeros_(parameter)
+    return made
+
+
+@final
+class ImageModel(PairModel):
+    """The autoencoder of single images, and on its codes a latent causal model or a peer.
+
+    Densities, and so every nll, are those of the codes.
+    """
+
+    kind: ClassVar[str] = "image"
+
+    def __init__(self, autoencoder: ImageAutoencoder, latent: PairModel) -> None:
+        """Raises ValueError where the latent model has observations of another dimension than the code."""
+        super().__init__()
+        if latent.d != autoencoder.code:
+            raise ValueError(f"Expected a model of codes of {autoencoder.code} dimensions; got one of {latent.d}.")
+        self.autoencoder, self.latent = autoencoder, latent
+
+    @property
+    def n(self) -> int:
+        """Number of latent variables."""
+        return self.latent.n
+
+    @property
+    def d(self) -> int:
+        """Number of entries of an image, H · W · C."""
+        height, width, colours = self.autoencoder.shape
+        return height * width * colours
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return self.autoencoder.shape
+
+    @property
+    def graph(self) -> Graph:
+        """The graph over the latent variables."""
+        return self.latent.graph
+
+    @property
+    def target_distribution(self) -> TargetDistribution:  # type: ignore[override]
+        """That of the model of codes."""
+        return self.latent.target_distribution
+
+    def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
+        """Encodings of pairs of images (N, H, W, C), levels 0 to 255 of any type; log_density is that of the codes."""
+        return self.latent.encode_pairs(self.autoencoder.encode(x), self.autoencoder.encode(x_tilde))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Latent variables z (N, n) of images (N, H, W, C), some at a time, without gradients."""
+
+        def variables(part: Tensor) -> tuple[Tensor]:
+            return (self.encode_pairs(part, part).z,)
+
+        return in_chunks(variables, images, size=_CHUNK)[0]
+
+    def causal_model(self) -> LatentCausalModel:
+        """The model of codes; ValueError where it is a peer's, without mechanisms to intervene on or to sample from."""
+        if not isinstance(self.latent, LatentCausalModel):
+            raise ValueError(f"Expected a latent causal model of codes; got one of kind {self.latent.kind}.")
+        return self.latent
+
+    def decode(self, z: Tensor) -> Tensor:
+        """uint8 images (N, H, W, C) of causal variables (N, n); ValueError for a peer."""
+        return self.autoencoder.decode(self.causal_model().decode(z))
+
+    def counterfactual(self, images: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
+        """What images (N, H, W, C) would be under an intervention: encode, abduct, act, predict, decode.
+
+        Raises:
+            ValueError: a peer, which has no mechanisms, or what `SCM.counterfactual` refuses.
+        """
+        return self.autoencoder.decode(
+            self.causal_model().counterfactual(self.autoencoder.encode(images), do, generator)
+        )
+
+    def description(self) -> dict[str, Any]:
+        """JSON description that `ImageModel.build` turns back into a model without its tensors."""
+        return {
+            "type": self.kind,
+            "autoencoder": describe(self.autoencoder),
+            "latent": self.latent.description(),
+        }
+
+    @staticmethod
+    def build(description: dict[str, Any]) -> ImageModel:
+        """Rebuild a model, without its tensors, from `description`."""
+        return ImageModel(
+            ImageAutoencoder(**description["autoencoder"]["settings"]), build_model(description["latent"], "model")
+        )
+
+
+MODEL_TYPES[ImageModel.kind] = ImageModel.build

@@ -1,0 +1,225 @@
+"""The latent causal model 𝓜 = ⟨C, 𝒳, g, 𝓘, p_𝓘⟩: one type for ground truths and fitted models alike.
+
+Sources: docs/theory.md sections 1-3; Brehmer et al. 2022, sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+import lcm.model.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
+from lcm.base.component import build, describe
+from lcm.base.rows import writable
+from lcm.model.decoder import Decoder, build_decoder
+from lcm.model.decoder.noise import NoiseDecoder, SolutionDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
+from lcm.model.likelihood import (
+    THICKNESS_FLOOR,
+    PairTerms,
+    joint_log_density,
+    pair_log_density,
+    stay_log_density,
+    target_posterior,
+)
+from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, PairModel
+from lcm.model.scm import SCM, Do
+
+
+class Pairs(NamedTuple):
+    """Pairs and their truth: x, x_tilde (N, d); z, z_tilde, noise, noise_tilde, bool targets (N, n)."""
+
+    x: Tensor
+    x_tilde: Tensor
+    z: Tensor
+    z_tilde: Tensor
+    noise: Tensor
+    noise_tilde: Tensor
+    targets: Tensor
+
+
+class Encoding(NamedTuple):
+    """Causal variables z (N, n), noise (N, n) and log|det ∂noise/∂x| (N,) of observations."""
+
+    z: Tensor
+    noise: Tensor
+    log_det: Tensor
+
+
+@final
+class LatentCausalModel(PairModel):
+    """An SCM, a decoder, an interventional mechanism, a distribution of target sets, and a thickness.
+
+    `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
+    coordinates that are not targets still change; 0 for exact counterfactual pairs.
+    """
+
+    kind: ClassVar[str] = "latent-causal-model"
+    thickness: Tensor
+
+    def __init__(
+        self,
+        scm: SCM,
+        decoder: Decoder,
+        intervention: InterventionalMechanism,
+        target_distribution: TargetDistribution,
+        thickness: float | Tensor = 0.0,
+    ) -> None:
+        """Raises ValueError when the parts differ in n or in their circles, or the thickness is negative."""
+        super().__init__()
+        sizes = {
+            "a decoder": decoder.n,
+            "interventions": intervention.n,
+            "target sets": target_distribution.n,
+        }
+        for name, n in sizes.items():
+            if n != scm.n:
+                raise ValueError(f"Expected {name} of {scm.n} variables, as in the SCM; got {n}.")
+        circles = scm.circular.int().tolist()
+        for name, circular in (("a decoder", decoder.circular), ("interventions", intervention.circular)):
+            if circular is not None and circular.int().tolist() != circles:
+                found = circular.int().tolist()
+                raise ValueError(f"Expected {name} with the circles of the SCM, {circles}; got {found}.")
+        self.scm, self.decoder = scm, decoder
+        self.intervention, self.target_distribution = intervention, target_distribution
+        thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()
+        if not bool((thickness >= 0).all()):
+            raise ValueError(f"Expected a non-negative thickness; got {float(thickness.min())}.")
+        self.register_buffer("thickness", thickness)
+
+    @property
+    def n(self) -> int:
+        """Number of causal variables."""
+        return self.scm.n
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions of an observation."""
+        return self.decoder.d
+
+    @property
+    def graph(self) -> Graph:
+        """The causal graph."""
+        return self.scm.graph
+
+    def sample_pairs(self, n_samples: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs from the weakly supervised distribution p(x, x̃), with their truth."""
+        noise = self.scm.sample_noise(n_samples, generator)
+        targets = self.target_distribution.sample(n_samples, generator)
+        fresh, jitter = (
+            torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype) for _ in range(2)
+        )
+        kept = noise
+        if bool((self.thickness > 0).any()):
+            normal = self.scm.noise.to_normal(noise)[0] + self.thickness * jitter
+            kept = self.scm.noise.from_normal(normal)[0]
+        z = self.scm.solve(noise)[0]
+        z_tilde = self.scm.solve_intervened(
+            kept, targets, lambda z, k: self.intervention.value(fresh[:, k], z, k, self.scm)
+        )
+        noise_tilde = self.scm.abduct(z_tilde)[0]
+        return Pairs(self.decode(z), self.decode(z_tilde), z, z_tilde, noise, noise_tilde, targets)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """x = g(z): (N, n) → (N, d)."""
+        x: Tensor = self.decoder(z)[0]
+        return x
+
+    def encode(self, x: Tensor) -> Encoding:
+        """Causal variables and noise of observations x (N, d), or of a single one (d,), which gives (n,) and ().
+
+        x is an array or tensor of any precision on any device; the results are in the model's own.
+        """
+        x = torch.as_tensor(writable(x)).to(self.thickness)
+        batch = x.unsqueeze(0) if x.dim() == 1 else x
+        z, log_decoder = self.decoder.inverse(batch)
+        noise, log_abduction = self.scm.abduct(z)
+        encoding = Encoding(z, noise, log_decoder + log_abduction)
+        return Encoding(*(part.squeeze(0) for part in encoding)) if x.dim() == 1 else encoding
+
+    def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
+        """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3."""
+        before, after = self.encode(x), self.encode(x_tilde)
+        joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
+        return EncodedPairs(before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1))
+
+    def pair_terms(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> PairTerms:
+        """Terms of the pair likelihood in data space at a thickness (the model's own by default).
+
+        Raises:
+            ValueError: the thickness is not positive, and pairs have no density (docs/theory.md section 2).
+        """
+        sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(self.thickness).expand(self.n)
+        if not bool((sigma > 0).all()):
+            raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
+        _, noise, log_det = self.encode(x)
+        z_tilde, noise_tilde, log_det_tilde = self.encode(x_tilde)
+        normal, _ = self.scm.noise.to_normal(noise)
+        normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
+        log_slope = -self.scm.mechanism.inverse(z_tilde, z_tilde)[1]
+        base = self.scm.noise.log_density(noise).sum(1) + log_det + log_det_tilde
+        stay = stay_log_density(normal_tilde - normal, sigma) + log_gauge
+        move = self.intervention.log_density(z_tilde, self.scm) + log_slope
+        return PairTerms(base, stay, move)
+
+    def pair_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
+        """Exact log p(x, x̃) (N,), in nats, at a thickness (the model's own by default)."""
+        terms = self.pair_terms(x, x_tilde, thickness)
+        return pair_log_density(terms, *self._target_sets())
+
+    def pair_log_density_given(
+        self, x: Tensor, x_tilde: Tensor, targets: Tensor, thickness: Tensor | float | None = None
+    ) -> Tensor:
+        """Exact log p(x, x̃ | I) (N,) for given target masks (N, n)."""
+        terms = self.pair_terms(x, x_tilde, thickness)
+        return terms.base + torch.where(targets, terms.move, terms.stay).sum(1)
+
+    def joint_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
+        """log p(x, x̃, I) (N, K) for the K target sets of the target distribution."""
+        return joint_log_density(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
+
+    def target_posterior(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
+        """p(I | x, x̃) (N, K), columns in the order of the target distribution's sets; rows sum to one."""
+        return target_posterior(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
+
+    def counterfactual(self, x: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
+        """Counterfactual x̃ (N, d) of observations x (N, d) under a chosen intervention."""
+        return self.decode(self.scm.counterfactual(self.encode(x).z, do, generator))
+
+    def _target_sets(self) -> tuple[Tensor, Tensor]:
+        return self.target_distribution.target_sets, self.target_distribution.log_probabilities()
+
+    def description(self) -> dict[str, Any]:
+        """JSON description that `LatentCausalModel.build` turns back into a model without its tensors."""
+        return {
+            "scm": self.scm.description(),
+            "decoder": describe(self.decoder),
+            "intervention": describe(self.intervention),
+            "target_sets": self.target_distribution.as_lists(),
+        }
+
+    @staticmethod
+    def build(description: dict[str, Any]) -> LatentCausalModel:
+        """Rebuild a model, without its tensors, from `description`."""
+        scm = SCM.build(description["scm"])
+        return LatentCausalModel(
+            scm,
+            build_decoder(description["decoder"], scm),
+            build(description["intervention"], INTERVENTION_KINDS),
+            TargetDistribution(scm.n, description["target_sets"], None),
+        )
+
+
+def noise_decoder(model: LatentCausalModel) -> Decoder:
+    """ψ of any model, a copy that shares no tensors with it."""
+    if isinstance(model.decoder, SolutionDecoder):
+        return copy.deepcopy(model.decoder.noise_decoder)
+    decoder, scm = copy.deepcopy((model.decoder, model.scm))
+    return NoiseDecoder(decoder, scm)
+
+
+MODEL_TYPES[None] = LatentCausalModel.build

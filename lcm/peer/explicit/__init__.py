@@ -1,0 +1,1 @@
+"""The explicit latent causal models `elcm-vae` and `elcm-flow` (docs/explicit-models.md)."""

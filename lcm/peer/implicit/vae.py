@@ -1,0 +1,271 @@
+"""The implicit latent causal model as a variational autoencoder (Brehmer et al. 2022, section 4 and appendix)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from lcm.base.rows import in_chunks
+from lcm.model.decoder import ChainDecoder
+from lcm.model.intervention import TargetDistribution
+from lcm.model.pair_model import EncodedPairs
+from lcm.peer.implicit.solution import (
+    ExactPosterior,
+    HeuristicPosterior,
+    NetworkPosterior,
+    SolutionNetworks,
+    Solved,
+    TargetPosterior,
+)
+from lcm.peer.variational import Perceptron, VariationalModel, build_common
+
+_SETTINGS = ("hidden", "layers", "activation", "posterior_kind", "projection", "linear", "variance")
+_LOG_TWO_PI = math.log(2.0 * math.pi)
+_LEAST_VARIANCE = 1e-4
+_START_LOG_VARIANCE = -3.0
+_LOG_SPREAD = (-7.0, 3.0)
+_START_LOG_SPREAD, _START_SPREAD_GAIN = -2.0, 0.1
+_START_CORRECTION = 0.1
+_FIXED_DRAWS, _MOST_DECODED = 16, 256
+_CHUNK_ENTRIES = 1 << 23
+
+
+class Encoded(NamedTuple):
+    """Moments of the Gaussian noise encodings of N pairs, before and after: (2, N, n), the spreads as logarithms."""
+
+    mean: Tensor
+    log_spread: Tensor
+
+
+class Bounds(NamedTuple):
+    """What the bound is made of, in nats: log-likelihoods (K, N) of x and x̃, and log p(e, ẽ | I) − log q (K, N)."""
+
+    fit: Tensor
+    latent: Tensor
+
+
+@final
+class ImplicitVAE(VariationalModel):
+    """Noise encodings e ~ N(0, 1), x | e ~ N(decoder(e), diag(variance)), and z = s(e) by solution functions.
+
+    q(e, ẽ | x, x̃, I) comes from one Gaussian encoder: a coordinate that stays has one encoding, a mean of those of x
+    and x̃; a target has its own before and after. s_i(ẽ_i; ẽ_others) of a target i is standard normal.
+    """
+
+    kind: ClassVar[str] = "ilcm-vae"
+
+    def __init__(
+        self,
+        standardisation: ChainDecoder,
+        target_distribution: TargetDistribution,
+        *,
+        hidden: int = 64,
+        layers: int = 2,
+        activation: Literal["silu", "relu"] = "silu",
+        posterior_kind: Literal["heuristic", "mlp", "exact"] = "heuristic",
+        projection: Literal["average", "stochastic"] = "average",
+        linear: bool = False,
+        variance: float | None = None,
+        ancestors: Tensor | None = None,
+    ) -> None:
+        """Networks of `layers` hidden layers of `hidden` units; `linear`: with a linear map beside each.
+
+        All weights are zero until `draw_weights` draws them. `variance` of x in standardised coordinates, None learns
+        it; `ancestors` bool (n, n), [j, i]: j may be an ancestor of i, where that is known.
+        """
+        super().__init__(standardisation, target_distribution)
+        n, sizes = standardisation.n, [hidden] * layers
+        self.hidden, self.layers, self.activation = hidden, layers, activation
+        self.posterior_kind, self.projection, self.linear, self.variance = posterior_kind, projection, linear, variance
+        self.encoder = Perceptron(n, 2 * n, sizes, activation=activation)
+        self.decoder = Perceptron(n, n, sizes, activation=activation)
+        self.solution = SolutionNetworks(n, hidden, layers, activation, ancestors)
+        self.posterior = self._posterior(n, sizes)
+        start = _START_LOG_VARIANCE if variance is None else math.log(variance)
+        self.log_variance = nn.Parameter(torch.full((n,), start), requires_grad=variance is None)
+        if linear:
+            self.unmixing, self.mixing = (nn.Parameter(torch.eye(n)) for _ in range(2))
+        self._atomic = bool((target_distribution.target_sets.sum(1) <= 1).all())
+
+    def _posterior(self, n: int, sizes: list[int]) -> TargetPosterior:
+        if self.posterior_kind == "heuristic":
+            return HeuristicPosterior()
+        if self.posterior_kind == "exact":
+            return ExactPosterior(n)
+        count = len(self.target_distribution.target_sets)
+        return NetworkPosterior(Perceptron(2 * n, count, sizes, activation=self.activation))
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator, unmixing: Tensor | None = None) -> None:
+        """Draw the weights of all networks; `unmixing` (n, n) starts the linear maps of a model that has them."""
+        gain = _START_CORRECTION if self.linear else 1.0
+        self.encoder.draw_weights(generator, gain)
+        self.encoder.weights[-1][self.n :] *= _START_SPREAD_GAIN
+        self.encoder.biases[-1][self.n :] = _START_LOG_SPREAD
+        self.decoder.draw_weights(generator, gain)
+        self.solution.draw_weights(generator)
+        if isinstance(self.posterior, NetworkPosterior):
+            self.posterior.network.draw_weights(generator)
+        if self.linear and unmixing is not None:
+            self.unmixing.copy_(unmixing)
+            self.mixing.copy_(torch.linalg.inv(unmixing))
+
+    @property
+    def n_draws(self) -> int:
+        """How many draws (n,) a pair takes: two normal ones, and one in [0, 1) for a stochastic projection."""
+        return 3 if self.projection == "stochastic" else 2
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws (count, n_draws, n) for as many pairs."""
+        device, dtype = generator.device, self._like().dtype
+        normal = torch.randn(count, 2, self.n, generator=generator, device=device, dtype=dtype)
+        if self.projection == "average":
+            return normal
+        return torch.cat([normal, torch.rand(count, 1, self.n, generator=generator, device=device, dtype=dtype)], 1)
+
+    def moments(self, y: Tensor, y_tilde: Tensor) -> Encoded:
+        """Moments of the noise encodings of pairs (N, n) in the coordinates of the fit."""
+        both = torch.stack([y, y_tilde])
+        mean, log_spread = self.encoder(both).chunk(2, -1)
+        mean = mean + both @ self.unmixing.T if self.linear else mean
+        return Encoded(mean, nn.functional.hardtanh(log_spread, *_LOG_SPREAD))
+
+    def decode(self, noise: Tensor) -> Tensor:
+        """Means (..., n) of observations, in the coordinates of the fit, given noise (..., n)."""
+        mean: Tensor = self.decoder(noise)
+        return mean + noise @ self.mixing.T if self.linear else mean
+
+    def solve(self, noise: Tensor) -> Solved:
+        """Causal variables z = s(e) (..., n) of noise e (..., n), and log ∂z_i/∂e_i."""
+        solved: Solved = self.solution(noise)
+        return solved
+
+    def log_posterior(self, encoded: Encoded) -> Tensor:
+        """log q(I | x, x̃) (N, K)."""
+        solved = self.solve(encoded.mean[1]) if self.posterior.needs_solution else None
+        found: Tensor = self.posterior(encoded.mean[0], encoded.mean[1], solved, self.target_distribution)
+        return found
+
+    def log_likelihood(self, y: Tensor, mean: Tensor) -> Tensor:
+        """log p(y | e) (...) of observations y (..., n), in their coordinates, given what e decodes to (..., n)."""
+        variance = self.log_variance.exp() + (_LEAST_VARIANCE if self.variance is None else 0.0)
+        misfit = (y - mean).square() @ variance.reciprocal()
+        return -0.5 * (misfit + (variance.log().sum() + self.n * _LOG_TWO_PI))
+
+    def sample(self, encoded: Encoded, draws: Tensor) -> Tensor:
+        """Noise (2, N, n) of x and of x̃, each from its own encoding, at draws (N, n_draws, n)."""
+        return torch.addcmul(encoded.mean, encoded.log_spread.exp(), draws[:, :2].transpose(0, 1))
+
+    def _stay(self, encoded: Encoded, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise (N, n) of coordinates that stay, from a mean of two independent encodings, and its variance."""
+        variances = (2.0 * encoded.log_spread).exp()
+        if self.projection == "average":
+            mean, variance = encoded.mean.mean(0), 0.25 * variances.sum(0)
+        else:
+            share = torch.stack([draws[:, 2], 1.0 - draws[:, 2]])
+            mean, variance = (share * encoded.mean).sum(0), (share.square() * variances).sum(0)
+        return torch.addcmul(mean, variance.sqrt(), draws[:, 0]), variance
+
+    def bounds(
+        self,
+        y: Tensor,
+        y_tilde: Tensor,
+        encoded: Encoded,
+        draws: Tensor,
+        sets: Tensor | None = None,
+        imposed: bool = True,
+    ) -> Bounds:
+        """The parts of the bound for every target set, in one pass of the decoder, at draws (N, n_draws, n).
+
+        `sets`, bool (N, n), replaces the K sets by one for each pair. Without `imposed`, the density of imposed values
+        is left out, as while solution functions are not learned yet.
+        """
+        masks = self.target_distribution.target_sets.unsqueeze(1) if sets is None else sets.unsqueeze(0)
+        moved = self.sample(encoded, draws)
+        stay, variance = self._stay(encoded, draws)
+        decoded = self._decode(masks, moved, stay)
+        fit = self.log_likelihood(torch.stack([y, y_tilde]), decoded).sum(1)
+        # all terms twice, so that one factor of a half does for all
+        of_stay = variance.log() - stay.square()
+        change = torch.add(draws[:, 1].square(), encoded.log_spread.sum(0), alpha=2.0) - moved[0].square() - of_stay
+        change = change + self._imposed(masks, moved[1], stay) if imposed else change
+        latent = (draws[:, 0].square() + of_stay).sum(1) + self._over_targets(masks, change, sets is None)
+        return Bounds(fit, 0.5 * latent)
+
+    @staticmethod
+    def _over_targets(masks: Tensor, change: Tensor, shared: bool) -> Tensor:
+        """Sums (K, N) over the targets of each set; `shared`: all pairs have the same sets."""
+        weights = masks.to(change.dtype)
+        if shared and change.dim() == 2:
+            return weights.squeeze(1) @ change.T
+        return (change * weights).sum(-1)
+
+    def _decode(self, masks: Tensor, moved: Tensor, stay: Tensor) -> Tensor:
+        """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of noise that has changed."""
+        return self.decode(torch.where(masks.unsqueeze(1), moved, stay))
+
+    def _imposed(self, masks: Tensor, after: Tensor, stay: Tensor) -> Tensor:
+        """2 log p̃(ζ_i) + 2 log ∂ζ_i/∂ẽ_i of each coordinate were it a target, but for log 2π: (N, n) or (K, N, n)."""
+        if not self._atomic:
+            solved = self.solve(torch.where(masks, after, stay))
+            return 2.0 * solved.log_slope - solved.z.square()
+        # with no other target, all that the network of i is given has stayed
+        shift, log_slope = self.solution.shift_and_scale(stay)
+        return 2.0 * log_slope - torch.addcmul(shift, log_slope.exp(), after).square()
+
+    def elbo(self, y: Tensor, y_tilde: Tensor, draws: Tensor) -> Tensor:
+        """A lower bound (N,) of log p(y, ỹ) in nats, at draws (N, n_draws, n), in expectation over them."""
+        encoded = self.moments(y, y_tilde)
+        parts, log_q = self.bounds(y, y_tilde, encoded, draws), self.log_posterior(encoded)
+        gain = parts.fit.T + parts.latent.T + self.target_distribution.log_probabilities() - log_q
+        return (log_q.exp() * gain).sum(1)
+
+    def iwae(self, y: Tensor, y_tilde: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """A tighter lower bound (N,): the logarithm of a mean of importance weights (Burda et al. 2016).
+
+        The sum over target sets is exact, so that only the noise is drawn.
+        """
+        encoded, joint = self.moments(y, y_tilde), []
+        for _ in range(samples):
+            parts = self.bounds(y, y_tilde, encoded, self.draw(len(y), generator))
+            joint.append(parts.fit.T + parts.latent.T + self.target_distribution.log_probabilities())
+        return torch.logsumexp(torch.stack(joint), (0, 2)) - math.log(samples)
+
+    def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
+        """Noise from the means of the encoder, z = s(noise); log_density is the ELBO at draws that are always the same.
+
+        These are 16 quasi-random draws, or fewer where there are more than 16 target sets.
+        """
+        encoded = self.moments(y, y_tilde)
+        posterior = self.log_posterior(encoded).exp()
+        z, z_tilde = self.solve(encoded.mean).z
+        return EncodedPairs(z, z_tilde, encoded.mean[0], encoded.mean[1], posterior, self._fixed_elbo(y, y_tilde))
+
+    def _fixed_elbo(self, y: Tensor, y_tilde: Tensor) -> Tensor:
+        count = len(self.target_distribution.target_sets)
+        draws = self._fixed_draws(max(1, min(_FIXED_DRAWS, _MOST_DECODED // count)))
+
+        def bound(first: Tensor, second: Tensor) -> tuple[Tensor]:
+            each = [self.elbo(first, second, draw.expand(len(first), *draw.shape)) for draw in draws]
+            return (torch.stack(each).mean(0),)
+
+        rows = max(1, min(len(y), _CHUNK_ENTRIES // (2 * count * max(self.hidden, self.n))))
+        return in_chunks(bound, y, y_tilde, size=rows)[0]
+
+    def _fixed_draws(self, count: int) -> Tensor:
+        """Draws (count, n_draws, n) of a scrambled Sobol sequence."""
+        uniform = torch.quasirandom.SobolEngine(self.n_draws * self.n, scramble=True, seed=0).draw(count)
+        draws = uniform.view(count, self.n_draws, self.n).clamp(1e-6, 1.0 - 1e-6).to(self._like())
+        return torch.cat([torch.special.ndtri(draws[:, :2]), draws[:, 2:]], 1)
+
+    def description(self) -> dict[str, Any]:
+        """JSON description that `ImplicitVAE.build` turns back into a model without its tensors."""
+        return {**self.common_description(), **{key: getattr(self, key) for key in _SETTINGS}}
+
+    @staticmethod
+    def build(description: dict[str, Any]) -> ImplicitVAE:
+        """Rebuild a model, without its tensors, from `description`."""
+        return ImplicitVAE(*build_common(description), **{key: description[key] for key in _SETTINGS})

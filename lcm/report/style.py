@@ -1,0 +1,53 @@
+"""What all figures share: colours that colour-blind readers tell apart, plain axes, whole files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from lcm.base.files import atomic_write
+
+# The palette of Okabe and Ito (2008).
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#333333", "#8C8C8C")
+INK, GREY, PALE = "#333333", "#8C8C8C", "#E6E6E6"
+
+_DOTS_PER_INCH = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` by `height` inches whose parts make room for each other."""
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure, atomically, in the format that the suffix of `path` names."""
+    # The layout of axes of fixed aspect settles in the second pass only.
+    figure.draw_without_rendering()
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
+
+
+def clean(ax: Axes) -> Axes:
+    """Leave only the left and lower side of the frame, in quiet colours; returns the axes."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(colors=INK, labelsize=8)
+    return ax
+
+
+def variable_names(n: int, labels: Sequence[str] | None = None, symbol: str = "z") -> list[str]:
+    """The names of n variables: `labels`, or the symbol with the 0-based index.
+
+    Raises ValueError for another number of labels.
+    """
+    if labels is None:
+        return [f"${symbol}_{{{index}}}$" for index in range(n)]
+    if len(labels) != n:
+        raise ValueError(f"Expected {n} labels; got {len(labels)}.")
+    return list(labels)

@@ -1,0 +1,135 @@
+"""What can be said of pairs before a model is fitted to them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.base.rows import row_blocks
+from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
+from lcm.data.pairs import PairData
+from lcm.learn.warm_start import unmix_differences
+
+Array = NDArray[np.float64]
+
+
+def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
+    """Describe pairs in numbers that JSON holds; `format_check` puts them in words.
+
+    Keys, null where they have no meaning (for images, all but the first five and n_guess):
+        n_pairs, shape (of one observation), dtype.
+        duplicate_rows: rows of x that equal an earlier row.
+        unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
+        rank, singular_values (d,): of x and x_tilde together, columns divided by their standard deviations;
+            descending.
+        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.image.geodesic`.
+        one_sparse_share: median share, in [1/n, 1], of a changed pair's squared difference that its largest
+            component carries, after the linear unmixing that makes it as large as it can be; 1 where
+            noise and observation are related linearly and interventions are atomic, whatever the graph.
+        one_sparse_share_random: the same under a random rotation instead, the share that means nothing.
+        target_shares (n_guess,): share of all pairs whose largest component is k, descending; a linear guess.
+
+    Source: docs/theory.md section 2.
+    """
+    blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
+    unchanged = np.concatenate(blocks)
+    report: dict[str, Any] = {
+        "n_pairs": len(data),
+        "shape": list(data.x.shape[1:]),
+        "dtype": str(data.x.dtype),
+        "duplicate_rows": _count_duplicates(data.x),
+        "unchanged_share": float(unchanged.mean()),
+        **dict.fromkeys(("rank", "singular_values", "n_guess")),
+        **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
+    }
+    if data.is_images:
+        from lcm.learn.image.geodesic import estimate_image_n
+
+        return report | {"n_guess": estimate_image_n(data.x)}
+    found = spectrum(data.x, data.x_tilde)
+    report["rank"] = found.rank
+    report["singular_values"] = np.sqrt(found.variances).tolist()
+    report["n_guess"] = n = dimension(found, data.x)
+    if np.sum(~unchanged) >= max(n, 1) and n > 0:
+        differences = _reduced_differences(data, ~unchanged, found, n)
+        report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))
+    return report
+
+
+def format_check(report: dict[str, Any]) -> str:
+    """Put the numbers of `check_pairs` in plain words, one line each."""
+    lines = [
+        ("pairs", f"{report['n_pairs']:,} of shape {tuple(report['shape'])}, {report['dtype']}"),
+        ("duplicates", f"{report['duplicate_rows']:,} rows of x equal an earlier one"),
+        ("unchanged", f"{report['unchanged_share']:.1%} of pairs have x == x_tilde exactly"),
+    ]
+    if report["rank"] is None:
+        lines.append(("variables", f"n = {report['n_guess']} by the dimension of the sheet that the images lie on"))
+    else:
+        values = report["singular_values"]
+        lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
+        lines.append(("spectrum", _listed([f"{value:.3g}" for value in values])))
+        lines.append(("variables", f"n = {report['n_guess']} by the rank of x, or by its local dimension"))
+        lines.append(("one-sparse", verdict(report)))
+    if report["target_shares"] is not None:
+        lines.append(("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs"))
+    return "\n".join(f"{name:<12}{text}" for name, text in lines)
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Say in words whether the differences look as if one variable changed at a time, up to a linear map."""
+    share, random = report["one_sparse_share"], report["one_sparse_share_random"]
+    if share is None:
+        return "not known: too few pairs differ"
+    if report["n_guess"] == 1:
+        return "trivially so: there is one variable"
+    numbers = f"the largest component carries {share:.1%} of a difference, {random:.1%} under a random rotation"
+    if share >= 0.95:
+        return f"yes: {numbers}"
+    if share >= (1 + random) / 2:
+        return f"largely: {numbers}; expect a nonlinear mixing or mechanism, or noise"
+    return (
+        f"no: {numbers}; the mixing is strongly nonlinear, several variables change at once, "
+        "or x_tilde is no counterfactual of x"
+    )
+
+
+def _count_duplicates(x: NDArray[Any]) -> int:
+    if x.ndim == 4:
+        keys = {blake2b(row.tobytes(), digest_size=16).digest() for (block,) in row_blocks(x) for row in block}
+        return len(x) - len(keys)
+    # Adding zero turns -0.0 into 0.0, which are equal in value and not in bytes.
+    rows = np.ascontiguousarray((x + np.zeros((), x.dtype)).reshape(len(x), -1))
+    entries = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
+    return len(x) - len(np.unique(entries))
+
+
+def _reduced_differences(data: PairData, changed: NDArray[np.bool_], found: Spectrum, n: int) -> Array:
+    differences = (data.x_tilde[changed].astype(np.float64) - data.x[changed]) / found.scales
+    return differences if n == data.n_dimensions else differences @ found.directions[:, :n]
+
+
+def _one_sparse(differences: Array, n_pairs: int, generator: np.random.Generator) -> dict[str, Any]:
+    unmixing = unmix_differences(differences, generator)
+    n = len(unmixing)
+    rotation = np.linalg.qr(generator.standard_normal((n, n)))[0]
+    components = differences @ unmixing.T
+    largest = np.argmax(np.abs(components), axis=1)
+    shares = np.bincount(largest, minlength=n) / n_pairs
+    return {
+        "one_sparse_share": _largest_share(components),
+        "one_sparse_share_random": _largest_share(components @ rotation.T),
+        "target_shares": np.sort(shares)[::-1].tolist(),
+    }
+
+
+def _largest_share(components: Array) -> float:
+    energy = components**2
+    return float(np.median(energy.max(axis=1) / energy.sum(axis=1)))
+
+
+def _listed(entries: list[str], limit: int = 20) -> str:
+    return ", ".join(entries[:limit]) + (f", … ({len(entries)} in all)" if len(entries) > limit else "")

@@ -1,0 +1,203 @@
+"""What in a fit speaks against trusting it: said in plain words, from the fit and its data alone.
+
+Each sentence begins with what is in doubt, an assumption of the theorem (docs/theory.md section 4) or the fit itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from lcm.base.rows import writable
+from lcm.data.pairs import PairData
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.run.outcome import Outcome
+
+_INEXACT_THICKNESS = 0.1
+_SPREAD_CHANGES = 0.1
+_MOVES_WITH = 0.3
+_WIDE_GAP = 0.05
+_RARE_TARGET = 1e-3
+_INDEPENDENCE_LEVEL = 1e-3
+_ROWS = 5_000
+_MAX_LISTED = 6
+
+
+def find_doubts(result: Outcome) -> list[str]:
+    """One sentence for each sign that an assumption is broken or that the fit fell short; none is no proof.
+
+    Two breaches leave no sign. *Soft interventions*: with fresh noise and the parents kept, ẽ_i is independent of e, so
+    that the empty graph with z = e explains the pairs exactly. *Exchanged x and x̃*. See docs/theory.md section 4.
+    """
+    if result.ancestry is None:
+        return []
+    data = result.vectors
+    found = [
+        _rank(result, data),
+        _independent(data) or _one_sparse(result, data) or _thickness(result),
+        _gap(result),
+        _cyclic(result),
+        _intransitive(result),
+        _rare_targets(result),
+        _inseparable(result),
+        _restarts(result),
+    ]
+    return [doubt for doubt in found if doubt]
+
+
+def _rank(result: Outcome, data: PairData) -> str:
+    from lcm.data.intrinsic_dimension import estimate_n
+
+    spanned = estimate_n(data.x, data.x_tilde)
+    if spanned is None or spanned <= result.model.n:
+        return ""
+    return (
+        f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted;"
+        " some may be missing."
+    )
+
+
+def _independent(data: PairData) -> str:
+    """Bartlett's test that x and x̃ are not correlated at all, as a counterfactual and its fact would be."""
+    x, x_tilde = (part[:_ROWS] - part[:_ROWS].mean(0, dtype=np.float64) for part in (data.x, data.x_tilde))
+    bases = [np.linalg.svd(part, full_matrices=False) for part in (x, x_tilde)]
+    spans = [left[:, values > 1e-6 * values[0]] for left, values, _ in bases]
+    if min(span.shape[1] for span in spans) < 2:
+        return ""
+    correlations = np.linalg.svd(spans[0].T @ spans[1], compute_uv=False).clip(max=1.0 - 1e-12)
+    degrees = spans[0].shape[1] * spans[1].shape[1]
+    weight = len(x) - 1.5 - 0.5 * (spans[0].shape[1] + spans[1].shape[1])
+    if weight <= 0:
+        return ""
+    statistic = -weight * np.log1p(-np.square(correlations)).sum()
+    if chdtrc(degrees, statistic) < _INDEPENDENCE_LEVEL:
+        return ""
+    return (
+        "Counterfactual pairs: x and x_tilde are not even correlated, as if they were drawn independently. Nothing"
+        " stays the same within a pair, and nothing can be learned from it; pair x with its own counterfactual."
+    )
+
+
+def _one_sparse(result: Outcome, data: PairData) -> str:
+    """Whether the noise of a pair changes in more than one coordinate, and which coordinates move together."""
+    if result.model.n < 2 or _several_targets(result):
+        return ""
+    change = _changes(result, data)
+    squared = np.square(change)
+    outside = 1.0 - squared.max(1).sum() / max(squared.sum(), 1e-300)
+    if len(change) == 0 or outside <= _SPREAD_CHANGES:
+        return ""
+    moments = np.abs(change).T @ np.abs(change)
+    together = moments / np.maximum(np.sqrt(np.outer(np.diag(moments), np.diag(moments))), 1e-300)
+    pairs = [(i, j) for i, j in np.argwhere(np.triu(together, 1) > _MOVES_WITH)]
+    named = ", ".join(f"z{i} with z{j}" for i, j in pairs[:_MAX_LISTED])
+    return (
+        f"Atomic interventions on counterfactual pairs: {outside:.0%} of the change of a pair's noise lies outside the"
+        f" coordinate that changes most{f' (moving together: {named})' if named else ''}. Several variables are"
+        " intervened on at once, or noise is drawn anew; or the fit is far from done. If sets of several targets are"
+        " known, give them as `targets`."
+    )
+
+
+def _several_targets(result: Outcome) -> bool:
+    return any(len(targets) > 1 for targets in result.model.target_distribution.as_lists())
+
+
+@torch.no_grad()
+def _changes(result: Outcome, data: PairData) -> NDArray[np.float64]:
+    """ũ − u (M, n) of the first pairs, those that changed, in standard-normal gauge."""
+    model = result.latent
+    assert isinstance(model, LatentCausalModel)
+    normal = [
+        model.scm.noise.to_normal(model.encode(torch.from_numpy(writable(part[:_ROWS]))).noise)[0]
+        .double()
+        .cpu()
+        .numpy()
+        for part in (data.x, data.x_tilde)
+    ]
+    changed = (data.x[:_ROWS] != data.x_tilde[:_ROWS]).any(1)
+    difference: NDArray[np.float64] = (normal[1] - normal[0])[changed]
+    return difference
+
+
+def _thickness(result: Outcome) -> str:
+    assert isinstance(result.latent, LatentCausalModel)
+    widest = float(result.latent.thickness.max())
+    if widest <= _INEXACT_THICKNESS:
+        return ""
+    return (
+        f"The fit, or exact pairs: noise that was not intervened on changes by {widest:.2f} of its standard deviation:"
+        " the encoder is not exact, or the pairs are noisy or rounded. More steps, more pairs or --restarts may help."
+    )
+
+
+def _gap(result: Outcome) -> str:
+    assert result.implicit_nll is not None
+    gap = result.held_out_nll - result.implicit_nll
+    if gap <= _WIDE_GAP:
+        return ""
+    return f"The graph: the explicit model explains held-out pairs {gap:.2f} nats worse; edges may be missing."
+
+
+def _cyclic(result: Outcome) -> str:
+    assert result.ancestry is not None
+    if not result.ancestry.conflicts:
+        return ""
+    listed = ", ".join(f"z{j} -> z{i}" for j, i in result.ancestry.conflicts[:_MAX_LISTED])
+    return (
+        f"Acyclic mechanisms, perfect interventions: ancestor relations form a cycle; against every order: {listed}."
+        " Imperfect interventions do this, and so does an encoder that is not exact."
+    )
+
+
+def _intransitive(result: Outcome) -> str:
+    assert result.ancestry is not None
+    if not result.ancestry.intransitive:
+        return ""
+    listed = ", ".join(f"z{j} -> z{i} -> z{k}" for j, i, k in result.ancestry.intransitive[:_MAX_LISTED])
+    return (
+        f"Perfect interventions, faithfulness: ancestors of ancestors are none, clearly: {listed}. Interventions that"
+        " keep some parents do this, and so do effects along two paths that cancel."
+    )
+
+
+def _rare_targets(result: Outcome) -> str:
+    distribution = result.model.target_distribution
+    shares = distribution.probabilities @ distribution.target_sets.to(distribution.probabilities.dtype)
+    rare = [f"z{i}" for i, share in enumerate(shares.tolist()) if share < _RARE_TARGET]
+    if not rare:
+        return ""
+    return (
+        f"Interventions on every variable: almost never on {', '.join(rare)}. Two or more such variables are found only"
+        " as a block, and no parents of any of them."
+    )
+
+
+def _inseparable(result: Outcome) -> str:
+    distribution = result.model.target_distribution
+    hit = distribution.target_sets[distribution.probabilities >= _RARE_TARGET].cpu().numpy()
+    same = [
+        f"z{i} and z{j}"
+        for i in range(distribution.n)
+        for j in range(i + 1, distribution.n)
+        if hit[:, i].any() and np.array_equal(hit[:, i], hit[:, j])
+    ]
+    if not same:
+        return ""
+    return f"Atomic interventions: always targets together: {', '.join(same[:_MAX_LISTED])}. They are found as a block."
+
+
+def _restarts(result: Outcome) -> str:
+    apart = [restart for restart in result.other_restarts if restart.as_likely and not restart.agrees]
+    if not apart:
+        return ""
+    first, several = apart[0], len(apart) > 1
+    listed = ", ".join(str(restart.restart) for restart in apart)
+    s, reach, are = ("s", "reach", "are") if several else ("", "reaches", "is")
+    return (
+        f"Identifiability: restart{s} {listed} {reach} the likelihood of the best and {are} not isomorphic to it"
+        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model, or the"
+        " fits are unfinished (see the training curves): trust only what the restarts share."
+    )

@@ -1,0 +1,262 @@
+"""Fit a latent causal model to pairs by maximum likelihood (docs/theory.md sections 2 and 3, docs/method.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lcm.base.rows import row_blocks
+from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
+from lcm.learn.flow import fit_flow
+from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.restarts import Restart, compare_restarts
+from lcm.learn.result import Fitted
+from lcm.learn.training.loop import Stages, run_together
+from lcm.learn.training.tracker import Recorder
+from lcm.model.image import ImageModel
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.run.config import FitConfig
+from lcm.run.known import known_targets, require_usable
+from lcm.run.peers import fit_peer
+from lcm.run.result import FitResult
+
+_MAX_VARIABLES_FOR_ALL_SUBSETS = 16
+
+
+def fit(
+    x: PairData | Any,
+    x_tilde: Any = None,
+    n: int | None = None,
+    config: FitConfig | None = None,
+    *,
+    seed: int | None = None,
+    restarts: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> FitResult:
+    """Fit a latent causal model, or a peer, to pairs.
+
+    Args:
+        x: observations (N, d) before the intervention, array or tensor; or a `PairData` that holds both.
+        x_tilde: observations (N, d) after it.
+        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
+        config: all settings; `n`, `seed` and `restarts` override its entries.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
+            device.
+    """
+    data = x if isinstance(x, PairData) else PairData.from_arrays(x, x_tilde)
+    given = {"n": n, "seed": seed, "restarts": restarts}
+    config = replace(config or FitConfig(), **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    return fit_pairs(data, config, device=resolve_device(device), recorder=Recorder(progress=progress))
+
+
+def fit_pairs(
+    data: PairData, config: FitConfig, device: torch.device | None = None, recorder: Recorder | None = None
+) -> FitResult:
+    """Fit from x and x̃ alone, with restarts ranked by the held-out likelihood of the explicit model.
+
+    Raises:
+        ValueError: too few pairs, dim x < n, or a target set out of range.
+        FloatingPointError: a likelihood that is not finite.
+    """
+    return fit_ensemble(data, [config], device or torch.device("cpu"), recorder)[0]
+
+
+def fit_ensemble(
+    data: PairData | Sequence[PairData],
+    configs: Sequence[FitConfig],
+    device: str | torch.device = "auto",
+    recorder: Recorder | None = None,
+) -> list[FitResult]:
+    """Fit once for every config, all at once; each result is that of `fit_pairs` to float tolerance.
+
+    Fits of one structure, such as other seeds, are one batched computation; others take turns. To the recorder all
+    restarts of all fits are restarts, counted on.
+
+    Args:
+        data: pairs for all configs, or for each config pairs of its own, all of one shape (N, d).
+        configs: settings of each fit.
+        device: "auto", "cpu", "cuda" or a torch device.
+
+    Raises:
+        ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
+        FloatingPointError: a likelihood that is not finite.
+    """
+    where = resolve_device(device) if isinstance(device, str) else device
+    recorder = recorder or Recorder()
+    pairs = _data_sets(data, len(configs))
+    if pairs[0].is_images:
+        return _fit_images(pairs, configs, where, recorder)
+    targets = [target_distribution(choose_n(*fit), fit[1]) for fit in zip(pairs, configs, strict=True)]
+    members: list[Stages[Fitted]] = []
+    held_out = []
+    for each, config, family in zip(pairs, configs, targets, strict=True):
+        require_usable(config, family.n)
+        known = known_targets(each, config, family)
+        atomic = bool((family.target_sets.sum(1) <= 1).all())
+        prepared = prepare(each.x, each.x_tilde, family.n, config.validation_share, config.seed, where, known, atomic)
+        held_out.append(prepared.held_out() if config.restarts > 1 else None)
+        members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
+    found = run_together(members, recorder)
+    results: list[FitResult] = []
+    first = 0
+    for each, config, rest in zip(pairs, configs, held_out, strict=True):
+        results.append(_best(found[first : first + config.restarts], each, config, rest, first, recorder))
+        first += config.restarts
+    return results
+
+
+def _fit_images(
+    pairs: list[PairData], configs: Sequence[FitConfig], device: torch.device, recorder: Recorder
+) -> list[FitResult]:
+    """Fits to images, one after the other: each of them is large enough for a machine."""
+    several = len(configs) > 1
+    return [
+        _fit_to_images(each, config, device, Recorder(progress=recorder.progress) if several else recorder)
+        for each, config in zip(pairs, configs, strict=True)
+    ]
+
+
+def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, recorder: Recorder) -> FitResult:
+    """An autoencoder, and `config.model` on its codes; restarts share the autoencoder."""
+    from lcm.learn.image.fit import fit_codes
+
+    config = replace(config, n=choose_n(data, config))
+    assert config.n is not None
+    share, seed = config.validation_share, config.seed
+    autoencoder, codes = fit_codes(data, config.n, config.image, share, seed, device, recorder)
+    (found,) = fit_ensemble(codes, [config], device, recorder)
+    return replace(
+        found,
+        model=ImageModel(autoencoder, found.model).to(device),
+        data=data,
+        codes=codes,
+        seconds=recorder.seconds,
+        records=tuple(recorder.records),
+    )
+
+
+def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
+    """A data set for each of `count` configs."""
+    if count == 0:
+        raise ValueError("configs: Expected at least one; got none.")
+    pairs = [data] * count if isinstance(data, PairData) else list(data)
+    if len(pairs) != count:
+        raise ValueError(f"data: Expected a data set for each of {count} configs; got {len(pairs)}.")
+    for each in pairs:
+        if each.x.shape != pairs[0].x.shape:
+            raise ValueError(f"data: Expected data sets of one shape, {pairs[0].x.shape}; got {each.x.shape}.")
+    return pairs
+
+
+def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig, restart: int) -> Stages[Fitted]:
+    device = prepared.train[0].device
+
+    def generator(stage: int) -> torch.Generator:
+        seed = np.random.SeedSequence([config.seed, restart, stage]).generate_state(1)[0]
+        return torch.Generator(device).manual_seed(int(seed))
+
+    if restart > 0:
+        prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
+    own_targets = TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device)
+    if config.model in ("flow", "linear"):
+        return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
+    return (yield from fit_peer(prepared, own_targets, config, generator))
+
+
+def _best(
+    results: list[Fitted], data: PairData, config: FitConfig, held_out: PairData | None, first: int, recorder: Recorder
+) -> FitResult:
+    """The likeliest of the restarts of one fit, which are number `first` and those that follow to the recorder."""
+    scores = tuple(result.held_out_nll for result in results)
+    best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
+    if not np.isfinite(scores[best]):
+        raise FloatingPointError(f"the held-out log-likelihood of the model became {-scores[best]}")
+    numbers = range(first, first + len(results))
+    records = [
+        record | {"restart": record["restart"] - first} for record in recorder.records if record["restart"] in numbers
+    ]
+    others: tuple[Restart, ...] = ()
+    models = [result.model for result in results if isinstance(result.model, LatentCausalModel)]
+    if results[best].implicit is not None and held_out is not None:
+        others = compare_restarts(models, best, data, held_out)
+    return FitResult(
+        **vars(results[best]),
+        config=config,
+        data=data,
+        seconds=recorder.seconds,
+        records=tuple(records),
+        restart=best,
+        restart_nll=scores,
+        other_restarts=others,
+    )
+
+
+def choose_n(data: PairData, config: FitConfig) -> int:
+    """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
+    from lcm.data.intrinsic_dimension import dimension, spectrum
+
+    at = f"{data.source}: " if data.source else ""
+    if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
+        raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
+    if data.is_images:
+        return _choose_n_of_images(data, config)
+    found = spectrum(data.x, data.x_tilde)
+    n = dimension(found, data.x) if config.n is None else config.n
+    require_enough_dimensions(data, n)
+    require_enough_pairs(data, n)
+    if not 1 <= n <= found.rank:
+        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
+    return n
+
+
+def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
+    from lcm.learn.image.geodesic import estimate_image_n
+    from lcm.model.image import require_halving
+
+    try:
+        require_halving(data.x.shape[1:], len(config.image.channels))
+    except ValueError as error:
+        raise ValueError(f"{data.source}: x: {error}" if data.source else f"x: {error}") from error
+    n = estimate_image_n(data.x) if config.n is None else config.n
+    require_enough_dimensions(data, n)
+    require_enough_pairs(data, n)
+    return n
+
+
+def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
+    """The configured intervention family over n variables, uniform to start with.
+
+    Raises:
+        ValueError: a target out of range, a set twice, or all subsets of more than 16 variables.
+    """
+    if config.targets == "all" and n > _MAX_VARIABLES_FOR_ALL_SUBSETS:
+        raise ValueError(f"targets: Expected n <= {_MAX_VARIABLES_FOR_ALL_SUBSETS} for all subsets; got n = {n}.")
+    try:
+        if isinstance(config.targets, str):
+            return TargetDistribution.family(n, config.targets)
+        return TargetDistribution(n, config.targets, None)
+    except ValueError as error:
+        raise ValueError(f"targets: {error}") from error
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: another name, or a device this machine does not have.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device: Expected auto, cpu or cuda; got {name!r}.")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("device: Expected CUDA, as asked for; got a machine without it. Use cpu.")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

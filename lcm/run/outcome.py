@@ -1,0 +1,99 @@
+"""What a fit found, before it is doubted or reported."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.data.pairs import PairData
+from lcm.learn.implicit import ImplicitModel
+from lcm.learn.restarts import Restart
+from lcm.model.graph import Graph
+from lcm.model.image import ImageModel
+from lcm.model.pair_model import PairModel
+from lcm.readout.edges import Ancestry
+from lcm.readout.evidence import FoundGraph, GraphEvidence
+from lcm.run.config import FitConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(ABC):
+    """Abstract: a fitted model and what was found on the way; `FitResult` is the one kind.
+
+    Attributes:
+        model: in the units of the data.
+        found: the graph over its variables, with strengths, and with p-values where tests found it.
+        held_out_nll: mean nats a held-out pair, in the units of the data (of images, of their codes); of a variational
+            model the negative bound. It ranks restarts.
+        config: all settings of the fit.
+        data: the pairs that it was fitted to.
+        ancestry: the test for ancestors; None for a peer.
+        implicit_nll: as `held_out_nll`, of the implicit model at the same thickness; None for a peer.
+        implicit: the noise encoder and its solution functions, from which the model was made; None for a peer.
+        codes: the pairs of codes (N, m) of all images, in the order of the data; None for vectors.
+        seconds: from data in memory to the model, all restarts.
+        records: one mapping for each validation of every stage.
+        restart: the one that was kept.
+        restart_nll: `held_out_nll` of each.
+        other_restarts: the others, compared with it up to isomorphism.
+    """
+
+    model: PairModel
+    found: FoundGraph
+    held_out_nll: float
+    config: FitConfig
+    data: PairData
+    ancestry: Ancestry | None = None
+    implicit_nll: float | None = None
+    implicit: ImplicitModel | None = None
+    codes: PairData | None = None
+    seconds: float = 0.0
+    records: tuple[dict[str, Any], ...] = ()
+    restart: int = 0
+    restart_nll: tuple[float, ...] = ()
+    other_restarts: tuple[Restart, ...] = ()
+
+    @property
+    def graph(self) -> Graph:
+        """The graph over the learned variables."""
+        return self.model.graph
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The variables, causes first, for the graph at any false discovery rate."""
+        return self.found.order
+
+    @property
+    def edge_strength(self) -> NDArray[np.float64]:
+        """(n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3)."""
+        return self.found.edge_strength
+
+    @property
+    def evidence(self) -> GraphEvidence:
+        """P-values of edges and ancestors, strengths with standard errors; ValueError where no test gave any."""
+        if self.found.evidence is None:
+            raise ValueError(f"Expected a fit with p-values; got one of {self.config.model}, whose graph has none.")
+        return self.found.evidence
+
+    @property
+    def latent(self) -> PairModel:
+        """The model of the vectors that were fitted: of images, that of their codes."""
+        return self.model.latent if isinstance(self.model, ImageModel) else self.model
+
+    @property
+    def vectors(self) -> PairData:
+        """The vectors that `latent` was fitted to: the data, or of images their codes."""
+        return self.data if self.codes is None else self.codes
+
+    @property
+    @abstractmethod
+    def doubts(self) -> tuple[str, ...]:
+        """One sentence for each sign that an assumption is broken or that the fit fell short."""
+
+    def graph_at(self, false_discovery_rate: float) -> Graph:
+        """The graph at another false discovery rate; ValueError unless that is strictly between 0 and 1."""
+        return self.evidence.graph_at(false_discovery_rate)

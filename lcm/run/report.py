@@ -1,0 +1,338 @@
+"""What a fit found, in numbers for JSON, in a Markdown report and in a page of text, whatever the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.learn.restarts import Restart
+from lcm.model.graph import Graph
+from lcm.model.image import ImageModel
+from lcm.model.intervention import TargetDistribution
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.readout.evidence import GraphEvidence
+from lcm.run.outcome import Outcome
+
+_MAX_LISTED = 20
+
+
+def graph_numbers(result: Outcome) -> dict[str, Any]:
+    """The content of graph.json: the graph of the model, with error bars where tests found it."""
+    graph = result.model.graph
+    if result.found.evidence is None:
+        return strength_numbers(graph, result.edge_strength, result.order)
+    return evidence_numbers(result.found.evidence, graph, result.config.readout.false_discovery_rate)
+
+
+def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
+    """A graph with its error bars for JSON, in the learned variables' numbering, [i][j] for i -> j.
+
+    adjacency: at false_discovery_rate. edge_strength: (n, n) >= 0. order: causes first. edge_p_value,
+    ancestor_p_value: (n, n), 1 where there was nothing to test. ancestors: accepted relations, at the same rate.
+    edge_strength_error: (n, n), standard errors. edge_strength_interval: (n, n, 2), 95 %.
+    """
+    return {
+        **strength_numbers(graph, evidence.edge_strength, evidence.order),
+        "false_discovery_rate": false_discovery_rate,
+        "edge_p_value": evidence.edge_p_value.tolist(),
+        "ancestor_p_value": evidence.ancestor_p_value.tolist(),
+        "ancestors": evidence.ancestors_at(false_discovery_rate).astype(int).tolist(),
+        "edge_strength_error": evidence.edge_strength_error.tolist(),
+        "edge_strength_interval": evidence.strength_interval().tolist(),
+    }
+
+
+def strength_numbers(graph: Graph, edge_strength: NDArray[np.float64], order: Sequence[int]) -> dict[str, Any]:
+    """A graph without p-values for JSON: adjacency, edge_strength, order, in the learned variables' numbering."""
+    return {
+        "adjacency": graph.adjacency.astype(int).tolist(),
+        "edge_strength": edge_strength.tolist(),
+        "order": list(order),
+    }
+
+
+def fit_numbers(result: Outcome) -> dict[str, Any]:
+    """The content of fit.json; a key that a model does not have is null or left out.
+
+    model: its name. n, n_given: the number of variables and whether the config gave it. n_pairs: held-out ones
+    included. fit_seconds: from data in memory to the written model, all restarts. stage_seconds: of every stage.
+    graph_search_seconds: of the search for a peer's graph. held_out_nll: mean nats a held-out pair, in the data's units
+    (of images, of their codes); of a variational model the negative bound. implicit_nll, explicit_nll: the same of the
+    two models of `flow` and `linear`. restart: the one that was kept, by the lowest of restart_nll. thickness: (n,),
+    standard-normal gauge. target_sets, target_probabilities: p_I. order_conflicts: accepted ancestor relations [j, i],
+    j -> i, that contradict the order. intransitive: chains [j, i, k] of ancestors without j -> k. other_restarts: every
+    other restart compared with the kept one: restart, worse_by and standard_error in nats a pair at one thickness,
+    as_likely, isomorphic, distance, reasons. doubts: sentences. image: shape, code, reconstruction_error of images.
+    """
+    latent, distribution = result.latent, result.model.target_distribution
+    tested = result.ancestry is not None
+    numbers: dict[str, Any] = {
+        "model": result.config.model,
+        "n": result.model.n,
+        "n_given": result.config.n is not None,
+        "n_pairs": len(result.data),
+        "fit_seconds": result.seconds,
+        "graph_search_seconds": result.found.seconds,
+        "held_out_nll": finite(result.held_out_nll),
+        "implicit_nll": None if result.implicit_nll is None else finite(result.implicit_nll),
+        "explicit_nll": finite(result.held_out_nll) if tested else None,
+        "restart": result.restart,
+        "restart_nll": [finite(nll) for nll in result.restart_nll],
+        "target_sets": distribution.as_lists(),
+        "target_probabilities": distribution.probabilities.tolist(),
+        "stage_seconds": stage_seconds(result.records),
+    }
+    if isinstance(latent, LatentCausalModel):
+        numbers["thickness"] = latent.thickness.tolist()
+    if result.ancestry is not None:
+        numbers |= {
+            "order_conflicts": [list(pair) for pair in result.ancestry.conflicts],
+            "intransitive": [list(chain) for chain in result.ancestry.intransitive],
+            "other_restarts": [_restart_numbers(restart) for restart in result.other_restarts],
+            "doubts": list(result.doubts),
+        }
+    if isinstance(result.model, ImageModel):
+        numbers["image"] = {
+            "shape": list(result.data.x.shape[1:]),
+            "code": result.model.autoencoder.code,
+            "reconstruction_error": reconstruction_error(result.records),
+        }
+    return numbers
+
+
+def _restart_numbers(restart: Restart) -> dict[str, Any]:
+    return {**asdict(restart), "as_likely": restart.as_likely, "worse_by": finite(restart.worse_by)}
+
+
+def agreement_text(result: Outcome) -> str:
+    """Whether the restarts that reach the best likelihood are isomorphic to it, in one sentence; "" for one restart."""
+    if not result.other_restarts:
+        return ""
+    alike = [restart for restart in result.other_restarts if restart.as_likely]
+    if not alike:
+        missing = "No other restart clearly reaches the likelihood of the best one, so nothing confirms it."
+        return f"{missing} Try more restarts or more steps."
+    agreeing = [restart for restart in alike if restart.agrees]
+    reached = f"{len(alike) + 1} of {len(result.other_restarts) + 1} restarts reach the same likelihood"
+    if len(agreeing) < len(alike):
+        return f"{reached}; {len(agreeing)} of the {len(alike)} others have its variables and graph. See the doubts."
+    farthest = max(restart.distance for restart in agreeing)
+    return f"{reached} and have the same variables and graph. Their distance from the best is at most {farthest:.4f}."
+
+
+def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds of every stage of every restart, in order, from metrics.jsonl; restarts that ran together share them."""
+    found: list[dict[str, Any]] = []
+    before = 0.0
+    for stage, block in groupby(records, key=lambda record: record["stage"]):
+        lines = list(block)
+        restarts, end = list(dict.fromkeys(line["restart"] for line in lines)), float(lines[-1]["seconds"])
+        share = round((end - before) / len(restarts), 3)
+        found += [{"restart": restart, "stage": stage, "seconds": share} for restart in restarts]
+        before = end
+    return found
+
+
+def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
+    """Every edge with its strength, the interval of that and its p-value, the strongest first."""
+    interval = evidence.strength_interval()
+    ranked = sorted(graph.edges(), key=lambda edge: -evidence.edge_strength[edge])
+    return [
+        f"z{i} -> z{j}  {evidence.edge_strength[i, j]:.3f}  [{interval[i, j, 0]:.3f}, {interval[i, j, 1]:.3f}]"
+        f"  {p_value_text(evidence.edge_p_value[i, j])}"
+        for i, j in ranked
+    ]
+
+
+def strength_lines(graph: Graph, edge_strength: NDArray[np.float64]) -> list[str]:
+    """Every edge with its strength, the strongest first."""
+    ranked = sorted(graph.edges(), key=lambda edge: -edge_strength[edge])
+    return [f"z{i} -> z{j}  {edge_strength[i, j]:.3f}" for i, j in ranked]
+
+
+def p_value_text(p_value: float) -> str:
+    """A p-value for a reader."""
+    return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
+
+
+def target_text(distribution: TargetDistribution) -> str:
+    """The share of every target set."""
+    ranked = zip(distribution.as_lists(), distribution.probabilities.tolist(), strict=True)
+    shares = [f"{'+'.join(f'z{i}' for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
+    return ", ".join(shares[:_MAX_LISTED]) + (f", ... ({len(shares)} sets)" if len(shares) > _MAX_LISTED else "")
+
+
+def _edges(result: Outcome) -> list[str]:
+    if result.found.evidence is None:
+        return strength_lines(result.model.graph, result.edge_strength)
+    return edge_lines(result.found.evidence, result.model.graph)
+
+
+def _targets(result: Outcome) -> str:
+    shares = target_text(result.model.target_distribution)
+    if result.ancestry is not None:
+        return f"Share of pairs: {shares}"
+    return f"Probabilities in the model, learned or assumed: {shares}"
+
+
+def fit_report(result: Outcome) -> str:
+    """The content of report.md."""
+    listed = "\n".join(f"- {line}" for line in _edges(result)) or "- no edge"
+    doubtful = "".join(f"\n**Doubt.** {doubt}\n" for doubt in result.doubts)
+    times = "".join(
+        f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
+        for stage in stage_seconds(result.records)
+    )
+    return f"""# Fit of the model {result.config.model}
+
+{result.model.n} variables, fitted to {_size_text(result)} in {result.seconds:.1f} s.
+Learned variables come in arbitrary order and sign. They are numbered from 0.
+
+## Graph
+
+{_edges_text(result)}
+
+{listed}
+
+Causes first: {", ".join(f"z{i}" for i in result.order)}.
+{doubtful}
+![graph](figures/graph.png)
+
+## Held-out log-likelihood, nats a pair
+
+{_likelihood_lines(result)}
+![training](figures/training.png)
+
+## Interventions
+
+{_targets(result)}.
+{_thickness_line(result)}
+![pairs](figures/pairs.png)
+
+## Time
+
+{times}{_image_section(result)}"""
+
+
+def _size_text(result: Outcome) -> str:
+    vectors = result.vectors
+    return f"{len(vectors):,} pairs of {vectors.n_dimensions} dimensions"
+
+
+def _edges_text(result: Outcome) -> str:
+    if result.found.evidence is None:
+        return (
+            "Each edge with its strength, as the search measures it (docs/graph-search.md). The edges of this model "
+            "have no p-values."
+        )
+    rate = result.config.readout.false_discovery_rate
+    return (
+        f"The edges at a false discovery rate of {rate:g}. Each line gives the strength of an edge (standard deviations"
+        "\nof the effect for one of the cause), its 95 % interval over pairs, and the p-value of no edge.\n\n"
+        "`lcm graph RUN --fdr Q` gives the graph at another rate."
+    )
+
+
+def _likelihood_lines(result: Outcome) -> str:
+    restarts = "".join(
+        f"- restart {index}: {-nll:.4f}{' (kept)' if index == result.restart else ''}\n"
+        for index, nll in enumerate(result.restart_nll)
+    )
+    if result.implicit_nll is None:
+        lines = f"{-result.held_out_nll:.4f}. For a variational model this is a lower bound.\n"
+        return lines + (f"\nBy restart:\n\n{restarts}" if len(result.restart_nll) > 1 else "")
+    both = f"- implicit model: {-result.implicit_nll:.4f}\n- explicit model: {-result.held_out_nll:.4f}\n"
+    compared = "".join(
+        f"- restart {each.restart}: {each.worse_by:.4f} ± {each.standard_error:.4f} nats a pair below the best, at"
+        f" one thickness; {'isomorphic' if each.isomorphic else 'not isomorphic'}, distance {each.distance:.4f}\n"
+        for each in result.other_restarts
+    )
+    agreement = f"\n{agreement_text(result)}\n\n{compared}" if compared else ""
+    return f"{both}\nExplicit model by restart:\n\n{restarts}{agreement}"
+
+
+def _thickness_line(result: Outcome) -> str:
+    latent = result.latent
+    if not isinstance(latent, LatentCausalModel):
+        return ""
+    listed = ", ".join(f"{value:.4g}" for value in latent.thickness.tolist())
+    return f"Thickness, the standard deviation of noise that is not intervened on: {listed}.\n"
+
+
+def image_figure_names(result: Outcome) -> tuple[str, ...]:
+    """The figures of a fit to images."""
+    causal = isinstance(result.latent, LatentCausalModel)
+    return (("traversals", "counterfactuals", "samples") if causal else ()) + ("targets",)
+
+
+def _image_section(result: Outcome) -> str:
+    if not isinstance(result.model, ImageModel):
+        return ""
+    height, width, colours = result.data.x.shape[1:]
+    shown = "\n\n".join(f"![{name}](figures/{name}.png)" for name in image_figure_names(result))
+    return f"""
+## Images
+
+{height} × {width} pixels of {colours} channels, through codes of {result.model.autoencoder.code} dimensions. Held-out
+images are decoded from their codes with a root mean square error of {reconstruction_error(result.records):.4f} of full
+brightness. The log-likelihoods above are those of the codes.
+
+{shown}
+"""
+
+
+def reconstruction_error(records: Sequence[Mapping[str, Any]]) -> float:
+    """Root mean square error of a pixel of held-out images, as a share of full brightness, at the end of the fit."""
+    kept = [record for record in records if record.get("error") is not None]
+    best = max(kept, key=lambda record: float(record["validation_log_likelihood"]))
+    return float(best["error"]) ** 0.5
+
+
+def fit_text(result: Outcome) -> str:
+    """A fit on one page: what was fitted, the graph, the likelihood, the interventions, the doubts."""
+    edges = _edges(result)
+    shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
+    described = ", with strength, 95 % interval, p-value" if result.found.evidence else ", with strength"
+    lines = [
+        f"Fitted {result.config.model}: {result.model.n} variables, {_size_text(result)}, {result.seconds:.1f} s.",
+        "",
+        f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{described if edges else ''}",
+        *(f"  {line}" for line in shown),
+    ]
+    if result.implicit_nll is None:
+        lines += [f"Held-out log-likelihood, nats a pair, or a lower bound of it: {-result.held_out_nll:.4f}"]
+    else:
+        both = f"  implicit {-result.implicit_nll:.4f}   explicit {-result.held_out_nll:.4f}"
+        lines += ["Held-out log-likelihood, nats a pair", both]
+    lines += [f"Interventions. {_targets(result)}"]
+    lines += [f"Restarts: {agreement_text(result)}"] if result.other_restarts else []
+    return "\n".join([*lines, *(f"Doubt: {doubt}" for doubt in result.doubts)])
+
+
+def next_steps(result: Outcome, folder: str) -> str:
+    """Where a run lies, and what can be done with it."""
+    lines = [
+        f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
+        "Next:",
+        f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
+        f"  lcm compare {folder} OTHER DATA              against another fit, where no truth is known",
+        f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
+    ]
+    if result.found.evidence is not None:
+        lines += [f"  lcm graph {folder} --fdr Q                   the graph at another false discovery rate"]
+    else:
+        lines += [f"  lcm graph {folder} --method M --data DATA    another search for the graph: lcm graph --help"]
+    if isinstance(result.latent, LatentCausalModel):
+        lines += [f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes"]
+    return "\n".join([*lines, f"  tensorboard --logdir {folder}                the training curves"])
+
+
+def finite(value: float) -> float | None:
+    """The value for JSON, None where it is not finite."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,247 @@
+"""A fit that lives in a folder: run, interrupted, resumed, read back."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcm.base import __version__
+from lcm.base.config import config_hash, load_config, to_yaml
+from lcm.base.files import read_json, write_json, write_text
+from lcm.base.rows import return_free_memory
+from lcm.data.pairs import PairData, data_hash
+from lcm.learn.training.tracker import METRICS_FILE, Recorder
+from lcm.model.graph import Graph
+from lcm.model.image import ImageModel
+from lcm.model.pair_model import PairModel
+from lcm.model.storage import load_model, save_model
+from lcm.readout.evidence import GraphEvidence
+from lcm.run.config import FitConfig
+from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.run.known import known_targets, knows_targets, require_usable
+from lcm.run.report import fit_numbers, fit_report, graph_numbers
+from lcm.run.result import FitResult
+from lcm.run.run_folder import (
+    CONFIG_FILE,
+    FIGURE_FOLDER,
+    FINISHED,
+    FIT_FILE,
+    GRAPH_FILE,
+    MODEL_FILE,
+    REPORT_FILE,
+    RUN_FILE,
+    claimed_folder,
+    read_state,
+    write_state,
+)
+
+_DRAWN_PAIRS = 20_000
+_EVIDENCE = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished fit, read from its folder.
+
+    Attributes:
+        folder: where it lies.
+        model: the fitted model.
+        config: all settings of the fit.
+        info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
+        fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); of a peer, as
+            the search for its graph measures it.
+        order: the variables, causes first.
+        evidence: p-values of edges and ancestor relations, strengths with standard errors; None for a peer.
+    """
+
+    folder: Path
+    model: PairModel
+    config: FitConfig
+    info: dict[str, Any]
+    fit: dict[str, Any]
+    edge_strength: NDArray[np.float64]
+    order: tuple[int, ...]
+    evidence: GraphEvidence | None
+
+    def require_evidence(self) -> GraphEvidence:
+        """The evidence; ValueError for a peer, whose edges come without p-values."""
+        if self.evidence is None:
+            raise ValueError(
+                f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without "
+                "(lcm graph RUN --method tests --data DATA computes them)"
+            )
+        return self.evidence
+
+    def graph_at(self, false_discovery_rate: float) -> Graph:
+        """The graph at another false discovery rate.
+
+        Raises:
+            ValueError: a rate that is not strictly between 0 and 1, or the fit of a peer, which has no p-values.
+        """
+        return self.require_evidence().graph_at(false_discovery_rate)
+
+
+def fit_run(
+    data: PairData,
+    out: str | Path,
+    config: FitConfig,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Fit to x and x̃ alone, in the folder `out`; a fit of the same data and config that was interrupted resumes.
+
+    The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
+    events, figures/, and run.json, which says "finished" once all the rest is there. `seconds` of the result is
+    the time from data in memory to the written model, all restarts and interrupted parts, without figures.
+
+    Args:
+        data: pairs (N, d); its truth is not looked at.
+        out: a new or empty folder, or one with an unfinished fit of the same data, config, device and package version.
+        device: "auto", "cpu" or "cuda".
+        overwrite: whether another run in `out` may be replaced; an unfinished one of the same fit resumes anyway.
+        progress: whether to show progress bars on stderr.
+
+    Raises:
+        ValueError: data that cannot be fitted, a target out of range, no such device, or a folder that holds
+            anything else; nothing is left behind.
+        FloatingPointError: a likelihood that is not finite; nothing is left behind.
+    """
+    _import_the_rest()
+    started = time.perf_counter()
+    where, n = resolve_device(device), choose_n(data, config)
+    require_usable(config, n)
+    known_targets(data, config, target_distribution(n, config))
+    folder, info = Path(out), _identity(data, config, where)
+    with claimed_folder(folder, info, overwrite):
+        write_text(folder / CONFIG_FILE, to_yaml(config))
+        prepared_in = time.perf_counter() - started
+        recorder = Recorder(folder, progress)
+        try:
+            result = fit_pairs(data, replace(config, n=n), where, recorder)
+            save_model(result.model, folder / MODEL_FILE)
+            result = replace(result, config=config, seconds=prepared_in + recorder.seconds)
+        finally:
+            recorder.close()
+        _write_results(folder, result)
+        write_state(folder, info, FINISHED)
+        recorder.delete_checkpoints()
+    return result
+
+
+def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig, device: torch.device) -> None:
+    """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
+
+    Raises:
+        ValueError: a folder that holds anything but a run.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    info = _identity(data, config, device)
+    with claimed_folder(folder, info, overwrite=True):
+        write_text(folder / CONFIG_FILE, to_yaml(config))
+        write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
+        with SummaryWriter(str(folder)) as events:
+            for record in result.records:
+                curve = f"{record['stage']}/{record['restart']}"
+                for name, value in record.items():
+                    if isinstance(value, float) and name != "seconds":
+                        events.add_scalar(f"{curve}/{name}", value, record["step"])
+        save_model(result.model, folder / MODEL_FILE)
+        _write_results(folder, result)
+        write_state(folder, info, FINISHED)
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a finished run from its folder.
+
+    Raises:
+        ValueError: no run, an unfinished one, one of an unknown schema version, or a file in it that is missing or bad.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: Expected a run folder; got {'a file' if folder.exists() else 'no such folder'}")
+    info = read_state(folder)
+    if info.get("state") != FINISHED:
+        raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
+    fit, graph = _json_object(folder / FIT_FILE), folder / GRAPH_FILE
+    content = _with_keys(graph, ("edge_strength", "order"))
+    tested = any(key in content for key in _EVIDENCE if key != "edge_strength")
+    content = _with_keys(graph, (*_EVIDENCE, "order")) if tested else content
+    strength, order = np.asarray(content["edge_strength"], dtype=np.float64), tuple(content["order"])
+    return Run(
+        folder=folder,
+        model=load_model(folder / MODEL_FILE),
+        config=load_config(folder / CONFIG_FILE, FitConfig),
+        info=info,
+        fit=fit,
+        edge_strength=strength,
+        order=order,
+        evidence=GraphEvidence(**{k: np.asarray(content[k]) for k in _EVIDENCE}, order=order) if tested else None,
+    )
+
+
+def _with_keys(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    content = _json_object(path)
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{path}: Expected the key {missing[0]}; got none")
+    return content
+
+
+def _import_the_rest() -> None:
+    """Import what a fit would import on its way, before its clock starts."""
+    import torch.utils.tensorboard  # noqa: F401
+
+
+def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
+    return {
+        "data": data.source,
+        "data_sha256": data_hash(data, with_targets=knows_targets(config)),
+        "config_sha256": config_hash(config),
+        "lcm": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+    }
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: Expected a JSON object; got {type(content).__name__}")
+    return content
+
+
+def _write_results(folder: Path, result: FitResult) -> None:
+    write_json(folder / GRAPH_FILE, graph_numbers(result))
+    write_json(folder / FIT_FILE, fit_numbers(result))
+    write_text(folder / REPORT_FILE, fit_report(result))
+    return_free_memory()
+    # last, since matplotlib stays in memory
+    _draw(folder / FIGURE_FOLDER, result)
+
+
+def _draw(folder: Path, result: FitResult) -> None:
+    from lcm.report import draw_evidence, draw_image_figures, draw_one_graph, draw_pairs, draw_training
+
+    folder.mkdir(exist_ok=True)
+    graph, vectors = result.model.graph, result.vectors
+    if result.found.evidence is not None:
+        draw_evidence(folder / "graph.png", result.found.evidence, graph)
+    else:
+        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength)
+    draw_training(folder / "training.png", result.records)
+    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
+    if isinstance(result.model, ImageModel):
+        draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
