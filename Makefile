@@ -41,6 +41,7 @@ test-extras: $(STAMP) ## install all extras, and run the tests that `make test` 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP) ## check types
 	$(BIN)/mypy
