@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lcm.base.config import load_config
+from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.nature.pairs import GenerateConfig
 from lcm.report import draw_graph
 from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from experiments._experiment import Plan
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
     from lcm.data.pairs import PairData
 
 
@@ -49,7 +49,7 @@ def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n:
         ValueError: another data set of that name is there.
     """
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     config = load_config(config_file, GenerateConfig)
     config = replace(_resized(config, pairs), seed=seed)
@@ -65,7 +65,7 @@ def draw_config(config: GenerateConfig, name: str, out: Path) -> DataSet:
         ValueError: another data set of that name is there.
     """
     from lcm.base.config import to_yaml
-    from lcm.data.nature.pairs import generate
+    from lcm.data.data_set import generate
 
     folder = out / "data" / name
     if not folder.exists():

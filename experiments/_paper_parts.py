@@ -10,8 +10,8 @@ from typing import Any, final
 from experiments._experiment import Cell, Plan
 from experiments._experiment_data import DataSet, draw_config, given_data
 from lcm.base.config import load_config, structure_config
+from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig
 from lcm.run.config import MODELS, FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"

@@ -17,8 +17,8 @@ from experiments._experiment import Cell, Plan, Size, draw_fit, experiment_parse
 from experiments._experiment_data import DataSet, draw_config
 from lcm.base.config import structure_config
 from lcm.base.files import write_json, write_text
+from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig
 from lcm.report.tables import to_markdown, to_text
 
 FULL = Size(model_seeds=1, data_seeds=5, pairs=100_000)
@@ -36,7 +36,7 @@ class Family:
         nature: as in a config file.
         bars: mcc, dci_disentanglement, intervention_accuracy, shd, fit_seconds.
         pairs: to fit on at most.
-        observation_noise: as in `lcm.data.nature.pairs.GenerateConfig`.
+        observation_noise: as in `lcm.data.data_set.GenerateConfig`.
     """
 
     nature: Mapping[str, Any]

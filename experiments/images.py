@@ -19,7 +19,7 @@ from experiments._experiment import Cell, Plan, Size, at_least_one, draw_fit, ex
 from experiments._experiment_data import DataSet, draw_config
 
 if TYPE_CHECKING:
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
     from lcm.run.config import FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) -> Iterator[Scene]:
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     file = "circuit" if part == "peers" else part
     config = load_config(CONFIGS / f"{file}.yaml", GenerateConfig)

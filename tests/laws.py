@@ -13,8 +13,15 @@ from typing import TypeVar
 import hypothesis.strategies as st
 import numpy as np
 import torch
+from lcm.model.reparametrised import (
+    RelabelledNoise,
+    ReparametrisedDecoder,
+    ReparametrisedIntervention,
+    ReparametrisedMechanism,
+)
 from torch import Tensor, nn
 
+from lcm.data.nature.graphs import erdos_renyi
 from lcm.isomorphism import Isomorphism
 from lcm.model.circle import CircleNoise, MixedNoise, wrap, wrap_circles
 from lcm.model.decoder import (
@@ -32,7 +39,7 @@ from lcm.model.decoder import (
     TorusDecoder,
 )
 from lcm.model.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
-from lcm.model.graph import Graph, erdos_renyi
+from lcm.model.graph import Graph
 from lcm.model.intervention import (
     InterventionalMechanism,
     PerfectIntervention,
@@ -50,12 +57,6 @@ from lcm.model.mechanism import (
     SplineMechanism,
 )
 from lcm.model.noise import LaplaceNoise, LogisticNoise, Noise, NormalNoise, PushforwardNoise, SkewedNoise, UniformNoise
-from lcm.model.reparametrised import (
-    RelabelledNoise,
-    ReparametrisedDecoder,
-    ReparametrisedIntervention,
-    ReparametrisedMechanism,
-)
 from lcm.model.scm import SCM
 
 Module = TypeVar("Module", bound=nn.Module)

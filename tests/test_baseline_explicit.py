@@ -16,17 +16,19 @@ from test_learn_optimise import Memory
 from torch import Tensor
 
 from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import EdgesConfig
+from lcm.data.sample import sample_data
 from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.training.loop import Stages, optimise, run_together
 from lcm.learn.training.tracker import Recorder
 from lcm.metric.scores import evaluate
-from lcm.model.decoder import AffineDecoder, ChainDecoder
+from lcm.model.decoder import AffineDecoder, ChainDecoder, FlowDecoderConfig
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LocationScaleMechanismConfig
 from lcm.model.pair_model import PairModel
 from lcm.peer.explicit.config import ExplicitConfig
 from lcm.peer.explicit.fit import fit_explicit_flow, fit_explicit_vae, labels_for_graph, labels_for_order, linear_start
@@ -48,9 +50,9 @@ def targets(n: int = 3) -> TargetDistribution:
 
 @cache
 def nature(kind: str) -> LatentCausalModel:
-    config = NatureConfig(3, GraphConfig("edges", edges=EDGES))
+    config = NatureConfig(3, EdgesConfig(edges=EDGES))
     if kind == "nonlinear":
-        config = replace(config, mechanism=MechanismConfig("location-scale"), decoder=DecoderConfig("flow"))
+        config = replace(config, mechanism=LocationScaleMechanismConfig(), decoder=FlowDecoderConfig())
     return build_nature(config, 4)
 
 

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import called, refused
+from lcm.data.scene.render import SceneMap, scene_parameters
 
 from lcm.app.cli import main
+from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.image_files import PairWriter
-from lcm.data.nature.build import DecoderConfig, MechanismConfig, NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig, generate
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs
 from lcm.data.scene import generate as image_generate
-from lcm.data.scene.generate import SceneMap, scene_parameters
 from lcm.data.scene.scene import SceneConfig
 from lcm.metric.scores import evaluate
+from lcm.model.decoder import LinearDecoderConfig
+from lcm.model.mechanism import CircuitMechanismConfig, LocationScaleMechanismConfig
 from lcm.model.storage import load_causal_model
 
 pytestmark = pytest.mark.skipif(
@@ -29,10 +31,10 @@ pytestmark = pytest.mark.skipif(
 
 PAIRS = SplitConfig(train=60, val=8, test=30)
 CIRCUIT = GenerateConfig(
-    NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit")), PAIRS, scene=SceneConfig(size=16, supersampling=1)
+    NatureConfig(n=4, mechanism=CircuitMechanismConfig()), PAIRS, scene=SceneConfig(size=16, supersampling=1)
 )
 OBJECTS = GenerateConfig(
-    NatureConfig(n=3, mechanism=MechanismConfig(kind="location-scale")),
+    NatureConfig(n=3, mechanism=LocationScaleMechanismConfig()),
     PAIRS,
     scene=SceneConfig("objects", size=16, parameters=("hue", "spotlight", "floor_hue")),
 )
@@ -196,7 +198,7 @@ def test_scenes_that_do_not_fit_are_refused(case: tuple[dict[str, Any], str], tm
 
 
 def test_variables_outside_the_unit_interval_are_refused(tmp_path: Path) -> None:
-    nature = NatureConfig(n=3, mechanism=MechanismConfig(kind="location-scale"))
+    nature = NatureConfig(n=3, mechanism=LocationScaleMechanismConfig())
     config = GenerateConfig(nature, PAIRS, scene=SceneConfig("objects", size=16, values="unit"))
     with pytest.raises(ValueError, match=r"scene.values: Expected rotation in \(0, 1\), as for unit"):
         generate(config, tmp_path / "data", processes=1)
@@ -212,7 +214,7 @@ def test_settings_out_of_range_are_refused() -> None:
             SceneConfig(**{key: value})
     with pytest.raises(ValueError, match=r"Expected no observation_noise beside a scene"):
         GenerateConfig(CIRCUIT.nature, observation_noise=0.1, scene=SceneConfig())
-    nature = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"), decoder=DecoderConfig(kind="linear"))
+    nature = NatureConfig(n=4, mechanism=CircuitMechanismConfig(), decoder=LinearDecoderConfig())
     with pytest.raises(ValueError, match=r"nature.decoder: Expected none beside a scene; got one of kind linear"):
         GenerateConfig(nature, scene=SceneConfig())
 

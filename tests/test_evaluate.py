@@ -12,10 +12,10 @@ from laws import PERMUTATION, default_dtype, negative_affine
 from small import relabelled, sampled, small_data, small_nature, thick_nature, without
 
 from lcm.data.encode import encode_pairs
-from lcm.data.nature.build import InterventionConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Isomorphism
 from lcm.metric.scores import KEYS, evaluate
+from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 
 CONTRACT = {
@@ -165,7 +165,7 @@ def test_another_graph_is_scored_by_the_permutation(model: LatentCausalModel, da
 
 
 def test_sets_that_the_model_does_not_have_are_wrong() -> None:
-    nature = thick_nature(3, InterventionConfig(((0, 1), (2,)), (0.5, 0.5)))
+    nature = thick_nature(3, PerfectInterventionConfig(targets=((0, 1), (2,)), probabilities=(0.5, 0.5)))
     data = sampled(nature, 400)
     assert data.targets is not None
     found = evaluate(thick_nature(3), data)

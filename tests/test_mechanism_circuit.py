@@ -11,25 +11,22 @@ from laws import batch_jacobian, generator, normal
 
 from lcm.base.component import build, describe
 from lcm.base.config import load_config
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-    build_nature,
-)
-from lcm.data.nature.pairs import GenerateConfig
+from lcm.data.data_set import GenerateConfig
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig
 from lcm.data.scene.circuit import BUTTON_POSITIONS
+from lcm.model.decoder import LinearDecoderConfig
 from lcm.model.elementwise import ELEMENTWISE_KINDS, UnitIntervalMap
+from lcm.model.intervention import SoftInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import MECHANISM_KINDS, CircuitMechanism
+from lcm.model.mechanism import MECHANISM_KINDS, CircuitMechanism, CircuitMechanismConfig
+from lcm.model.noise import LaplaceNoiseConfig
 from lcm.model.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-CIRCUIT = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"))
+CIRCUIT = NatureConfig(n=4, mechanism=CircuitMechanismConfig())
 RED, GREEN, BLUE, ARM = range(4)
 
 
@@ -133,9 +130,9 @@ def test_a_slope_that_is_not_positive_is_refused() -> None:
 
 REFUSED = {
     "n": ({"n": 3}, r"n: Expected 4 for mechanisms of kind circuit; got 3"),
-    "graph": ({"graph": GraphConfig(kind="chain")}, r"graph: Expected none for mechanisms of kind circuit"),
-    "noise": ({"noise": NoiseConfig(kind="laplace")}, r"noise.kind: Expected normal for .* circuit; got laplace"),
-    "intervention": ({"intervention": InterventionConfig(kind="soft")}, r"intervention: Expected perfect.*; got soft"),
+    "graph": ({"graph": ChainConfig()}, r"graph: Expected none for mechanisms of kind circuit"),
+    "noise": ({"noise": LaplaceNoiseConfig()}, r"noise.kind: Expected normal for .* circuit; got laplace"),
+    "intervention": ({"intervention": SoftInterventionConfig()}, r"intervention: Expected perfect.*; got soft"),
 }
 
 
@@ -143,11 +140,11 @@ REFUSED = {
 def test_settings_that_the_circuit_does_not_have_are_refused(case: tuple[dict[str, object], str]) -> None:
     changed, message = case
     with pytest.raises(ValueError, match=message):
-        NatureConfig(**{"n": 4, "mechanism": MechanismConfig(kind="circuit"), **changed})  # type: ignore[arg-type]
+        NatureConfig(**{"n": 4, "mechanism": CircuitMechanismConfig(), **changed})  # type: ignore[arg-type]
 
 
 def test_the_circuit_may_be_seen_through_any_decoder() -> None:
-    config = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"), decoder=DecoderConfig(kind="linear"))
+    config = NatureConfig(n=4, mechanism=CircuitMechanismConfig(), decoder=LinearDecoderConfig())
     pairs = build_nature(config, 0).sample_pairs(10, generator(0))
     assert pairs.x.shape == (10, 4) and not torch.allclose(pairs.x, pairs.z)
 

@@ -18,6 +18,7 @@ from laws import (
     generator,
     normal,
 )
+from lcm.model.reparametrised import RelabelledNoise
 from scipy import stats
 from torch import Tensor
 
@@ -31,7 +32,6 @@ from lcm.model.noise import (
     UniformNoise,
     standard_normal_log_density,
 )
-from lcm.model.reparametrised import RelabelledNoise
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_noise = pytest.mark.parametrize("name", NOISES)

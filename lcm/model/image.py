@@ -31,7 +31,7 @@ class ImageAutoencoder(Component):
     the root mean square of what is left, over images and pixels.
     """
 
-    kind: ClassVar[str] = "image-autoencoder"
+    kind = "image-autoencoder"
     mean: Tensor
     scale: Tensor
     coordinates: Tensor

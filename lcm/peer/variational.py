@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.base.rows import writable
-from lcm.model.decoder import DECODER_KINDS, ChainDecoder
+from lcm.model.decoder import ChainDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs, PairModel
@@ -82,7 +82,7 @@ class VariationalModel(PairModel):
 
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:
     """The standardisation and the target sets, without their tensors, of a variational model's description."""
-    standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
+    standardisation = ChainDecoder.build(description["standardisation"])
     return standardisation, TargetDistribution(standardisation.n, description["target_sets"], None)
 
 

@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from lcm.model.graph import transitive_closure
-from lcm.model.mechanism.location_scale import require_location_scale
+from lcm.model.mechanism import require_trainable
 from lcm.model.scm import SCM
 from lcm.readout.dependence import Dependence, allowed_share, independence_tests
 from lcm.readout.evidence import GraphEvidence
@@ -114,9 +114,9 @@ def find_edges(
         held_out: ε and z, each (P, n), of others, at which the strengths are averaged.
 
     Raises:
-        ValueError: mechanisms that are not location-scale.
+        ValueError: mechanisms of a kind that a fit cannot learn.
     """
-    mechanism = require_location_scale(scm.mechanism)
+    mechanism = require_trainable(scm.mechanism)
     fitted = fitted_mechanisms(mechanism, *train)
     p_value = parent_tests(mechanism, fitted, ancestry.slack).p_value().cpu().numpy()
     return GraphEvidence(

@@ -16,7 +16,7 @@ from lcm.base.files import existing_file
 from lcm.run.config import FitConfig
 
 if TYPE_CHECKING:
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
 KEY_DIGITS = 12
 """Hexadecimal digits of a cell's key at the end of its name."""
@@ -108,7 +108,7 @@ def _data_sets(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
 
 def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[DataSet]:
     from lcm.base.config import parse_yaml
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     source = file.parent / str(config.generate)
     content = flattened(parse_yaml(existing_file(source).read_text(encoding="utf-8"), str(source)), str(source))

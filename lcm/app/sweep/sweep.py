@@ -79,7 +79,7 @@ def _draw_data(cells: Sequence[Cell]) -> None:
     for data in wanted.values():
         if data.made_by is None:
             continue
-        from lcm.data.nature.pairs import generate
+        from lcm.data.data_set import generate
 
         folder = data.train.parent
         if not folder.exists():
