@@ -13,12 +13,6 @@ from typing import TypeVar
 import hypothesis.strategies as st
 import numpy as np
 import torch
-from lcm.model.reparametrised import (
-    RelabelledNoise,
-    ReparametrisedDecoder,
-    ReparametrisedIntervention,
-    ReparametrisedMechanism,
-)
 from torch import Tensor, nn
 
 from lcm.data.nature.graphs import erdos_renyi
@@ -33,6 +27,7 @@ from lcm.model.decoder import (
     FlowDecoder,
     LinearDecoder,
     MixingDecoder,
+    ReparametrisedDecoder,
     ResidualDecoder,
     RotationDecoder,
     SolutionDecoder,
@@ -43,6 +38,7 @@ from lcm.model.graph import Graph
 from lcm.model.intervention import (
     InterventionalMechanism,
     PerfectIntervention,
+    ReparametrisedIntervention,
     ShiftedIntervention,
     SoftIntervention,
     TargetDistribution,
@@ -54,9 +50,19 @@ from lcm.model.mechanism import (
     LocationScaleMechanism,
     Mechanism,
     ProductMechanism,
+    ReparametrisedMechanism,
     SplineMechanism,
 )
-from lcm.model.noise import LaplaceNoise, LogisticNoise, Noise, NormalNoise, PushforwardNoise, SkewedNoise, UniformNoise
+from lcm.model.noise import (
+    LaplaceNoise,
+    LogisticNoise,
+    Noise,
+    NormalNoise,
+    PushforwardNoise,
+    RelabelledNoise,
+    SkewedNoise,
+    UniformNoise,
+)
 from lcm.model.scm import SCM
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -12,8 +12,8 @@ import torch
 
 from lcm.base import __version__
 from lcm.base.config import load_config
+from lcm.data import data_set as module
 from lcm.data.data_set import GenerateConfig, SplitConfig, generate
-from lcm.data.nature import pairs as module
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import FullConfig

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import called, refused
-from lcm.data.scene.render import SceneMap, scene_parameters
 
 from lcm.app.cli import main
 from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.image_files import PairWriter
 from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs
-from lcm.data.scene import generate as image_generate
+from lcm.data.scene import render
+from lcm.data.scene.render import SceneMap, scene_parameters
 from lcm.data.scene.scene import SceneConfig
 from lcm.metric.scores import evaluate
 from lcm.model.decoder import LinearDecoderConfig
@@ -90,8 +90,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(circuit: Path
 
 
 def test_an_interruption_is_gone_on_with(circuit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_generate, "_BLOCK", 10)
-    draw, drawn = image_generate.render_blocks, []
+    monkeypatch.setattr(render, "_BLOCK", 10)
+    draw, drawn = render.render_blocks, []
 
     def interrupted(*arguments: Any) -> Any:
         for block in draw(*arguments):
@@ -100,21 +100,21 @@ def test_an_interruption_is_gone_on_with(circuit: Path, tmp_path: Path, monkeypa
                 raise KeyboardInterrupt
             yield block
 
-    monkeypatch.setattr(image_generate, "render_blocks", interrupted)
+    monkeypatch.setattr(render, "render_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(CIRCUIT, tmp_path / "data", processes=1)
     assert not (tmp_path / "data").exists() and (tmp_path / ".data.partial").is_dir()
-    monkeypatch.setattr(image_generate, "render_blocks", draw)
+    monkeypatch.setattr(render, "render_blocks", draw)
     generate(CIRCUIT, tmp_path / "data", processes=1)
     assert images(tmp_path / "data") == images(circuit)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_an_interruption_of_several_parts_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_generate, "_BLOCK", 10)
-    monkeypatch.setattr(image_generate, "PairWriter", partial(PairWriter, shard_bytes=30_000))
+    monkeypatch.setattr(render, "_BLOCK", 10)
+    monkeypatch.setattr(render, "PairWriter", partial(PairWriter, shard_bytes=30_000))
     generate(CIRCUIT, tmp_path / "whole", processes=1)
-    draw, drawn = image_generate.render_blocks, []
+    draw, drawn = render.render_blocks, []
 
     def interrupted(*arguments: Any) -> Any:
         for block in draw(*arguments):
@@ -123,10 +123,10 @@ def test_an_interruption_of_several_parts_is_gone_on_with(tmp_path: Path, monkey
                 raise KeyboardInterrupt
             yield block
 
-    monkeypatch.setattr(image_generate, "render_blocks", interrupted)
+    monkeypatch.setattr(render, "render_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(CIRCUIT, tmp_path / "data", processes=1)
-    monkeypatch.setattr(image_generate, "render_blocks", draw)
+    monkeypatch.setattr(render, "render_blocks", draw)
     generate(CIRCUIT, tmp_path / "data", processes=1)
     assert len(images(tmp_path / "data")) > 5 and images(tmp_path / "data") == images(tmp_path / "whole")
 
@@ -138,7 +138,7 @@ def test_the_command_says_what_an_interruption_left(
         raise KeyboardInterrupt
 
     (tmp_path / "config.yaml").write_text(YAML)
-    monkeypatch.setattr(image_generate, "write_images", interrupted)
+    monkeypatch.setattr(render, "write_images", interrupted)
     argv = ("generate", tmp_path / "config.yaml", "--out", tmp_path / "data")
     assert main([str(part) for part in argv]) == 130
     assert "images drawn so far are kept: the same command goes on" in capsys.readouterr().err
@@ -178,7 +178,7 @@ def test_what_is_needed_to_draw_again_is_in_the_metadata(tmp_path: Path) -> None
     to_scene = SceneMap(("hue", "spotlight", "floor_hue"), tuple(known["mean"]), tuple(known["scale"]))
     assert test.z is not None
     assert OBJECTS.scene is not None and OBJECTS.scene.parameters is not None
-    (again,) = image_generate.render_blocks("objects", OBJECTS.scene.parameters, 16, 2, [to_scene(test.z[:3])], 1)
+    (again,) = render.render_blocks("objects", OBJECTS.scene.parameters, 16, 2, [to_scene(test.z[:3])], 1)
     assert np.array_equal(again, test.x[:3])
 
 

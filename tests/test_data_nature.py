@@ -55,7 +55,6 @@ from lcm.model.noise import (
     LaplaceNoiseConfig,
     LogisticNoiseConfig,
     NoiseConfig,
-    NormalNoiseConfig,
     SkewedNoiseConfig,
     UniformNoiseConfig,
 )
@@ -223,7 +222,8 @@ def test_normalised_weights_are_divided_by_the_root_of_the_number_of_parents() -
 @pytest.mark.parametrize("kind", ["additive", "location-scale", "spline"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_the_parents_part_has_the_strength_asked_for_at_every_depth(kind: Any, strength: float) -> None:
-    mechanism = MechanismConfig.of_kind(kind)(strength=strength, noise_strength=None if kind == "additive" else 0.0)
+    noise = {} if kind == "additive" else {"noise_strength": 0.0}
+    mechanism = MechanismConfig.of_kind(kind)(strength=strength, **noise)
     scm = build_nature(NatureConfig(8, ChainConfig(), mechanism), 2).scm
     noise = scm.noise.sample(20_000, torch.Generator().manual_seed(1))
     part = scm.solve(noise)[0] - noise
@@ -301,30 +301,29 @@ def test_random_flows_are_curved_and_exact_to_invert(seed: int) -> None:
     assert float((left.var(0) / z.numpy().var(0)).max()) > 0.01
 
 
-def test_defaults_are_filled_in_for_the_kind_alone() -> None:
-    decoder = FlowDecoderConfig()
-    assert (decoder.coupling, decoder.layers, decoder.condition) == ("affine", 6, None)
+def test_a_config_without_kinds_is_the_same_as_one_with_the_default_kinds() -> None:
+    for section in ("graph", "mechanism", "noise", "intervention", "decoder"):
+        assert parse_config(f"n: 3\n{section}: {{}}", NatureConfig, "a.yaml") == NatureConfig(3)
     assert ErdosRenyiConfig() == ErdosRenyiConfig(edge_probability=0.5)
-    assert ShiftedInterventionConfig(targets="atomic").noise is None
 
 
 ERRORS: dict[str, tuple[Callable[[], object], str]] = {
-    "n": (lambda: NatureConfig(0), "Expected n >= 1; got 0"),
-    "thickness": (lambda: NatureConfig(2, thickness=-0.1), "Expected thickness >= 0; got -0.1"),
+    "n": (lambda: NatureConfig(0), "n: Expected at least 1; got 0"),
+    "thickness": (lambda: NatureConfig(2, thickness=-0.1), "thickness: Expected at least 0; got -0.1"),
     "probability above": (
         lambda: ErdosRenyiConfig(edge_probability=1.5),
-        "Expected edge_probability <= 1; got 1.5",
+        r"edge_probability: Expected a probability in \[0, 1\]; got 1.5",
     ),
     "probability below": (
         lambda: ErdosRenyiConfig(edge_probability=-0.5),
-        "Expected edge_probability >= 0; got -0.5",
+        r"edge_probability: Expected a probability in \[0, 1\]; got -0.5",
     ),
     "two densities": (
         lambda: ErdosRenyiConfig(edge_probability=0.5, expected_degree=2.0),
         "Expected one of.*got both",
     ),
-    "degree": (lambda: ErdosRenyiConfig(expected_degree=-1.0), "Expected expected_degree >= 0"),
-    "edges per node": (lambda: ScaleFreeConfig(edges_per_node=0), "Expected edges_per_node >= 1"),
+    "degree": (lambda: ErdosRenyiConfig(expected_degree=-1.0), "expected_degree: Expected at least 0"),
+    "edges per node": (lambda: ScaleFreeConfig(edges_per_node=0), "edges_per_node: Expected at least 1"),
     "edge out of range": (
         lambda: NatureConfig(2, EdgesConfig(edges=((0, 2),))),
         r"graph.edges: Expected edges between variables 0\.\.1; got 0 -> 2",
@@ -333,25 +332,16 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: NatureConfig(2, EdgesConfig(edges=((0, 1), (1, 0)))),
         "graph.edges: Expected an acyclic adjacency; got the cycle 0 -> 1 -> 0",
     ),
-    "foreign key": (
-        lambda: ChainConfig(edge_probability=0.5),
-        "no edge_probability for the kind chain; got 0.5",
-    ),
-    "spread": (lambda: BimodalWeightConfig(spread=-1.0), "Expected spread >= 0"),
-    "low": (lambda: UniformWeightConfig(low=-1.0), "Expected low >= 0"),
-    "high": (lambda: UniformWeightConfig(low=1.0, high=0.5), "Expected high >= 1; got 0.5"),
-    "hidden": (lambda: AdditiveMechanismConfig(hidden=0), "Expected hidden >= 1"),
-    "mechanism layers": (lambda: AdditiveMechanismConfig(layers=0), "Expected layers >= 1"),
-    "strength": (lambda: AdditiveMechanismConfig(strength=0.0), "Expected strength > 0; got 0.0"),
+    "spread": (lambda: BimodalWeightConfig(spread=-1.0), "spread: Expected at least 0"),
+    "low": (lambda: UniformWeightConfig(low=-1.0), "low: Expected at least 0"),
+    "high": (lambda: UniformWeightConfig(low=1.0, high=0.5), "high: Expected at least 1; got 0.5"),
+    "hidden": (lambda: AdditiveMechanismConfig(hidden=0), "hidden: Expected at least 1"),
+    "mechanism layers": (lambda: AdditiveMechanismConfig(layers=0), "layers: Expected at least 1"),
+    "strength": (lambda: AdditiveMechanismConfig(strength=0.0), "strength: Expected a positive number; got 0.0"),
     "noise strength": (
         lambda: SplineMechanismConfig(noise_strength=-1.0),
-        "Expected noise_strength >= 0",
+        "noise_strength: Expected at least 0",
     ),
-    "noise strength of additive": (
-        lambda: AdditiveMechanismConfig(noise_strength=1.0),
-        "Expected no noise_strength for the kind additive",
-    ),
-    "skew": (lambda: NormalNoiseConfig(skew=1.0), "Expected no skew for the kind normal"),
     "no target sets": (lambda: PerfectInterventionConfig(targets=()), "Expected one or more target sets; got none"),
     "target set twice": (
         lambda: PerfectInterventionConfig(targets=((0, 1), (1, 0))),
@@ -382,10 +372,10 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: EmbeddingDecoderConfig(),
         "Expected dim_x for a decoder of kind embedding; got none",
     ),
-    "condition": (lambda: LinearDecoderConfig(condition=0.5), "Expected condition >= 1"),
-    "decoder layers": (lambda: FlowDecoderConfig(layers=0), "Expected layers >= 1"),
-    "decoder hidden": (lambda: FlowDecoderConfig(hidden=0), "Expected hidden >= 1"),
-    "decoder strength": (lambda: FlowDecoderConfig(strength=-0.1), "Expected strength >= 0"),
+    "condition": (lambda: LinearDecoderConfig(condition=0.5), "condition: Expected at least 1"),
+    "decoder layers": (lambda: FlowDecoderConfig(layers=0), "layers: Expected at least 1"),
+    "decoder hidden": (lambda: FlowDecoderConfig(hidden=0), "hidden: Expected at least 1"),
+    "decoder strength": (lambda: FlowDecoderConfig(strength=-0.1), "strength: Expected at least 0"),
     "mixing strength": (
         lambda: MixingDecoderConfig(strength=1.0),
         r"Expected a mixing strength in \[0, 1\); got 1.0",
@@ -402,10 +392,29 @@ def test_errors_say_what_was_expected(name: str) -> None:
 
 
 def test_errors_in_a_file_name_the_section() -> None:
-    with pytest.raises(ValueError, match=r"^a\.yaml: graph: Expected edge_probability <= 1; got 2\.0"):
+    with pytest.raises(
+        ValueError, match=r"^a\.yaml: graph: edge_probability: Expected a probability in \[0, 1\]; got 2\.0"
+    ):
         parse_config("n: 3\ngraph: {edge_probability: 2.0}", NatureConfig, "a.yaml")
     with pytest.raises(ValueError, match=r"^a\.yaml: decoder\.kind: Expected one of"):
         parse_config("n: 3\ndecoder: {kind: rotate}", NatureConfig, "a.yaml")
+    with pytest.raises(ValueError, match=r"^a\.yaml: decoder: Expected a mapping; got the string 'flow'"):
+        parse_config("n: 3\ndecoder: flow", NatureConfig, "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("graph: {kind: chain}", "edge_probability"),
+        ("mechanism: {kind: additive}", "noise_strength"),
+        ("noise: {}", "skew"),
+    ],
+)
+def test_a_key_of_another_kind_is_an_error(section: str, key: str) -> None:
+    name = section.partition(":")[0]
+    text = f"n: 3\n{section[:-1]}{', ' if 'kind' in section else ''}{key}: 1.0}}"
+    with pytest.raises(ValueError, match=rf"^a\.yaml: {name}\.{key}: Expected one of the keys kind.* of the kind "):
+        parse_config(text, NatureConfig, "a.yaml")
 
 
 def test_a_yaml_may_leave_everything_but_n_out() -> None:

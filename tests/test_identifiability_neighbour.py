@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from laws import BASE_MODELS, DECODERS, N, batch_jacobian, generator, model, normal
-from lcm.model.decoder.noise import NoiseDecoder
 from test_identifiability_linear_scm import linear_model
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from experiments._theorem.neighbour import (
     without_edge,
 )
 from lcm.metric.graph import structural_hamming_distance
+from lcm.model.decoder import NoiseDecoder
 from lcm.model.elementwise import AffineMap
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention

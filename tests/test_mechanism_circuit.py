@@ -9,7 +9,7 @@ import pytest
 import torch
 from laws import batch_jacobian, generator, normal
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.base.config import load_config
 from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature
@@ -17,10 +17,10 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.scene.circuit import BUTTON_POSITIONS
 from lcm.model.decoder import LinearDecoderConfig
-from lcm.model.elementwise import ELEMENTWISE_KINDS, UnitIntervalMap
+from lcm.model.elementwise import ElementwiseMap, UnitIntervalMap
 from lcm.model.intervention import SoftInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import MECHANISM_KINDS, CircuitMechanism, CircuitMechanismConfig
+from lcm.model.mechanism import CircuitMechanism, CircuitMechanismConfig, Mechanism
 from lcm.model.noise import LaplaceNoiseConfig
 from lcm.model.storage import load_causal_model, save_model
 
@@ -105,7 +105,7 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     loaded = load_causal_model(tmp_path / "nature.safetensors")
     first, second = (each.sample_pairs(50, generator(1)).z_tilde for each in (model, loaded))
     assert torch.equal(first, second)
-    rebuilt = build(describe(CircuitMechanism()), MECHANISM_KINDS)
+    rebuilt = Mechanism.build(describe(CircuitMechanism()))
     assert torch.equal(rebuilt.adjacency, CircuitMechanism().adjacency)
 
 
@@ -118,7 +118,7 @@ def test_the_map_onto_the_interval_and_back() -> None:
     torch.testing.assert_close(log_inverse, -log_derivative, atol=1e-6, rtol=0)
     jacobian = batch_jacobian(lambda rows: elementwise(rows)[0], values)
     torch.testing.assert_close(torch.diagonal(jacobian, dim1=1, dim2=2).log(), log_derivative)
-    assert build(describe(elementwise), ELEMENTWISE_KINDS).slope == 1.5
+    assert ElementwiseMap.build(describe(elementwise)).slope == 1.5
     border = elementwise.inverse(torch.tensor([[0.0, 0.5, 1.0]]))[0]
     assert bool(border.isfinite().all()) and border[0, 1] == 0
 
