@@ -19,9 +19,8 @@ from lcm.data.nature.graphs import ErdosRenyiConfig
 from lcm.data.sample import sample_data
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.learn.training.tracker import Recorder
-from lcm.metric.calibration import Reliability, confidence_reliability, reliability
 from lcm.metric.graph import aligned_adjacency
-from lcm.metric.intervention import intervention_accuracy
+from lcm.metric.intervention import Reliability, confidence_reliability, intervention_accuracy, reliability
 from lcm.model.decoder import FlowDecoderConfig, RotationDecoderConfig
 from lcm.model.graph import transitive_closure
 from lcm.model.latent_causal_model import LatentCausalModel

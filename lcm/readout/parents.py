@@ -77,7 +77,7 @@ def _fitted(
     with torch.enable_grad():
         points = z.detach().requires_grad_()
         location, _ = mechanism.location_and_log_scale(points, index.new_tensor([i]))
-        (slopes,) = torch.autograd.grad(location.sum(), points)
+        slopes = _gradient(location, points)
     imposed = mechanism(noise_tilde.unsqueeze(1), z, index.new_tensor([i]))[0].detach()[:, 0].double()
     reach = _OUTLIER * imposed.std()
     imposed = imposed.clamp(imposed.mean() - reach, imposed.mean() + reach)
@@ -87,6 +87,14 @@ def _fitted(
     influence = _influence(regression, residual)
     covariance = influence.T @ influence
     return FittedMechanism(i, index, z, noise_tilde, slopes.double(), basis, residual, covariance)
+
+
+def _gradient(values: Tensor, points: Tensor) -> Tensor:
+    """∂ values_m / ∂ points_m (M, n) of values (M, 1); zero where they do not depend on the points."""
+    if not values.requires_grad:
+        return torch.zeros_like(points)
+    (gradient,) = torch.autograd.grad(values.sum(), points, retain_graph=True)
+    return gradient
 
 
 def parent_tests(mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
@@ -214,8 +222,7 @@ def _slopes_and_directions(
     with torch.enable_grad():
         points = z.detach().requires_grad_()
         location, log_scale = mechanism.location_and_log_scale(points, own.index.new_tensor([own.variable]))
-        (of_location,) = torch.autograd.grad(location.sum(), points, retain_graph=True)
-        (of_scale,) = torch.autograd.grad(log_scale.sum(), points)
+        of_location, of_scale = _gradient(location, points), _gradient(log_scale, points)
     moved = (log_scale.detach()[:, 0].exp() * noise).double().unsqueeze(1)
     scale_slopes = of_scale[:, own.index].double() * moved
     slopes = of_location[:, own.index].double() + scale_slopes
