@@ -16,7 +16,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks, writable
+from lcm.base.chunks import in_chunks
+from lcm.base.rows import writable
 from lcm.learn.training.loop import Group, Objective, Schedule, optimise
 from lcm.learn.training.tracker import Recorder
 

@@ -90,7 +90,7 @@ class PairData:
         """
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
-        return cls(**validate_pairs(arrays, source=""), metadata=dict(metadata or {}), source="")
+        return cls(**_valid(arrays, source=""), metadata=dict(metadata or {}), source="")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -155,6 +155,10 @@ def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairD
     return _from_tables([table for table in tables if table is not None], mark, is_frame(x))
 
 
+def _valid(arrays: Mapping[str, Any], source: str) -> dict[str, Any]:
+    return dict(validate_pairs(arrays, source=source))
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str | Path)
 
@@ -174,12 +178,12 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frames: bool) -> Pai
     if len(tables) == 1:
         own = own_layout(first)
         if own is not None:
-            return replace(PairData(**validate_pairs(own, first.source)), source=first.source)
+            return replace(PairData(**_valid(own, first.source)), source=first.source)
         before, after = split(first, mark)
     else:
         before, after = tables
     x, x_tilde = joined(before, after)
-    valid = validate_pairs({"x": x, "x_tilde": x_tilde}, "" if frames else first.source)
+    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frames else first.source)
     index = before.labels if frames else None
     return PairData(**valid, source="" if frames else first.source, columns=before.names, index=index)
 
@@ -196,7 +200,7 @@ def _load_tensors(path: str | Path) -> PairData:
     else:
         raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
     columns = tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
-    return PairData(**validate_pairs(arrays, source=str(path)), metadata=metadata, source=str(path), columns=columns)
+    return PairData(**_valid(arrays, source=str(path)), metadata=metadata, source=str(path), columns=columns)
 
 
 def _joined(parts: list[PairData], source: str) -> PairData:
@@ -258,7 +262,7 @@ def write_arrays(
         write_tensors(path, tensors, metadata)
     elif suffix == ".npz":
         with atomic_write(path) as temporary:
-            np.savez(temporary, **{name: np.asarray(tensor) for name, tensor in tensors.items()})
+            np.savez(temporary, **dict(tensors))  # type: ignore[arg-type]
     elif suffix in TABLE_SUFFIXES:
         write_table(path, pair_columns(tensors, columns) if table is None else table)
     else:

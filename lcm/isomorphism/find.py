@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.base.rows import in_chunks, writable
+from lcm.base.chunks import in_chunks
+from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.isomorphism.comparison import Comparison, Tolerances
 from lcm.isomorphism.maps import fit_monotone, knots_of, leakage, piecewise_linear, require_real
@@ -90,8 +91,8 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
     if not isinstance(data, PairData):
         raise ValueError(f"Expected pairs as PairData, such as lcm.load_pairs gives; got {type(data).__name__}.")
     for model in (a, b):
-        if not (isinstance(model, LatentCausalModel) or (hasattr(model, "encode") and hasattr(model, "d"))):
-            raise ValueError(f"Expected a latent causal model or an autoencoder; got {type(model).__name__}.")
+        if not isinstance(model, PairModel):
+            raise ValueError(f"Expected a model of pairs, such as lcm.fit gives; got {type(model).__name__}.")
     shapes = [_shape(model) for model in (a, b)]
     if shapes[0] != shapes[1]:
         found = [shape[0] if len(shape) == 1 else shape for shape in shapes]
@@ -114,7 +115,7 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
 
 def _shape(model: Any) -> tuple[int, ...]:
     """The shape of one observation."""
-    shape: tuple[int, ...] = getattr(model, "observation_shape", (model.d,))
+    shape: tuple[int, ...] = model.observation_shape
     return shape
 
 
@@ -125,8 +126,6 @@ def encoded_variables(model: PairModel, data: PairData) -> Array:
 
 
 def _variables(model: Any, x: Tensor) -> Array:
-    if not isinstance(model, LatentCausalModel):
-        return _finite(model.encode(x))
     return _finite(in_chunks(lambda part: (model.encode(part).z,), x)[0])
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from lcm.base.rows import in_chunks, writable
+from lcm.base.chunks import in_chunks
+from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.isomorphism.comparison import Edges
 from lcm.isomorphism.maps import Isomorphism, fit_monotone

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded

@@ -8,8 +8,8 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from lcm.base.chunks import in_chunks
 from lcm.base.component import describe
-from lcm.base.rows import in_chunks
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.known import assign_components, label_components

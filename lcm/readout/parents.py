@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.model.graph import Graph
 from lcm.model.mechanism.location_scale import LocationScaleMechanism
 from lcm.readout.dependence import Basis, Dependence, Regression, bearable_degree, log_spread, standardise, tail

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.known import known_ancestors, known_graph
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted

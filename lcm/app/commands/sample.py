@@ -50,22 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
     source = open_pairs(arguments.source) if arguments.source else None
 
     from lcm.data.pairs import save_pairs
-    from lcm.data.sample import sample_counterfactuals, sample_image_counterfactuals, sample_image_pairs, sample_pairs
-    from lcm.model.image import ImageModel
-    from lcm.model.storage import as_causal_model
+    from lcm.data.sample import sample_counterfactuals, sample_pairs
 
     model = open_model(arguments.run_folder).model
-    if isinstance(model, ImageModel):
-        as_causal_model(model.latent, arguments.run_folder)
-        if values:
-            pairs = sample_image_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
-        else:
-            pairs = sample_image_pairs(model, arguments.n, seed=arguments.seed)
-    elif values:
-        causal = as_causal_model(model, arguments.run_folder)
-        pairs = sample_counterfactuals(causal, values, source, n=arguments.n, seed=arguments.seed)
+    if values:
+        pairs = sample_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
     else:
-        pairs = sample_pairs(as_causal_model(model, arguments.run_folder), arguments.n, seed=arguments.seed)
+        pairs = sample_pairs(model, arguments.n, seed=arguments.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_pairs(out, pairs)
     if not arguments.quiet:

@@ -9,7 +9,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.objective import Group, Job, Objective, Rows, Schedule, Stages
 from lcm.model.intervention import TargetDistribution

@@ -11,8 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from lcm.base.chunks import in_chunks
 from lcm.base.component import describe
-from lcm.base.rows import in_chunks
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.loop import Group, Objective
 from lcm.model.likelihood import THICKNESS_FLOOR, joint_log_density

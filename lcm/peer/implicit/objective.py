@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.loop import Group, Objective
 from lcm.peer.implicit.config import ImplicitVAEConfig
@@ -64,7 +64,7 @@ class ImplicitVAEObjective(Objective):
 
     def _single(self, y: Tensor, y_tilde: Tensor, encoded: Encoded, draws: Tensor) -> Tensor:
         """The loss of a β-VAE of single observations."""
-        noise = self.model.sample(encoded, draws)
+        noise = self.model.draw_noise(encoded, draws)
         fit = self.model.log_likelihood(torch.stack([y, y_tilde]), self.model.decode(noise)).sum(0)
         squares = 0.5 * (noise.square() - draws[:, :2].transpose(0, 1).square())
         divergence = (squares - encoded.log_spread).sum((0, 2))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.implicit import SolutionFunctions
 from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
 from lcm.peer.search.config import NetworksConfig
