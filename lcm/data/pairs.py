@@ -54,7 +54,7 @@ class PairData:
         metadata: what made the data, the seed, the package version.
         source: the file that the data came from, which errors about them name; "" for arrays.
         columns: the names of the columns of x, where a table gave them.
-        index: the row labels of the DataFrames that x and x̃ came from; None for anything else.
+        frame: the DataFrame that x came from, without its columns; None for anything else.
     """
 
     x: Array
@@ -68,7 +68,7 @@ class PairData:
     metadata: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     columns: tuple[str, ...] = ()
-    index: Any = None
+    frame: Any = None
 
     @classmethod
     def from_arrays(
@@ -109,8 +109,8 @@ class PairData:
         """The first pairs, at most `rows` of them, with their truth."""
         names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
         parts = {name: getattr(self, name) for name in names}
-        index = None if self.index is None else self.index[:rows]
-        return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, index=index)
+        frame = None if self.frame is None else self.frame.iloc[:rows]
+        return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, frame=frame)
 
     def tensors(self) -> dict[str, Array]:
         """The tensors that are present, by the names of the file format."""
@@ -152,7 +152,7 @@ def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairD
     tables = [_as_table(part, key) for part, key in ((x, "x"), (x_tilde, "x_tilde")) if part is not None]
     if None in tables:
         return PairData.from_arrays(x, x_tilde)
-    return _from_tables([table for table in tables if table is not None], mark, is_frame(x))
+    return _from_tables([table for table in tables if table is not None], mark, x.iloc[:, :0] if is_frame(x) else None)
 
 
 def _valid(arrays: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _as_table(part: Any, key: str) -> Table | None:
     return frame_table(part, key) if is_frame(part) else None
 
 
-def _from_tables(tables: Sequence[Table], mark: str | None, frames: bool) -> PairData:
+def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairData:
     """Pairs from one table that holds both observations, or from one of each."""
     first = tables[0]
     if len(tables) == 1:
@@ -183,9 +183,8 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frames: bool) -> Pai
     else:
         before, after = tables
     x, x_tilde = joined(before, after)
-    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frames else first.source)
-    index = before.labels if frames else None
-    return PairData(**valid, source="" if frames else first.source, columns=before.names, index=index)
+    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frame is not None else first.source)
+    return PairData(**valid, source="" if frame is not None else first.source, columns=before.names, frame=frame)
 
 
 def _load_tensors(path: str | Path) -> PairData:

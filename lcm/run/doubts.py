@@ -31,9 +31,9 @@ def find_doubts(result: Outcome) -> list[str]:
     Two breaches leave no sign. *Soft interventions*: with fresh noise and the parents kept, ẽ_i is independent of e, so
     that the empty graph with z = e explains the pairs exactly. *Exchanged x and x̃*. See docs/theory.md section 4.
     """
-    if result.ancestry is None:
-        return []
     data = result.vectors
+    if result.ancestry is None or data is None:
+        return []
     found = [
         _rank(result, data),
         _independent(data) or _one_sparse(result, data) or _thickness(result),

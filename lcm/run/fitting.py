@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from lcm.base.config import load_config
 from lcm.base.rows import row_blocks
-from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
+from lcm.data.encode import encode_pairs
+from lcm.data.pairs import PairData, load_pairs, require_enough_dimensions, require_enough_pairs
+from lcm.isomorphism.matching import correlation_matrix
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
@@ -20,42 +24,80 @@ from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
 from lcm.run.config import FitConfig
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
+_RELATED_ROWS = 5_000
+_RELATED_COLUMNS = 3
 
 
 def fit(
-    x: PairData | Any,
+    x: Any,
     x_tilde: Any = None,
     n: int | None = None,
-    config: FitConfig | None = None,
+    config: FitConfig | str | Path | None = None,
     *,
+    model: str | None = None,
     seed: int | None = None,
     restarts: int | None = None,
-    device: str = "auto",
-    progress: bool = True,
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    quiet: bool = False,
 ) -> FitResult:
-    """Fit a latent causal model, or a peer, to pairs.
+    """Fit a latent causal model, or a peer, to pairs; `lcm.save` writes what is found as `lcm fit` does.
 
     Args:
-        x: observations (N, d) before the intervention, array or tensor; or a `PairData` that holds both.
-        x_tilde: observations (N, d) after it.
+        x: observations (N, d) before the intervention; or pairs, as anything that `lcm.load_pairs` takes.
+        x_tilde: observations (N, d) after it, where x holds none.
         n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
-        config: all settings; `n`, `seed` and `restarts` override its entries.
-        device: "auto", "cpu" or "cuda".
+        config: all settings, or a YAML file with some of them; the arguments below override its entries.
+        model: `flow`, the default, or another one of docs/models.md.
+        seed: of the fit; by default 0.
+        restarts: fits to choose the likeliest from; by default 1.
+        device: "auto", "cpu", "cuda" or a torch device.
+        threads: to compute with; by default as torch is set.
+        quiet: whether to show no progress bars on stderr.
+
+    Returns:
+        The model with its graph, p-values and doubts; it prints itself on a page.
 
     Raises:
         ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
-            device.
+            model or device.
+        FloatingPointError: a likelihood that is not finite.
+
+    Example:
+        >>> import lcm
+        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
+        >>> len(result.graph.edges())
+        1
     """
-    data = x if isinstance(x, PairData) else PairData.from_arrays(x, x_tilde)
-    given = {"n": n, "seed": seed, "restarts": restarts}
-    config = replace(config or FitConfig(), **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    return fit_pairs(data, config, device=resolve_device(device), recorder=Recorder(progress=progress))
+    data = load_pairs(x, x_tilde)
+    settings = load_config(config, FitConfig) if isinstance(config, str | Path) else config or FitConfig()
+    given = {"n": n, "model": model, "seed": seed, "restarts": restarts}
+    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        return fit_pairs(data, settings, resolve_device(device), Recorder(progress=not quiet))
+    finally:
+        torch.set_num_threads(before)
+
+
+def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """For each variable, its most related named columns of x, with |Spearman's rank correlation|."""
+    if not data.columns:
+        return ()
+    few = data.first(_RELATED_ROWS)
+    strength = correlation_matrix(few.x, encode_pairs(model, few).z.cpu().numpy())
+    ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED_COLUMNS]
+    return tuple(
+        tuple((data.columns[column], float(strength[column, i])) for column in ranked[:, i]) for i in range(model.n)
+    )
 
 
 def fit_pairs(
@@ -90,7 +132,7 @@ def fit_ensemble(
         ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
         FloatingPointError: a likelihood that is not finite.
     """
-    where = resolve_device(device) if isinstance(device, str) else device
+    where = resolve_device(device)
     recorder = recorder or Recorder()
     pairs = _data_sets(data, len(configs))
     if pairs[0].is_images:
@@ -139,6 +181,7 @@ def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, reco
         model=ImageModel(autoencoder, found.model).to(device),
         data=data,
         codes=codes,
+        size=(len(codes), codes.n_dimensions),
         seconds=recorder.seconds,
         records=tuple(recorder.records),
     )
@@ -192,6 +235,9 @@ def _best(
         **vars(results[best]),
         config=config,
         data=data,
+        size=(len(data), data.n_dimensions),
+        columns=data.columns,
+        related=related_columns(results[best].model, data),
         seconds=recorder.seconds,
         records=tuple(records),
         restart=best,
@@ -248,12 +294,14 @@ def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
         raise ValueError(f"targets: {error}") from error
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda".
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda"; a torch device comes back as it is.
 
     Raises:
         ValueError: another name, or a device this machine does not have.
     """
+    if isinstance(name, torch.device):
+        return name
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device: Expected auto, cpu or cuda; got {name!r}.")
     available = torch.cuda.is_available()

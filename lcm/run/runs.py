@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -17,12 +18,13 @@ from lcm.base.config import config_hash, load_config, to_yaml
 from lcm.base.files import read_json, write_json, write_text
 from lcm.base.rows import return_free_memory
 from lcm.data.pairs import PairData, data_hash
-from lcm.learn.training.tracker import METRICS_FILE, Recorder
+from lcm.learn.restarts import Restart
+from lcm.learn.training.tracker import METRICS_FILE, Recorder, read_metrics
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
-from lcm.readout.evidence import GraphEvidence
+from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
@@ -71,6 +73,10 @@ class Run:
     edge_strength: NDArray[np.float64]
     order: tuple[int, ...]
     evidence: GraphEvidence | None
+
+    def result(self) -> FitResult:
+        """The result of the fit, as `fit` returned it, but for its data and its implicit model."""
+        return _stored_result(self)
 
     def require_evidence(self) -> GraphEvidence:
         """The evidence; ValueError for a peer, whose edges come without p-values."""
@@ -139,7 +145,7 @@ def fit_run(
     return result
 
 
-def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig, device: torch.device) -> None:
+def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
     """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
 
     Raises:
@@ -147,8 +153,10 @@ def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    info = _identity(data, config, device)
-    with claimed_folder(folder, info, overwrite=True):
+    assert result.data is not None
+    device = next(result.model.buffers()).device
+    info, config = _identity(result.data, result.config, device), result.config
+    with claimed_folder(folder, info, overwrite):
         write_text(folder / CONFIG_FILE, to_yaml(config))
         write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
         with SummaryWriter(str(folder)) as events:
@@ -237,6 +245,7 @@ def _draw(folder: Path, result: FitResult) -> None:
 
     folder.mkdir(exist_ok=True)
     graph, vectors = result.model.graph, result.vectors
+    assert vectors is not None and result.data is not None
     if result.found.evidence is not None:
         draw_evidence(folder / "graph.png", result.found.evidence, graph)
     else:
@@ -245,3 +254,81 @@ def _draw(folder: Path, result: FitResult) -> None:
     draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
+
+
+def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write what `fit` returned as a run folder, as `lcm fit --out` does, or a model alone to a file.
+
+    Args:
+        result: the result of a fit, or any model.
+        path: a new or empty folder for a result; a .safetensors file for a model.
+        overwrite: whether another run in the folder may be replaced.
+
+    Raises:
+        ValueError: a folder that holds anything but a run, or a result that was itself read from a folder.
+
+    Example:
+        >>> import lcm, tempfile
+        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lcm.save(result, f"{folder}/run")
+        ...     lcm.load(f"{folder}/run").graph == result.graph
+        True
+    """
+    if isinstance(result, PairModel):
+        result.save(path)
+        return
+    if result.data is None:
+        raise ValueError(
+            "Expected a result that holds its data, as lcm.fit gives; got one that was read from a folder."
+        )
+    write_run(Path(path), result, overwrite)
+
+
+def load(path: str | Path) -> Any:
+    """Read what `save` or `lcm fit` wrote: a `FitResult` from a run folder, a model from a file.
+
+    Raises:
+        ValueError: no run and no model, an unfinished run, or one of an unknown schema version.
+
+    Example:
+        >>> import lcm
+        >>> lcm.load("no such run")
+        Traceback (most recent call last):
+        ValueError: no such run: Expected a run folder or a model file; got no such file or folder
+    """
+    if not Path(path).exists():
+        raise ValueError(f"{path}: Expected a run folder or a model file; got no such file or folder")
+    return load_model(path) if Path(path).is_file() else load_run(path).result()
+
+
+def _infinite(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _stored_result(run: Run) -> FitResult:
+    fit = run.fit
+    related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
+    held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
+    restarts = [
+        {**each, "reasons": tuple(each["reasons"]), "worse_by": _infinite(each["worse_by"])}
+        for each in fit.get("other_restarts", [])
+    ]
+    names = [field.name for field in fields(Restart)]
+    return FitResult(
+        model=run.model,
+        found=FoundGraph(run.model.graph, run.edge_strength, run.order, run.evidence),
+        held_out_nll=math.nan if held_out is None else held_out,
+        config=run.config,
+        data=None,
+        size=(fit["n_pairs"], fit.get("n_dimensions", run.model.d)),
+        implicit_nll=implicit,
+        seconds=fit["fit_seconds"],
+        records=tuple(read_metrics(run.folder / METRICS_FILE)),
+        restart=fit["restart"],
+        restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
+        other_restarts=tuple(Restart(**{name: each[name] for name in names}) for each in restarts),
+        columns=tuple(fit.get("columns", ())),
+        related=related,
+        stored_doubts=tuple(fit.get("doubts", ())),
+    )
