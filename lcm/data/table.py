@@ -234,17 +234,20 @@ def _counterparts(names: Sequence[str], mark: str) -> list[tuple[str, str]]:
     return found
 
 
-def own_layout(table: Table) -> dict[str, NDArray[np.float64]] | None:
+def own_layout(table: Table) -> dict[str, NDArray[Any]] | None:
     """The tensors of a table that `pair_columns` laid out, by their names; None for another table."""
     truth = [match for match in map(_TRUTH.fullmatch, table.names) if match]
     kinds = {(match[1] or "target") + (match[3] or "") for match in truth}
     if not {"z", "z_tilde"} <= kinds or len(truth) == len(table.names):
         return None
-    tensors = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for kind in sorted(kinds):
         names = [match[0] for match in truth if (match[1] or "target") + (match[3] or "") == kind]
         names.sort(key=lambda name: int(re.findall(r"\d+", name)[0]))
-        tensors["targets" if kind == "target" else kind] = table.values[:, [table.names.index(name) for name in names]]
+        values = table.values[:, [table.names.index(name) for name in names]]
+        tensors["targets" if kind == "target" else kind] = values
+        if kind == "target" and np.isin(values, (0, 1)).all():
+            tensors["targets"] = values.astype(np.bool_)
     rest = [index for index, name in enumerate(table.names) if not _TRUTH.fullmatch(name)]
     observed = Table(table.values[:, rest], tuple(table.names[index] for index in rest), table.labels, table.source)
     before, after = split(observed, MARKS[0])

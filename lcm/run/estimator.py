@@ -16,7 +16,7 @@ from lcm.run.fitting import fit
 
 
 @final
-class LatentCausalRepresentation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
     """The causal variables of observations, learned from pairs before and after unknown interventions.
 
     Args:
@@ -37,7 +37,7 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):  # type: igno
         >>> pairs = lcm.load_pairs("data/sample.safetensors")
         >>> learner = lcm.LatentCausalRepresentation(model="linear").fit(pairs.x, pairs.x_tilde)
         >>> learner.transform(pairs.x[:3]).shape
-        (3, 2)
+        (3, 3)
     """
 
     def __init__(
@@ -64,16 +64,17 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):  # type: igno
         Raises:
             ValueError: as `lcm.fit`, or an odd number of stacked rows.
         """
-        x = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        if X_tilde is None or np.ndim(X_tilde) == 1:
-            if len(x) % 2:
-                raise ValueError(f"X: Expected x and x_tilde stacked, an even number of rows; got {len(x)}.")
-            x, x_tilde = x[: len(x) // 2], x[len(x) // 2 :]
-        else:
-            x_tilde = validate_data(self, X_tilde, dtype=np.float64, reset=False)
-        data = PairData.from_arrays(x, x_tilde)
-        options = {"model": self.model, "seed": self.seed, "restarts": self.restarts, "device": self.device}
-        self.result_ = fit(data, n=self.n, config=self.config, quiet=True, **options)
+        data = self._pairs(X, X_tilde, reset=True)
+        self.result_ = fit(
+            data,
+            n=self.n,
+            config=self.config,
+            model=self.model,
+            seed=self.seed,
+            restarts=self.restarts,
+            device=self.device,
+            quiet=True,
+        )
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -83,7 +84,7 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):  # type: igno
         return z
 
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
-        """The observations (N, d) that variables X (N, n) decode to; NotImplementedError for a peer without a decoder."""
+        """The observations (N, d) that variables X (N, n) decode to; NotImplementedError for a peer."""
         check_is_fitted(self)
         model = self.result_.model
         z = as_tensor(np.asarray(X), next(part for part in model.buffers() if part.is_floating_point()))
@@ -96,12 +97,15 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):  # type: igno
         X and X_tilde are given as to `fit`: pairs that the fit has not seen give the held-out log-likelihood.
         """
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
-        if X_tilde is None or np.ndim(X_tilde) == 1:
-            x, x_tilde = x[: len(x) // 2], x[len(x) // 2 :]
-        else:
-            x_tilde = validate_data(self, X_tilde, dtype=np.float64, reset=False)
-        return float(np.mean(self.result_.log_prob(PairData.from_arrays(x, x_tilde))))
+        return float(np.mean(self.result_.log_prob(self._pairs(X, X_tilde, reset=False))))
+
+    def _pairs(self, X: Any, X_tilde: Any, reset: bool) -> PairData:
+        x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2)
+        if X_tilde is not None and np.ndim(X_tilde) != 1:
+            return PairData.from_arrays(x, validate_data(self, X_tilde, dtype=np.float64, reset=False))
+        if len(x) % 2:
+            raise ValueError(f"X: Expected x and x_tilde stacked, an even number of rows; got {len(x)}.")
+        return PairData.from_arrays(x[: len(x) // 2], x[len(x) // 2 :])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """The names of the variables: z0, z1, …"""

@@ -74,7 +74,7 @@ def fit(
         >>> import lcm
         >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
         >>> len(result.graph.edges())
-        1
+        2
     """
     data = load_pairs(x, x_tilde)
     settings = load_config(config, FitConfig) if isinstance(config, str | Path) else config or FitConfig()

@@ -36,7 +36,7 @@ class FitResult(Outcome):
         >>> import lcm
         >>> result = lcm.fit(lcm.load_pairs("data/sample.safetensors"), model="linear", quiet=True)
         >>> result.model.n, result.edge_strength.shape
-        (2, (2, 2))
+        (3, (3, 3))
     """
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
@@ -302,19 +303,16 @@ def load(path: str | Path) -> Any:
     return load_model(path) if Path(path).is_file() else load_run(path).result()
 
 
-def _infinite(value: float | None) -> float:
-    return math.inf if value is None else value
+def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
+    kept = {field.name: numbers[field.name] for field in fields(Restart)}
+    worse_by = math.inf if kept["worse_by"] is None else kept["worse_by"]
+    return Restart(**{**kept, "worse_by": worse_by, "reasons": tuple(kept["reasons"])})
 
 
 def _stored_result(run: Run) -> FitResult:
     fit = run.fit
     related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
     held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
-    restarts = [
-        {**each, "reasons": tuple(each["reasons"]), "worse_by": _infinite(each["worse_by"])}
-        for each in fit.get("other_restarts", [])
-    ]
-    names = [field.name for field in fields(Restart)]
     return FitResult(
         model=run.model,
         found=FoundGraph(run.model.graph, run.edge_strength, run.order, run.evidence),
@@ -327,7 +325,7 @@ def _stored_result(run: Run) -> FitResult:
         records=tuple(read_metrics(run.folder / METRICS_FILE)),
         restart=fit["restart"],
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
-        other_restarts=tuple(Restart(**{name: each[name] for name in names}) for each in restarts),
+        other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
         columns=tuple(fit.get("columns", ())),
         related=related,
         stored_doubts=tuple(fit.get("doubts", ())),
