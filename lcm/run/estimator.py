@@ -101,7 +101,7 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
 
     def _pairs(self, X: Any, X_tilde: Any, reset: bool) -> PairData:
         x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2)
-        if X_tilde is not None and np.ndim(X_tilde) != 1:
+        if X_tilde is not None and np.asarray(X_tilde).ndim != 1:
             return PairData.from_arrays(x, validate_data(self, X_tilde, dtype=np.float64, reset=False))
         if len(x) % 2:
             raise ValueError(f"X: Expected x and x_tilde stacked, an even number of rows; got {len(x)}.")

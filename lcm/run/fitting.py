@@ -231,8 +231,9 @@ def _best(
     models = [result.model for result in results if isinstance(result.model, LatentCausalModel)]
     if results[best].implicit is not None and held_out is not None:
         others = compare_restarts(models, best, data, held_out)
+    fitted = results[best]
     return FitResult(
-        **vars(results[best]),
+        **vars(fitted),
         config=config,
         data=data,
         size=(len(data), data.n_dimensions),

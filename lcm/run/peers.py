@@ -40,6 +40,8 @@ def fit_peer(
     model.requires_grad_(False)
     found = yield from _find_graph(model, prepared, config, generator(1), graph)
     (log_density,) = in_chunks(lambda *pair: (_encode(model, prepared, *pair).log_density,), *prepared.validation)
+    # p-values are promised for the variables of the default model alone
+    found = replace(found, evidence=None)
     return Fitted(model, found, -float(log_density.double().mean()))
 
 

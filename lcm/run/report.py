@@ -196,7 +196,7 @@ def fit_report(result: Outcome) -> str:
     )
     return f"""# Fit of the model {result.config.model}
 
-{result.model.n} variables, fitted to {_size_text(result)} in {result.seconds:.1f} s.
+{_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
 Learned variables come in arbitrary order and sign. They are numbered from 0.
 
 ## Graph
@@ -225,8 +225,9 @@ Causes first: {", ".join(f"z{i}" for i in result.order)}.
 {times}{_image_section(result)}"""
 
 
-def _size_text(result: Outcome) -> str:
-    return f"{result.size[0]:,} pairs of {result.size[1]} dimensions"
+def _variables_text(result: Outcome) -> str:
+    causal = isinstance(result.latent, LatentCausalModel)
+    return f"{result.model.n} {'causal' if causal else 'latent'} variables"
 
 
 def related_lines(result: Outcome) -> list[str]:
@@ -317,7 +318,8 @@ def fit_text(result: Outcome) -> str:
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     described = ", with strength, 95 % interval, p-value" if result.found.evidence else ", with strength"
     lines = [
-        f"Fitted {result.config.model}: {result.model.n} variables, {_size_text(result)}, {result.seconds:.1f} s.",
+        f"Fitted {_variables_text(result)} to {result.size[0]:,} pairs in {result.seconds:.1f} s.",
+        f"Model: {result.config.model}",
         "",
         f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{described if edges else ''}",
         *(f"  {line}" for line in shown),
