@@ -55,6 +55,12 @@ class PairData:
         source: the file that the data came from, which errors about them name; "" for arrays.
         columns: the names of the columns of x, where a table gave them.
         frame: the DataFrame that x came from, without its columns; None for anything else.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> len(pairs), pairs.x.shape, pairs.adjacency is not None
+        (2000, (2000, 3), True)
     """
 
     x: Array
@@ -232,6 +238,14 @@ def save_pairs(path: str | Path, data: PairData) -> None:
     Raises:
         ValueError: a path with another suffix, or images in a table.
         ImportError: a Parquet file without the extra `parquet`.
+
+    Example:
+        >>> import lcm, tempfile
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lcm.save_pairs(f"{folder}/pairs.csv", pairs)
+        ...     lcm.load_pairs(f"{folder}/pairs.csv").targets.shape
+        (2000, 3)
     """
     if Path(path).suffix in TABLE_SUFFIXES and data.is_images:
         raise ValueError(f"{path}: Expected a .safetensors or .npz file for images; got {Path(path).suffix!r}")

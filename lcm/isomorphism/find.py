@@ -59,6 +59,13 @@ def find_isomorphism(
     Raises:
         ValueError: models of different dimension or number of variables, or with variables on a circle; data of
             another dimension or with too few pairs; encodings that are not finite.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> first, second = (lcm.fit(pairs, model="linear", seed=seed, quiet=True) for seed in (0, 1))
+        >>> lcm.find_isomorphism(first.model, second.model, pairs).graphs_equal
+        True
     """
     data = _checked(a, b, data)
     view_a, view_b = _view(a, data), _view(b, data)

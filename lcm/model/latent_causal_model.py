@@ -36,6 +36,12 @@ class LatentCausalModel(PairModel):
 
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
     coordinates that are not targets still change; 0 for exact counterfactual pairs.
+
+    Example:
+        >>> import lcm
+        >>> model = lcm.fit("data/sample.safetensors", model="linear", quiet=True).model
+        >>> model.sample(5, seed=1).x.shape, model.scm.n
+        (torch.Size([5, 3]), 3)
     """
 
     kind: ClassVar[str] = "latent-causal-model"

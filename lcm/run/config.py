@@ -55,6 +55,11 @@ class FitConfig:
     targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
     validation_share: share of the pairs held out for early stopping and the ranking of restarts.
     image: read where the data are images, by every model.
+
+    Example:
+        >>> import lcm
+        >>> lcm.FitConfig(n=3, restarts=2).model
+        'flow'
     """
 
     model: ModelName = "flow"

@@ -14,7 +14,6 @@ from lcm.base.config import load_config
 from lcm.base.rows import row_blocks
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, load_pairs, require_enough_dimensions, require_enough_pairs
-from lcm.isomorphism.matching import correlation_matrix
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
@@ -92,6 +91,9 @@ def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, 
     """For each variable, its most related named columns of x, with |Spearman's rank correlation|."""
     if not data.columns:
         return ()
+    # scipy's statistics are heavy, and most data have no names
+    from lcm.isomorphism.matching import correlation_matrix
+
     few = data.first(_RELATED_ROWS)
     strength = correlation_matrix(few.x, encode_pairs(model, few).z.cpu().numpy())
     ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED_COLUMNS]
@@ -131,6 +133,12 @@ def fit_ensemble(
     Raises:
         ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
         FloatingPointError: a likelihood that is not finite.
+
+    Example:
+        >>> import lcm
+        >>> configs = [lcm.FitConfig(model="linear", seed=seed) for seed in (0, 1)]
+        >>> [result.model.n for result in lcm.fit_ensemble(lcm.load_pairs("data/sample.safetensors"), configs)]
+        [3, 3]
     """
     where = resolve_device(device)
     recorder = recorder or Recorder()
