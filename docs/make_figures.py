@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lcm.base.config import load_config
-from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.nature.pairs import GenerateConfig
-from lcm.report import draw_graph
-from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
+from lcm.data.nature.build.build import build_nature, torch_generator
+from lcm.data.nature.build.pairs import GenerateConfig
+from lcm.report.tables import draw_graph
+from lcm.report.tables.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 
 HERE = Path(__file__).resolve().parent
 CLOUD, ARROWS = 4000, 28
