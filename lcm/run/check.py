@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
-from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
+from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 
@@ -49,10 +49,10 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         from lcm.learn.image.geodesic import estimate_image_n
 
         return report | {"n_guess": estimate_image_n(data.x)}
-    found = spectrum(data.x, data.x_tilde)
+    found = data.spectrum
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
-    report["n_guess"] = n = dimension(found, data.x)
+    report["n_guess"] = n = data.estimated_n
     if np.sum(~unchanged) >= max(n, 1) and n > 0:
         differences = _reduced_differences(data, ~unchanged, found, n)
         report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))

@@ -257,19 +257,16 @@ def _best(
 
 def choose_n(data: PairData, config: FitConfig) -> int:
     """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
-    from lcm.data.intrinsic_dimension import dimension, spectrum
-
     at = f"{data.source}: " if data.source else ""
     if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
     if data.is_images:
         return _choose_n_of_images(data, config)
-    found = spectrum(data.x, data.x_tilde)
-    n = dimension(found, data.x) if config.n is None else config.n
+    n = data.estimated_n if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
-    if not 1 <= n <= found.rank:
-        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
+    if not 1 <= n <= data.spectrum.rank:
+        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {data.spectrum.rank}.")
     return n
 
 
