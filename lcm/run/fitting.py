@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from lcm.base.config import load_config
 from lcm.base.rows import row_blocks
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData, load_pairs, require_enough_dimensions, require_enough_pairs
+from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
@@ -32,59 +29,6 @@ from lcm.run.result import FitResult
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 _RELATED_ROWS = 5_000
 _RELATED_COLUMNS = 3
-
-
-def fit(
-    x: Any,
-    x_tilde: Any = None,
-    n: int | None = None,
-    config: FitConfig | str | Path | None = None,
-    *,
-    model: str | None = None,
-    seed: int | None = None,
-    restarts: int | None = None,
-    device: str | torch.device = "auto",
-    threads: int | None = None,
-    quiet: bool = False,
-) -> FitResult:
-    """Fit a latent causal model, or a peer, to pairs; `lcm.save` writes what is found as `lcm fit` does.
-
-    Args:
-        x: observations (N, d) before the intervention; or pairs, as anything that `lcm.load_pairs` takes.
-        x_tilde: observations (N, d) after it, where x holds none.
-        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
-        config: all settings, or a YAML file with some of them; the arguments below override its entries.
-        model: `flow`, the default, or another one of docs/models.md.
-        seed: of the fit; by default 0.
-        restarts: fits to choose the likeliest from; by default 1.
-        device: "auto", "cpu", "cuda" or a torch device.
-        threads: to compute with; by default as torch is set.
-        quiet: whether to show no progress bars on stderr.
-
-    Returns:
-        The model with its graph, p-values and doubts; it prints itself on a page.
-
-    Raises:
-        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
-            model or device.
-        FloatingPointError: a likelihood that is not finite.
-
-    Example:
-        >>> import lcm
-        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
-        >>> len(result.graph.edges())
-        2
-    """
-    data = load_pairs(x, x_tilde)
-    settings = load_config(config, FitConfig) if isinstance(config, str | Path) else config or FitConfig()
-    given = {"n": n, "model": model, "seed": seed, "restarts": restarts}
-    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        return fit_pairs(data, settings, resolve_device(device), Recorder(progress=not quiet))
-    finally:
-        torch.set_num_threads(before)
 
 
 def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
