@@ -125,7 +125,7 @@ def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float
 
 def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
     from experiments._experiment import fit_config
-    from lcm.learn.image.config import ImageConfig
+    from lcm.learn.config import ImageConfig
 
     config = replace(fit_config(plan.steps, plan.config), n=n)
     if not quick:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from laws import default_dtype, generator
 from test_learn_optimise import Memory
 
-from lcm.learn.training.loop import Schedule, optimise
+from lcm.learn.training.loop import optimise
+from lcm.learn.training.objective import Schedule
 from lcm.model.graph import Graph
 from lcm.peer.search.config import EncoConfig
 from lcm.peer.search.enco import EncoObjective, Intervened, MaskedConditionals, decide, differences, turned_over

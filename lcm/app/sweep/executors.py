@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from lcm.app.sweep.config import RayConfig
-from lcm.app.sweep.work import Outcome, Task, failure, run_task, write_members
+from lcm.app.sweep.work import CellOutcome, Task, failure, run_task, write_members
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SECONDS_TO_STOP = 10.0
@@ -32,7 +32,7 @@ _SECONDS_TO_STOP = 10.0
 class Update:
     """What has happened: cells that have ended, and how many are being done now."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CellOutcome, ...]
     running: int
 
 
@@ -145,10 +145,10 @@ class _Worker:
         with suppress(BrokenPipeError):
             self.pipe.send(task)
 
-    def news(self) -> list[Outcome]:
+    def news(self) -> list[CellOutcome]:
         """The next outcome; where the process has died, failures of all that it has left."""
         try:
-            outcome: Outcome = self.pipe.recv()
+            outcome: CellOutcome = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             self.dead = True
@@ -265,9 +265,9 @@ class RayExecutor(Executor):
             for each in pending:
                 ray.cancel(each, force=True)
 
-    def _result(self, ready: Any, task: Task) -> list[Outcome]:
+    def _result(self, ready: Any, task: Task) -> list[CellOutcome]:
         try:
-            outcomes: list[Outcome] = self._ray.get(ready)
+            outcomes: list[CellOutcome] = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             tried = f"given up after {self.config.retries} retries: {type(error).__name__}: {error}"
             return [failure(work.key, tried) for work in task.works]
@@ -295,7 +295,7 @@ def _files(tasks: Sequence[Task]) -> list[Path]:
     return list(dict.fromkeys(path for task in tasks for work in task.works for path in (work.train, work.test)))
 
 
-def _run_there(task: Task, paths: Sequence[Path], device: str, threads: int, *contents: bytes) -> list[Outcome]:
+def _run_there(task: Task, paths: Sequence[Path], device: str, threads: int, *contents: bytes) -> list[CellOutcome]:
     """What a node does: the task in a folder of its own, whose runs it returns."""
     import ray
 

@@ -26,13 +26,12 @@ from tqdm import tqdm
 from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
 from lcm.app.sweep.executors import Executor
-from lcm.app.sweep.work import FAILED, FINISHED, Outcome, finished_config, make_tasks
+from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
 from lcm.base.config import config_hash
 from lcm.base.files import atomic_write, read_json, write_json
 from lcm.metric.scores import KEYS
 
 _LOCK = ".lock"
-WAITING = "waiting"
 RESULTS = "results.csv"
 _SCHEMA = 1
 _LISTS = ("permutation", "r2_per_variable")
@@ -60,8 +59,8 @@ class Records:
         return self.out / RESULTS
 
     def status(self, cell: Cell) -> str:
-        """FINISHED, FAILED or WAITING."""
-        return str(self.found.get(cell.key, {}).get("status", WAITING))
+        """CELL_FINISHED, CELL_FAILED or CELL_WAITING."""
+        return str(self.found.get(cell.key, {}).get("status", CELL_WAITING))
 
     def add(self, cell: Cell, outcome: Mapping[str, Any]) -> None:
         """Write what a cell has come to, and the table."""
@@ -172,7 +171,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(f"{cells} running, {self.failed} failed")
 
-    def ended(self, cell: Cell, outcome: Outcome) -> None:
+    def ended(self, cell: Cell, outcome: CellOutcome) -> None:
         """One more cell is finished or has failed."""
         self.done += 1
         self.failed += outcome.failed
@@ -207,7 +206,7 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _described(cell: Cell, outcome: Outcome) -> str:
+def _described(cell: Cell, outcome: CellOutcome) -> str:
     if outcome.failed:
         return f"{cell.name}: failed: {outcome.record['error']}"
     scores = outcome.record["scores"]
@@ -248,14 +247,14 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
     out, cells = records.out, {cell.key: cell for cell in records.cells}
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        parts = {
-            status: [cell for cell in records.cells if records.status(cell) == status] for status in (WAITING, FAILED)
-        }
-        left = [*parts[WAITING], *parts[FAILED]]
+        waiting, failed = (
+            [cell for cell in records.cells if records.status(cell) == status] for status in (CELL_WAITING, CELL_FAILED)
+        )
+        left = [*waiting, *failed]
         for data in {cell.data.key: cell.data for cell in left}.values():
             draw(data)
         records.write_table()
-        tasks = make_tasks(parts[WAITING], parts[FAILED], out, batch, executor.jobs)
+        tasks = make_tasks(waiting, failed, out, batch, executor.jobs)
         progress = Progress(len(left), len(cells), quiet)
         try:
             with closing(executor.run(tasks)) as updates:
@@ -268,7 +267,7 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
                         progress.ended(cell, outcome)
         finally:
             progress.close()
-    return [cell for cell in records.cells if records.status(cell) != FINISHED]
+    return [cell for cell in records.cells if records.status(cell) != CELL_FINISHED]
 
 
 def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -303,5 +302,5 @@ def _locked(out: Path) -> Iterator[None]:
 
 def cells_that_failed(records: Records) -> list[tuple[str, str]]:
     """Names and errors of the cells that have failed."""
-    failed = [cell for cell in records.cells if records.status(cell) == FAILED]
+    failed = [cell for cell in records.cells if records.status(cell) == CELL_FAILED]
     return [(cell.name, str(records.found[cell.key]["error"])) for cell in failed]

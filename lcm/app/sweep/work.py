@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from lcm.run.runs import Run
 
 
-FINISHED, FAILED = "finished", "failed"
+CELL_WAITING, CELL_FINISHED, CELL_FAILED = "waiting", "finished", "failed"
 MEMBERS_FILE = "members.json"
 
 
 @final
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What a cell has come to: the part of its record that depends on the work, and what is to be shown of it."""
 
     key: str
@@ -41,15 +41,15 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether it has an error instead of scores."""
-        return bool(self.record["status"] == FAILED)
+        return bool(self.record["status"] == CELL_FAILED)
 
 
-def failure(key: str, error: str, trace: str = "") -> Outcome:
+def failure(key: str, error: str, trace: str = "") -> CellOutcome:
     """The outcome of a cell that failed, with one line that says why."""
-    return Outcome(key, {"status": FAILED, "error": " ".join(error.split()), "traceback": trace})
+    return CellOutcome(key, {"status": CELL_FAILED, "error": " ".join(error.split()), "traceback": trace})
 
 
-def run_task(task: Task, device: str, threads: int) -> Iterator[Outcome]:
+def run_task(task: Task, device: str, threads: int) -> Iterator[CellOutcome]:
     """Fit and score the cells of a task; a cell that fails does not stop the others.
 
     An ensemble that fails as a whole is done again one by one, so that those fail alone that have to.
@@ -75,9 +75,9 @@ def run_task(task: Task, device: str, threads: int) -> Iterator[Outcome]:
         yield _guarded(work, partial(_fit_and_score, work, device, threads, together))
 
 
-def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> Outcome:
+def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> CellOutcome:
     try:
-        return Outcome(work.key, compute())
+        return CellOutcome(work.key, compute())
     except Exception as error:
         return failure(work.key, f"{type(error).__name__}: {error}", traceback.format_exc())
 
@@ -92,7 +92,7 @@ def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict
     scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=seconds, n_jobs=threads)
     made = {key: run.info[key] for key in ("data_sha256", "config_sha256", "lcm", "torch", "threads", "device")}
     return {
-        "status": FINISHED,
+        "status": CELL_FINISHED,
         "error": None,
         "scores": scores,
         **_edges(run, test, scores["permutation"]),
@@ -141,7 +141,7 @@ def _is_fitted(work: Work) -> bool:
 
 def finished_config(folder: Path) -> str | None:
     """The SHA-256 of the config of the finished run in a folder; None where there is no such run."""
-    from lcm.run.run_folder import read_state
+    from lcm.run.run_folder import FINISHED, read_state
 
     try:
         info = read_state(folder)
