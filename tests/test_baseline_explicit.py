@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype, generator
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 from torch import Tensor
 
 from lcm.data.nature.build import build_nature, torch_generator

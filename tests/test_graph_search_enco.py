@@ -12,7 +12,7 @@ from fitted_variables import CHAIN, SHORT, any_variables, chain_variables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import default_dtype, generator
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 
 from lcm.learn.training.loop import optimise
 from lcm.learn.training.objective import Schedule
