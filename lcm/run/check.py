@@ -25,7 +25,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
         rank, singular_values (d,): of x and x_tilde together, columns divided by their standard deviations;
             descending.
-        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.image.geodesic`.
+        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
         one_sparse_share: median share, in [1/n, 1], of a changed pair's squared difference that its largest
             component carries, after the linear unmixing that makes it as large as it can be; 1 where
             noise and observation are related linearly and interventions are atomic, whatever the graph.
@@ -46,7 +46,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
     }
     if data.is_images:
-        from lcm.learn.image.geodesic import estimate_image_n
+        from lcm.learn.geodesic import estimate_image_n
 
         return report | {"n_guess": estimate_image_n(data.x)}
     found = data.spectrum

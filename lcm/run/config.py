@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
 from lcm.base.config import require, require_at_least
-from lcm.learn.config import FlowConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
-from lcm.learn.image.config import ImageConfig
+from lcm.learn.config import FlowConfig, ImageConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
 from lcm.peer.disentanglement.config import DisentanglementConfig
 from lcm.peer.explicit.config import ExplicitConfig
 from lcm.peer.implicit.config import ImplicitVAEConfig

@@ -15,7 +15,8 @@ from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
 from lcm.learn.result import Fitted
-from lcm.learn.training.loop import Stages, run_together
+from lcm.learn.training.loop import run_together
+from lcm.learn.training.objective import Stages
 from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
@@ -121,7 +122,7 @@ def _fit_images(
 
 def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, recorder: Recorder) -> FitResult:
     """An autoencoder, and `config.model` on its codes; restarts share the autoencoder."""
-    from lcm.learn.image.fit import fit_codes
+    from lcm.learn.autoencoder import fit_codes
 
     config = replace(config, n=choose_n(data, config))
     assert config.n is not None
@@ -215,7 +216,7 @@ def choose_n(data: PairData, config: FitConfig) -> int:
 
 
 def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
-    from lcm.learn.image.geodesic import estimate_image_n
+    from lcm.learn.geodesic import estimate_image_n
     from lcm.model.image import require_halving
 
     try:

@@ -13,7 +13,7 @@ from lcm.base.chunks import in_chunks
 from lcm.learn.known import known_ancestors, known_graph
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs, PairModel

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Objective
+from lcm.learn.training.objective import Objective, ParameterGroup
 from lcm.peer.implicit.config import ImplicitVAEConfig
 from lcm.peer.implicit.vae import Bounds, Encoded, ImplicitVAE
 
@@ -36,12 +36,12 @@ class ImplicitVAEObjective(Objective):
         # one set of draws for all validations, or their luck would choose among states
         self._draws = model.draw(len(self._validation[0]), generator)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         solution = set(self.model.solution.parameters())
         others = [part for part in self.model.parameters() if part.requires_grad and part not in solution]
         return [
-            Group(others, self.config.learning_rate),
-            Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+            ParameterGroup(others, self.config.learning_rate),
+            ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
     @property

@@ -14,7 +14,7 @@ from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
