@@ -11,7 +11,6 @@ from typing import Any
 
 _HOMES = {
     "draw_comparison": "variables",
-    "draw_edge_strengths": "graph",
     "draw_evidence": "graph",
     "draw_graph": "graph",
     "draw_image_figures": "images",

@@ -201,15 +201,14 @@ def _draw_curves(
     import torch
 
     columns = -(-shown // rows)
+    dots = np.stack([first[:_POINTS_IN_A_PANEL], second[:_POINTS_IN_A_PANEL]])
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     labels = variable_names(len(found.permutation)), variable_names(len(found.permutation), symbol="z'")
     for i, ax in enumerate(axes):
         if i >= shown:
             ax.set_axis_off()
             continue
-        ax.scatter(
-            first[:_POINTS_IN_A_PANEL, i], second[:_POINTS_IN_A_PANEL, i], s=4, color=GREY, alpha=0.5, linewidths=0
-        )
+        ax.scatter(*dots[:, :, i], s=4, color=GREY, alpha=0.5, linewidths=0)
         grid = torch.linspace(float(first[:, i].min()), float(first[:, i].max()), 200, dtype=torch.float64)
         curve = found.variable_map(grid[:, None], torch.tensor([i]))[0][:, 0]
         ax.plot(grid.numpy(), curve.numpy(), color=BLUE, linewidth=1.4)
