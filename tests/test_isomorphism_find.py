@@ -26,7 +26,7 @@ from lcm.data.nature.build import (
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
 from lcm.isomorphism.comparison import comparison_text
-from lcm.isomorphism.maps import fit_monotone, leakage
+from lcm.isomorphism.matching import fit_monotone, leakage
 from lcm.model.elementwise import AffineMap, SplineMap
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution
