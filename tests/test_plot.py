@@ -121,7 +121,7 @@ def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "scores", "training"]
+    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "scores", "training"]
 )
 def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
     FIGURES[name](tmp_path / "figure.png")
