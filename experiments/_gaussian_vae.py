@@ -16,8 +16,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks, writable
-from lcm.learn.training.loop import Group, Objective, Schedule, optimise
+from lcm.base.chunks import in_chunks
+from lcm.base.rows import writable
+from lcm.learn.training.loop import optimise
+from lcm.learn.training.objective import Objective, ParameterGroup, Schedule
 from lcm.learn.training.tracker import Recorder
 
 _SETTINGS = ("n", "d", "hidden", "layers", "covariance")
@@ -205,8 +207,8 @@ class _VAEObjective(Objective):
         shape = (samples, rows, self.model.n)
         return torch.randn(shape, generator=self._generator, device=self._generator.device)
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.model.parameters()), self._rate)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.model.parameters()), self._rate)]
 
     @property
     def n_rows(self) -> int:

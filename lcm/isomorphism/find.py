@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from lcm.base.rows import in_chunks, writable
+from lcm.base.chunks import in_chunks
+from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.isomorphism.apply import require_real
 from lcm.isomorphism.comparison import Comparison, Edges, Tolerances
@@ -73,6 +74,13 @@ def find_isomorphism(
     Raises:
         ValueError: models of different dimension or number of variables, or with variables on a circle; data of
             another dimension or with too few pairs; encodings that are not finite.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> first, second = (lcm.fit(pairs, model="linear", seed=seed, quiet=True) for seed in (0, 1))
+        >>> lcm.find_isomorphism(first.model, second.model, pairs).graphs_equal
+        True
     """
     data = _checked(a, b, data)
     view_a, view_b = _view(a, data), _view(b, data)
@@ -105,8 +113,8 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
     if not isinstance(data, PairData):
         raise ValueError(f"Expected pairs as PairData, such as lcm.load_pairs gives; got {type(data).__name__}.")
     for model in (a, b):
-        if not (isinstance(model, LatentCausalModel) or (hasattr(model, "encode") and hasattr(model, "d"))):
-            raise ValueError(f"Expected a latent causal model or an autoencoder; got {type(model).__name__}.")
+        if not isinstance(model, PairModel):
+            raise ValueError(f"Expected a model of pairs, such as lcm.fit gives; got {type(model).__name__}.")
     shapes = [_shape(model) for model in (a, b)]
     if shapes[0] != shapes[1]:
         found = [shape[0] if len(shape) == 1 else shape for shape in shapes]
@@ -129,7 +137,7 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
 
 def _shape(model: Any) -> tuple[int, ...]:
     """The shape of one observation."""
-    shape: tuple[int, ...] = getattr(model, "observation_shape", (model.d,))
+    shape: tuple[int, ...] = model.observation_shape
     return shape
 
 
@@ -140,8 +148,6 @@ def encoded_variables(model: PairModel, data: PairData) -> Array:
 
 
 def _variables(model: Any, x: Tensor) -> Array:
-    if not isinstance(model, LatentCausalModel):
-        return _finite(model.encode(x))
     return _finite(in_chunks(lambda part: (model.encode(part).z,), x)[0])
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.model.graph import Graph, transitive_closure
 from lcm.model.mechanism.location_scale import LocationScaleMechanism, require_location_scale
 from lcm.model.scm import SCM

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
 from lcm.base.config import require, require_at_least
-from lcm.learn.config import FlowConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
-from lcm.learn.image.config import ImageConfig
+from lcm.learn.config import FlowConfig, ImageConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
 from lcm.peer.disentanglement.config import DisentanglementConfig
 from lcm.peer.explicit.config import ExplicitConfig
 from lcm.peer.implicit.config import ImplicitVAEConfig
@@ -55,6 +54,11 @@ class FitConfig:
     targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
     validation_share: share of the pairs held out for early stopping and the ranking of restarts.
     image: read where the data are images, by every model.
+
+    Example:
+        >>> import lcm
+        >>> lcm.FitConfig(n=3, restarts=2).model
+        'flow'
     """
 
     model: ModelName = "flow"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Job, Schedule, Stages
+from lcm.learn.training.objective import Job, Schedule, Stages
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel

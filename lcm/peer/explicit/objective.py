@@ -11,10 +11,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from lcm.base.chunks import in_chunks
 from lcm.base.component import describe
-from lcm.base.rows import in_chunks
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Objective
+from lcm.learn.training.objective import Objective, ParameterGroup
 from lcm.model.likelihood import THICKNESS_FLOOR, joint_log_density
 from lcm.peer.explicit.config import ExplicitConfig
 from lcm.peer.explicit.flow import ExplicitFlow
@@ -54,14 +54,14 @@ class ExplicitFlowObjective(Objective):
         self.register_buffer("closed_form", model.thickness.clone())
         self.register_buffer("first_floor", (config.anneal_from * model.thickness).clamp_min(THICKNESS_FLOOR))
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         model, config = self.model, self.config
         mechanisms = [*model.mechanism.parameters(), *model.noise.parameters(), *model.imposed.parameters()]
         rate = FLOW_RATE if config.learning_rate is None else config.learning_rate
         groups = [
-            Group([p for p in model.decoder.parameters() if p.requires_grad], rate),
-            Group(mechanisms, config.mechanism_learning_rate),
-            Group(list(model.graph.parameters()), config.graph_learning_rate),
+            ParameterGroup([p for p in model.decoder.parameters() if p.requires_grad], rate),
+            ParameterGroup(mechanisms, config.mechanism_learning_rate),
+            ParameterGroup(list(model.graph.parameters()), config.graph_learning_rate),
         ]
         return [group for group in groups if group.parameters]
 
@@ -153,7 +153,7 @@ class ExplicitVAEObjective(Objective):
         shape = (rows, samples, 2, self.model.n)
         return torch.randn(shape, generator=self._generator, device=self._generator.device)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         model, config = self.model, self.config
         mechanisms = list(model.mechanism.parameters())
         others = [
@@ -162,9 +162,9 @@ class ExplicitVAEObjective(Objective):
             if not name.startswith("mechanism.") and (name != "heuristic" or model.posterior == "heuristic")
         ]
         groups = [
-            Group(others, VAE_RATE if config.learning_rate is None else config.learning_rate),
-            Group(mechanisms, config.mechanism_learning_rate),
-            Group(list(self.graph.parameters()), config.graph_learning_rate),
+            ParameterGroup(others, VAE_RATE if config.learning_rate is None else config.learning_rate),
+            ParameterGroup(mechanisms, config.mechanism_learning_rate),
+            ParameterGroup(list(self.graph.parameters()), config.graph_learning_rate),
         ]
         return [group for group in groups if group.parameters]
 

@@ -8,9 +8,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Objective
+from lcm.learn.training.objective import Objective, ParameterGroup
 from lcm.peer.implicit.config import ImplicitVAEConfig
 from lcm.peer.implicit.vae import Bounds, Encoded, ImplicitVAE
 
@@ -36,12 +36,12 @@ class ImplicitVAEObjective(Objective):
         # one set of draws for all validations, or their luck would choose among states
         self._draws = model.draw(len(self._validation[0]), generator)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         solution = set(self.model.solution.parameters())
         others = [part for part in self.model.parameters() if part.requires_grad and part not in solution]
         return [
-            Group(others, self.config.learning_rate),
-            Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+            ParameterGroup(others, self.config.learning_rate),
+            ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
     @property
@@ -64,7 +64,7 @@ class ImplicitVAEObjective(Objective):
 
     def _single(self, y: Tensor, y_tilde: Tensor, encoded: Encoded, draws: Tensor) -> Tensor:
         """The loss of a β-VAE of single observations."""
-        noise = self.model.sample(encoded, draws)
+        noise = self.model.draw_noise(encoded, draws)
         fit = self.model.log_likelihood(torch.stack([y, y_tilde]), self.model.decode(noise)).sum(0)
         squares = 0.5 * (noise.square() - draws[:, :2].transpose(0, 1).square())
         divergence = (squares - encoded.log_spread).sum((0, 2))

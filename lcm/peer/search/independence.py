@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution

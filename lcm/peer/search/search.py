@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.graph import Graph
 from lcm.peer.search.config import LIBRARY_METHODS, GraphSearchConfig
 from lcm.peer.search.variables import FittedVariables

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.implicit import SolutionFunctions
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.peer.search.config import NetworksConfig
 from lcm.peer.search.variables import FittedVariables
 
@@ -52,8 +52,8 @@ class SolutionObjective(Objective):
             return torch.cat([rows.normal, rows.normal_tilde]), torch.cat([rows.z, rows.z_tilde])
         return rows.normal_tilde, rows.weights
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.parameters()), self.config.learning_rate)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.parameters()), self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:
