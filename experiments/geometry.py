@@ -290,6 +290,7 @@ def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def draw(test: PairData, out: Path) -> None:
     """Draw the figure from the models that were saved."""
+    import experiments._gaussian_vae  # noqa: F401, its models can be loaded once it is imported
     from experiments._magnification import magnification_panel
     from experiments._plot_geometry import draw_magnification
     from lcm.model.storage import load_model
