@@ -21,6 +21,7 @@ from lcm.base.rows import writable
 from lcm.learn.training.loop import optimise
 from lcm.learn.training.objective import Objective, ParameterGroup, Schedule
 from lcm.learn.training.tracker import Recorder
+from lcm.model.pair_model import MODEL_TYPES, PairModel
 
 _SETTINGS = ("n", "d", "hidden", "layers", "covariance")
 _LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -143,6 +144,12 @@ class GaussianVAE(nn.Module):
     def build(description: dict[str, Any]) -> GaussianVAE:
         """Rebuild a model, without its tensors, from `description`."""
         return GaussianVAE(**{key: description[key] for key in _SETTINGS})
+
+    # one file format for all models, also for this one, which knows nothing of pairs
+    save = PairModel.save
+
+
+MODEL_TYPES[GaussianVAE.kind] = GaussianVAE.build
 
 
 def _network(inputs: int, outputs: int, hidden: int, layers: int) -> nn.Sequential:

@@ -120,9 +120,7 @@ def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize(
-    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "scores", "training"]
-)
+@pytest.mark.parametrize("name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "scores", "training"])
 def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
     FIGURES[name](tmp_path / "figure.png")
     image = imread(tmp_path / "figure.png")[..., :3]
