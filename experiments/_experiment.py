@@ -159,10 +159,14 @@ def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
         config,
         noise_encoder=replace(flow, steps=steps, marginal_steps=min(steps, flow.marginal_steps)),
         mechanisms=replace(mechanisms, steps=min(steps, mechanisms.steps)),
-        implicit_vae=replace(config.implicit_vae, steps=steps),
-        explicit=replace(config.explicit, steps=steps, refit_steps=min(steps, config.explicit.refit_steps)),
-        disentanglement=replace(config.disentanglement, steps=steps),
+        peers={section: _shortened(settings, steps) for section, settings in config.peers.items()},
     )
+
+
+def _shortened(settings: Any, steps: int) -> Any:
+    """Settings of a peer with other steps, and no more in a refit."""
+    refit = {"refit_steps": min(steps, settings.refit_steps)} if hasattr(settings, "refit_steps") else {}
+    return replace(settings, steps=steps, **refit)
 
 
 def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Plan) -> list[dict[str, Any]]:

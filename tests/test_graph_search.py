@@ -21,8 +21,8 @@ from lcm.learn.training.tracker import Recorder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs
-from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod, discover
-from lcm.peer.search.search import find_graph
+from lcm.peer.search import discover, find_graph
+from lcm.peer.search.config import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
 from lcm.peer.search.variables import FittedVariables
 from lcm.readout.evidence import FoundGraph, directed, strongest_acyclic
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, DisentanglementVAE, Normals
 
 N = 3

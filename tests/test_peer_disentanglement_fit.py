@@ -15,7 +15,7 @@ from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.training.loop import run_alone, run_together
 from lcm.learn.training.tracker import Recorder
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.disentanglement.fit import DisentanglementKind, DisentanglementObjective, fit_disentanglement_vae
 from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, DisentanglementVAE
 

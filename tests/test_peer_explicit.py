@@ -28,7 +28,7 @@ from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
-from lcm.peer.explicit.config import ExplicitConfig
+from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.explicit.fit import fit_explicit_flow, fit_explicit_vae, labels_for_graph, labels_for_order, linear_start
 from lcm.peer.explicit.flow import SampledMechanism
 from lcm.peer.explicit.vae import ExplicitVAE

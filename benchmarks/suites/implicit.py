@@ -15,9 +15,9 @@ from benchmarks.training import Stage
 from lcm.data.pairs import PairData
 from lcm.learn.prepared import prepare
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.peer.implicit import ImplicitVAEConfig
 from lcm.peer.implicit.fit import new_implicit_vae
-from lcm.peer.implicit.objective import ImplicitVAEObjective
+from lcm.peer.implicit.fit import ImplicitVAEObjective
 from lcm.peer.implicit.vae import ImplicitVAE
 
 SUITE = "implicit"

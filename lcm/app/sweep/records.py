@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from lcm.app.sweep.cells import KEY_DIGITS, Cell
 from lcm.app.sweep.work import Outcome
+from lcm.base.config import to_dict
 from lcm.base.files import atomic_write, read_json, write_json
 from lcm.metric.scores import KEYS
 
@@ -58,7 +58,7 @@ class Records:
         """Write what a cell has come to, and the table."""
         path = record_file(self.out, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": asdict(cell.config)}
+        settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": to_dict(cell.config)}
         write_json(path, {"schema": _SCHEMA, "cell": cell.name, "key": cell.key, **outcome, **settings})
         self.found[cell.key] = read_json(path)
         self.write_table()
