@@ -20,8 +20,7 @@ from lcm.learn.training.objective import Schedule
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.peer.implicit import ImplicitVAEConfig
-from lcm.peer.implicit.fit import fit_implicit_vae, new_implicit_vae
-from lcm.peer.implicit.fit import ImplicitVAEObjective
+from lcm.peer.implicit.fit import ImplicitVAEObjective, fit_implicit_vae, new_implicit_vae
 from lcm.peer.implicit.solution import ExactPosterior
 from lcm.peer.implicit.vae import ImplicitVAE
 

@@ -16,8 +16,7 @@ from lcm.data.pairs import PairData
 from lcm.learn.prepared import prepare
 from lcm.model.intervention import TargetDistribution
 from lcm.peer.implicit import ImplicitVAEConfig
-from lcm.peer.implicit.fit import new_implicit_vae
-from lcm.peer.implicit.fit import ImplicitVAEObjective
+from lcm.peer.implicit.fit import ImplicitVAEObjective, new_implicit_vae
 from lcm.peer.implicit.vae import ImplicitVAE
 
 SUITE = "implicit"

@@ -66,7 +66,7 @@ def to_yaml(config: Any) -> str:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as nested dicts, as in YAML: `asdict`, with the settings of a field of `sections` beside the others."""
+    """A dataclass as nested dicts, as in YAML: sections are keys beside the other fields."""
     whole = asdict(config)
     flat: dict[str, Any] = {}
     for each in fields(config):

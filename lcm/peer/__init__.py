@@ -19,6 +19,6 @@ PEERS: dict[str, Peer] = {
     "beta-vae": BETA_VAE,
     "vae-supervised-interventions": SUPERVISED_VAE,
 }
-"""All peers by the name that `lcm fit --model` takes; where a peer has a `load`, its models have this name as `kind`."""
+"""All peers by the name that `lcm fit --model` takes; a model that a peer loads has this name as its `kind`."""
 
 MODEL_TABLES.append(PEERS)

@@ -172,8 +172,8 @@ class ImplicitVAE(VariationalModel):
     ) -> Bounds:
         """The parts of the bound for every target set, in one pass of the decoder, at draws (N, n_draws, n).
 
-        `sets`, bool (N, n), replaces the K sets by one for each pair. Without `imposed`, the bound leaves out the density
-        of imposed values, as in the phases before the solution functions learn.
+        `sets`, bool (N, n), replaces the K sets by one for each pair. Without `imposed`, the bound leaves out the
+        density of imposed values, as in the phases before the solution functions learn.
         """
         masks = self.target_distribution.target_sets.unsqueeze(1) if sets is None else sets.unsqueeze(0)
         moved = self.sample(encoded, draws)

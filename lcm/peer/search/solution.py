@@ -41,8 +41,8 @@ class SolutionObjective(Objective):
     """Solution functions of all variables, each of all noise encodings, location-scale in its own.
 
     If the model has mechanisms, they regress z on ε, before and after. If z is ε, they are the conditional density of
-    ũ_i given the others in pairs with target i, which for perfect interventions is a density of ζ_i only (docs/theory.md
-    section 2).
+    ũ_i given the others in pairs with target i, which for perfect interventions is a density of ζ_i only
+    (docs/theory.md section 2).
     """
 
     def __init__(self, variables: FittedVariables, config: NetworksConfig, generator: torch.Generator) -> None:
