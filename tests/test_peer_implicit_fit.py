@@ -37,6 +37,18 @@ CONFIG = ImplicitVAEConfig(
 )
 
 
+PUBLISHED = replace(
+    CONFIG,
+    activation="relu",
+    divergence="published",
+    pretrain_share=1 / 9,
+    beta_from=1 / 9,
+    beta_until=2 / 9,
+    impose_from=1 / 3,
+    decide_from=2 / 3,
+)
+
+
 def prepared_pairs(known: bool = False) -> Prepared:
     data = small_data("linear", 300)
     targets = data.targets if known else None
@@ -53,7 +65,7 @@ def objective_of(seed: int, config: ImplicitVAEConfig = CONFIG, known: bool = Fa
 
 FITS: dict[str, tuple[ImplicitVAEConfig, bool]] = {
     "default": (CONFIG, False),
-    "published": (ImplicitVAEConfig.published(hidden=8, steps=20, batch_size=16), False),
+    "published": (PUBLISHED, False),
     "exact": (replace(CONFIG, posterior="exact", learn_probabilities=True, projection="average"), False),
     "mlp": (replace(CONFIG, posterior="mlp", start="linear", decide_from=0.7), False),
     "known-targets": (CONFIG, True),

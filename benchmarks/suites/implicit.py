@@ -77,5 +77,5 @@ def copy_weights(reference: ReferenceStyleModel, model: ImplicitVAE) -> None:
         others = [j for j in range(n) if j != i]
         for index, layer in enumerate(network[::2]):
             columns = others if index == 0 else slice(None)
-            model.solution.weights[index][i][:, columns] = layer.weight
-            model.solution.biases[index][i, 0] = layer.bias
+            model.solution.networks.weights[index][i][:, columns] = layer.weight
+            model.solution.networks.biases[index][i, 0] = layer.bias
