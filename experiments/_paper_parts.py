@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from experiments._experiment import Cell, Plan
-from experiments._experiment_data import DataSet, draw_config, given_data
+from experiments._experiment import Plan, make_cell
+from experiments._experiment_data import draw_config, given_data
+from lcm.app.sweep.cells import Cell, DataSet
 from lcm.base.config import load_config, structure_config
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.pairs import GenerateConfig, SplitConfig
@@ -89,7 +90,7 @@ def _cells(request: Request, data: DataSet, model_seeds: int, models: Sequence[s
                 config = _budgeted(config, model) if request.reduced else config
                 own = {key: value for key, value in keys.items() if key != "settings"}
                 label = "-".join([model, *(str(value) for key, value in own.items() if key in ("fitted_n", "fitted"))])
-                yield Cell(data, seed, config, label, own)
+                yield make_cell(data, seed, config, label, **own)
 
 
 def _budgeted(config: FitConfig, model: str) -> FitConfig:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from laws import default_dtype, generator
 from small import small_data
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.training.loop import run_alone, run_together

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype, generator
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 from torch import Tensor
 
 from lcm.data.nature.build import build_nature, torch_generator
@@ -22,7 +22,8 @@ from lcm.data.nature.pairs import sample_data
 from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.learn.config import KnownConfig
 from lcm.learn.prepared import Prepared, prepare
-from lcm.learn.training.loop import Stages, optimise, run_together
+from lcm.learn.training.loop import optimise, run_together
+from lcm.learn.training.objective import Stages
 from lcm.learn.training.tracker import Recorder
 from lcm.metric.scores import evaluate
 from lcm.model.decoder import AffineDecoder, ChainDecoder

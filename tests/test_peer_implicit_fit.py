@@ -9,7 +9,7 @@ import pytest
 import torch
 from laws import default_dtype, generator, normal
 from small import small_data
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 
 from benchmarks.reference_style import ReferenceStyleModel
 from benchmarks.row import Plan

@@ -16,8 +16,7 @@ import torch
 from small import SHORT, small_data
 from small_images import image_pairs
 
-from lcm.learn.config import KnownConfig, NoiseEncoderConfig
-from lcm.learn.image.config import ImageConfig
+from lcm.learn.config import ImageConfig, KnownConfig, NoiseEncoderConfig
 from lcm.model.pair_model import PairModel
 from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.explicit import ExplicitConfig

@@ -9,17 +9,15 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple, final
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from lcm.base.component import build, describe
-from lcm.base.rows import writable
 from lcm.model.decoder import DECODER_KINDS, ChainDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR
 from lcm.model.noise import standard_normal_log_density
-from lcm.model.pair_model import EncodedPairs, PairModel
+from lcm.model.pair_model import EncodedPairs, Encoding, PairModel
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 _FEW_STAYING = 1e-6
@@ -68,10 +66,10 @@ class VariationalModel(PairModel):
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs y, y_tilde (N, n) in the coordinates of the fit; log_density is in their units."""
 
-    def encode(self, x: ArrayLike | Tensor) -> Tensor:
-        """Latent variables (N, n) of observations x (N, d), an array or tensor of any precision."""
-        y = self._coordinates(torch.as_tensor(writable(x))).y
-        return self.encode_coordinates(y, y).z
+    def encoding(self, x: Tensor) -> Encoding:
+        y = self._coordinates(x).y
+        encoded = self.encode_coordinates(y, y)
+        return Encoding(encoded.z, encoded.noise, None)
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
         first, second = (self._coordinates(part) for part in (x, x_tilde))
@@ -80,9 +78,6 @@ class VariationalModel(PairModel):
 
     def _coordinates(self, x: Tensor) -> _Coordinates:
         return _Coordinates(*self.standardisation.inverse(x.to(self._like())))
-
-    def _like(self) -> Tensor:
-        return next(self.parameters())
 
 
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:

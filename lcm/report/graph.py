@@ -262,11 +262,11 @@ def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph) -> No
     figure = new_figure(size + 3.6, max(size, 1.0 + 0.22 * shown))
     axes = figure.subplots(1, 2, width_ratios=[size, 3.4])
     draw_graph(axes[0], graph.adjacency, evidence.edge_strength, title="learned graph, edge strengths")
-    draw_edge_strengths(axes[1], evidence, graph)
+    _draw_edge_strengths(axes[1], evidence, graph)
     save_figure(figure, path)
 
 
-def draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
+def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
     """Draw the strength of every edge with its 95 % interval and p-value; returns the axes.
 
     Edges of the graph come first, the strongest on top; candidates that were not accepted follow in grey, the

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from lcm.base.config import fill_sections, require, require_at_least, require_one_of, sections
-from lcm.learn.config import FlowConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
-from lcm.learn.image.config import ImageConfig
+from lcm.learn.config import FlowConfig, ImageConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
 from lcm.peer import PEERS
 from lcm.peer.search.config import GraphSearchConfig
 
@@ -40,6 +39,11 @@ class FitConfig:
     peers: settings of the peers by section, such as "explicit", with defaults filled in. In YAML, each section is a key
     beside the others.
     image: for images, whatever the model.
+
+    Example:
+        >>> import lcm
+        >>> lcm.FitConfig(n=3, restarts=2).model
+        'flow'
     """
 
     model: str = "flow"

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.known import known_ancestors, known_graph
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs, PairModel
@@ -40,6 +40,8 @@ def fit_peer(
     model.requires_grad_(False)
     found = yield from _find_graph(model, prepared, config, generator(1))
     (log_density,) = in_chunks(lambda *pair: (_encode(model, prepared, *pair).log_density,), *prepared.validation)
+    # p-values are promised for the variables of the default model alone
+    found = replace(found, evidence=None)
     return Fitted(model, found, -float(log_density.double().mean()))
 
 

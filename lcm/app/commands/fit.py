@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import check_writable, open_pairs
+from lcm.app.commands.common import add_pairs_arguments, check_writable, pairs_of
 from lcm.base.config import to_dict
 from lcm.run.config import FitConfig, models
 
@@ -25,6 +25,7 @@ events. A fit that was interrupted resumes when the same command is given again.
 EPILOG = """\
 examples:
   lcm fit data/toy2d/train.safetensors --out run
+  lcm fit before.csv after.csv --out run
   lcm fit data/toy2d/train.safetensors --out peer --model ilcm-vae
 
 keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
@@ -51,7 +52,7 @@ def _listed_models() -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command; models and keys are those of the table of peers as it is now."""
     parser.epilog = f"{_listed_models()}\n{EPILOG}{_keys(to_dict(FitConfig()))}"
-    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
     parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="default: flow; all are listed below")
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check_writable(Path(arguments.out))
     config = _config(arguments)
-    data = open_pairs(arguments.data)
+    data = pairs_of(arguments)
 
     from lcm.run.report import fit_text, next_steps
     from lcm.run.runs import fit_run

@@ -21,7 +21,7 @@ from lcm.data.image_files import found_shards, partial_folder, require_new, writ
 from lcm.data.nature.build import DecoderConfig, NatureConfig, build_nature, torch_generator
 from lcm.data.pairs import PairData, load_pairs, save_pairs
 from lcm.data.scene.scene import SceneConfig
-from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
 from lcm.model.storage import save_model
 
 _CHUNK = 65_536
@@ -76,7 +76,7 @@ class GenerateConfig:
 
 @torch.no_grad()
 def sample_data(
-    model: LatentCausalModel,
+    model: PairModel,
     n_pairs: int,
     generator: torch.Generator,
     metadata: Mapping[str, str] | None = None,
@@ -92,7 +92,7 @@ def sample_data(
         pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
         parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
     tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    adjacency = model.scm.graph.adjacency.astype(np.uint8)
+    adjacency = model.graph.adjacency.astype(np.uint8)
     return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
 
 

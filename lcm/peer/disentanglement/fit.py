@@ -9,9 +9,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.objective import Group, Job, Objective, Rows, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Rows, Schedule, Stages
 from lcm.model.intervention import TargetDistribution
 from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, BetaVAE, DisentanglementVAE, SupervisedVAE, Terms
@@ -84,9 +84,9 @@ class DisentanglementObjective(Objective):
         size = (rows, *shape, self.model.n)
         return torch.randn(size, generator=self._generator, device=self._generator.device)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return [Group(trained, self.model.config.learning_rate)]
+        return [ParameterGroup(trained, self.model.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:

@@ -10,12 +10,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from lcm.base.chunks import in_chunks
 from lcm.base.component import describe
-from lcm.base.rows import in_chunks
 from lcm.learn.config import KnownConfig
 from lcm.learn.known import known_graph
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR, joint_log_density
@@ -161,7 +161,7 @@ class ExplicitFlowObjective(Objective):
         self.register_buffer("closed_form", model.thickness.clone())
         self.register_buffer("first_floor", model.thickness.clamp_min(THICKNESS_FLOOR))
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         model, config = self.model, self.config
         mechanisms = [*model.mechanism.parameters(), *model.noise.parameters(), *model.imposed.parameters()]
         decoder = [parameter for parameter in model.decoder.parameters() if parameter.requires_grad]
@@ -257,7 +257,7 @@ class ExplicitVAEObjective(Objective):
         shape = (rows, samples, 2, self.model.n)
         return torch.randn(shape, generator=self._generator, device=self._generator.device)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         model, config = self.model, self.config
         mechanisms = list(model.mechanism.parameters())
         others = [
@@ -311,13 +311,13 @@ def _bound(model: ExplicitVAE, adjacency: Tensor, y: Tensor, y_tilde: Tensor, no
 
 def _groups(
     decoder: list[nn.Parameter], rate: float, mechanisms: list[nn.Parameter], graph: GraphParameters, refit: bool
-) -> list[Group]:
+) -> list[ParameterGroup]:
     """Parameters by step size; a refit takes smaller steps."""
     slower = _REFIT_SLOWER if refit else 1.0
     groups = [
-        Group(decoder, slower * rate),
-        Group(mechanisms, slower * _MECHANISM_RATE),
-        Group(list(graph.parameters()), _GRAPH_RATE),
+        ParameterGroup(decoder, slower * rate),
+        ParameterGroup(mechanisms, slower * _MECHANISM_RATE),
+        ParameterGroup(list(graph.parameters()), _GRAPH_RATE),
     ]
     return [group for group in groups if group.parameters]
 

@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import KnownConfig
 from lcm.learn.known import known_ancestors
 from lcm.learn.noise_encoder import component_order
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.intervention import TargetDistribution
 from lcm.peer.implicit import ImplicitVAEConfig
 from lcm.peer.implicit.vae import Bounds, ImplicitVAE
@@ -87,12 +87,12 @@ class ImplicitVAEObjective(Objective):
         # the same draws for all validations: with fresh ones, luck would choose among states
         self._draws = model.draw(len(self._validation[0]), generator)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         solution = set(self.model.solution.parameters())
         others = [part for part in self.model.parameters() if part.requires_grad and part not in solution]
         return [
-            Group(others, self.config.learning_rate),
-            Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+            ParameterGroup(others, self.config.learning_rate),
+            ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
     @property
@@ -115,7 +115,7 @@ class ImplicitVAEObjective(Objective):
 
     def _single(self, y: Tensor, y_tilde: Tensor, encoded: Normals, draws: Tensor) -> Tensor:
         """The loss of a β-VAE of single observations."""
-        noise = self.model.sample(encoded, draws)
+        noise = self.model.draw_noise(encoded, draws)
         fit = self.model.log_likelihood(torch.stack([y, y_tilde]), self.model.decode(noise)).sum(0)
         squares = 0.5 * (noise.square() - draws[:, :2].transpose(0, 1).square())
         divergence = (squares - encoded.log_deviation).sum((0, 2))

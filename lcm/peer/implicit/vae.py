@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.model.decoder import ChainDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs
@@ -147,7 +147,7 @@ class ImplicitVAE(VariationalModel):
         misfit = (y - mean).square() @ variance.reciprocal()
         return -0.5 * (misfit + (variance.log().sum() + self.n * LOG_TWO_PI))
 
-    def sample(self, encoded: Normals, draws: Tensor) -> Tensor:
+    def draw_noise(self, encoded: Normals, draws: Tensor) -> Tensor:
         """Noise (2, N, n) of x and of x̃, each from its own encoding, at draws (N, n_draws, n)."""
         return torch.addcmul(encoded.mean, encoded.log_deviation.exp(), draws[:, :2].transpose(0, 1))
 
@@ -176,7 +176,7 @@ class ImplicitVAE(VariationalModel):
         density of imposed values, as in the phases before the solution functions learn.
         """
         masks = self.target_distribution.target_sets.unsqueeze(1) if sets is None else sets.unsqueeze(0)
-        moved = self.sample(encoded, draws)
+        moved = self.draw_noise(encoded, draws)
         stay, variance = self._stay(encoded, draws)
         decoded = self._decode(masks, moved, stay)
         fit = self.log_likelihood(torch.stack([y, y_tilde]), decoded).sum(1)

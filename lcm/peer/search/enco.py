@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.graph import Graph
 from lcm.peer.search.config import EncoConfig
 from lcm.peer.search.variables import FittedVariables
@@ -77,8 +77,8 @@ class EncoObjective(Objective):
         """Number of variables."""
         return self._z.shape[1]
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.parameters()), _LEARNING_RATE)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.parameters()), _LEARNING_RATE)]
 
     @property
     def n_rows(self) -> int:

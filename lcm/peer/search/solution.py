@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
@@ -62,8 +62,8 @@ class SolutionObjective(Objective):
             return torch.cat([rows.normal, rows.normal_tilde]), torch.cat([rows.z, rows.z_tilde])
         return rows.normal_tilde, rows.weights
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.parameters()), self.config.learning_rate)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.parameters()), self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:

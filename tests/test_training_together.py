@@ -13,7 +13,7 @@ import torch
 from laws import default_dtype, generator
 from small import SHORT, equal_weights, small_data
 from test_learn_mechanisms import nature_of, objective_of
-from test_learn_optimise import Memory, Quadratic, never_better
+from test_training_loop import Memory, Quadratic, never_better
 from torch import Tensor
 
 import lcm

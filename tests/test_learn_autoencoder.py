@@ -17,8 +17,7 @@ from lcm.app.cli import main
 from lcm.base.files import read_tensors, write_text
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, load_pairs, save_pairs
-from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.image.config import ImageConfig
+from lcm.learn.config import ImageConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.scores import evaluate
 from lcm.model.image import ImageModel
 from lcm.model.scm import Do

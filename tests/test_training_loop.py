@@ -9,8 +9,9 @@ import torch
 from laws import generator, normal
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks
-from lcm.learn.training.loop import Group, Objective, Schedule, optimise
+from lcm.base.chunks import in_chunks
+from lcm.learn.training.loop import optimise
+from lcm.learn.training.objective import Objective, ParameterGroup, Schedule
 
 STEPS, EVERY = 300, 50
 MINIMUM = torch.tensor([1.0, -2.0])
@@ -67,8 +68,8 @@ class Quadratic(Objective):
         self._held_out = held_out or (lambda theta: -(theta - MINIMUM).square().sum())
         self.progress: list[float] = []
 
-    def groups(self) -> list[Group]:
-        return [Group([self.theta], 0.1)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup([self.theta], 0.1)]
 
     @property
     def n_rows(self) -> int:
@@ -93,8 +94,8 @@ class Slope(Objective):
         super().__init__()
         self.steep, self.gentle = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
 
-    def groups(self) -> list[Group]:
-        return [Group([self.steep], 0.3), Group([self.gentle], 0.1)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup([self.steep], 0.3), ParameterGroup([self.gentle], 0.1)]
 
     @property
     def n_rows(self) -> int:

@@ -13,7 +13,7 @@ from imported_images import SIDE, as_objects, circuit_arrays, write_circuit
 from PIL import Image
 from small import content
 
-from lcm.data.imported.causal_circuit import import_causal_circuit
+from lcm.data.imported.published import import_causal_circuit
 from lcm.data.pairs import PairData, load_pairs
 
 Arrays = dict[str, np.ndarray[Any, Any]]

@@ -1,25 +1,38 @@
-"""CausalCircuit (Brehmer et al. 2022), as it is published: a robot arm, three buttons and three lights."""
+"""Published data sets: CausalCircuit (Brehmer et al. 2022) and Causal3DIdent (von Kügelgen et al. 2021).
+
+CausalCircuit holds pairs of a robot arm, three buttons and three lights. Causal3DIdent holds single images, which are
+made into pairs of neighbours.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from lcm.base.rows import Array
 from lcm.data.image_files import require_new
-from lcm.data.imported.archive import EncodedImage, members, read_array, read_bytes, read_bytes_header, require_size
-from lcm.data.imported.source import Block, ImagePairs, identity_of_files, write_image_pairs
+from lcm.data.imported.archive import members, read_array, read_bytes, read_bytes_header
+from lcm.data.imported.source import (
+    Block,
+    EncodedImage,
+    PairsOfFiles,
+    PairSource,
+    identity_of_files,
+    require_size,
+    write_image_pairs,
+)
 
-Array = NDArray[Any]
-
-URL = "https://developer.qualcomm.com/software/ai-datasets/causalcircuit"
-LICENCE = "see the licence there"
-_SPLITS = ("train", "val", "test")
+_CIRCUIT_URL = "https://developer.qualcomm.com/software/ai-datasets/causalcircuit"
+_CIRCUIT_LICENCE = "see the licence there"
+_CIRCUIT_SPLITS = ("train", "val", "test")
 _RED, _GREEN, _BLUE, _ARM = range(4)
 _EDGES = ((_ARM, _RED), (_ARM, _GREEN), (_ARM, _BLUE), (_GREEN, _RED), (_BLUE, _RED))
 _SHAPES: dict[str, tuple[int, ...]] = {
@@ -34,7 +47,18 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 _LARGEST = {"original_latents": 10.0, "epsilon": 1000.0}
 """Bounds on what can be meant: the lights and the arm lie in [0, 1], the noise is about standard."""
 
-_SLACK = 1e-3
+_CIRCUIT_SLACK = 1e-3
+_IDENT_URL = "https://zenodo.org/record/4784282"
+_IDENT_LICENCE = "CC BY 4.0"
+_OBJECTS = ("teapot", "hare", "dragon", "cow", "armadillo", "horse", "head")
+"""The classes 0 to 6."""
+
+LATENTS = (
+    *("position_0", "position_1", "position_2", "rotation_0", "rotation_1", "rotation_2"),
+    *("spotlight", "object_hue", "spotlight_hue", "background_hue"),
+)
+_IDENT_SPLITS = {"train": ("trainset", "train"), "test": ("testset", "test")}
+_IDENT_SLACK = 1e-6
 
 
 class _Part(NamedTuple):
@@ -50,7 +74,7 @@ class _Part(NamedTuple):
 
 
 @final
-class _Split(ImagePairs):
+class _Split(PairSource):
     """A data set in one or several archives."""
 
     def __init__(self, name: str, parts: Sequence[_Part]) -> None:
@@ -66,7 +90,7 @@ class _Split(ImagePairs):
             "targets": whole("intervention_masks").astype(np.bool_),
             "adjacency": _adjacency(),
         }
-        about = {"variables": '["red", "green", "blue", "arm"]', "licence": f"{URL}: {LICENCE}"}
+        about = {"variables": '["red", "green", "blue", "arm"]', "licence": f"{_CIRCUIT_URL}: {_CIRCUIT_LICENCE}"}
         super().__init__(name, truth, {"source": "causalcircuit", "split": name, **about})
         self._parts = parts
 
@@ -110,12 +134,12 @@ def import_causal_circuit(
     """
     require_size(size)
     require_new(Path(out))
-    files = {split: _files(Path(folder), split) for split in _SPLITS}
+    files = {split: _files(Path(folder), split) for split in _CIRCUIT_SPLITS}
     if not any(files.values()):
         got = "none" if Path(folder).is_dir() else "no such folder"
         raise ValueError(
             f"{folder}: Expected train.npz, or train-0.npz and so on, val.npz or test.npz of CausalCircuit; got {got}. "
-            f"Download it from {URL} ({LICENCE})"
+            f"Download it from {_CIRCUIT_URL} ({_CIRCUIT_LICENCE})"
         )
     splits = [_Split(name, [_read(path) for path in paths]) for name, paths in files.items() if paths]
     found = identity_of_files(path for paths in files.values() for path in paths)
@@ -178,7 +202,7 @@ def _require_values(array: Array, name: str, where: str) -> None:
         raise ValueError(f"{where}: Expected entries of size at most {_LARGEST[name]:g}; got {got}")
     if name == "original_latents":
         lights = values[:, :, :_ARM]
-        if lights.min() < -_SLACK or lights.max() > 1.0 + _SLACK:
+        if lights.min() < -_CIRCUIT_SLACK or lights.max() > 1.0 + _CIRCUIT_SLACK:
             got = f"entries from {lights.min():g} to {lights.max():g}"
             raise ValueError(f"{where}: Expected intensities of the lights, columns 0 to 2, in [0, 1]; got {got}")
 
@@ -197,3 +221,142 @@ def _adjacency() -> NDArray[np.uint8]:
     adjacency = np.zeros((4, 4), np.uint8)
     adjacency[tuple(np.array(_EDGES).T)] = 1
     return adjacency
+
+
+class Neighbours(NamedTuple):
+    """For each of N images: which image comes after it (N,), and which of n latents was redrawn (N,)."""
+
+    after: NDArray[np.int64]
+    redrawn: NDArray[np.int64]
+
+
+def import_causal3dident(
+    folder: str | Path,
+    out: str | Path,
+    size: int = 64,
+    *,
+    object_class: int = 0,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool = False,
+) -> dict[Path, int]:
+    """Make train and test.safetensors in the folder `out` of those sets that are there; return their pairs.
+
+    Every image of one object is the x of a pair, whose x_tilde is found by `neighbours`. The truth is z, z_tilde, the
+    latents of the two images, and targets, the latent that was redrawn; the others differ too, as far as the nearest
+    image is from what was wanted.
+
+    Args:
+        folder: holds trainset and testset (or train and test), with raw_latents_0.npy, images_0 and so on.
+        size: height and width to average the images down to, a multiple of 16 from 16 to 512.
+        object_class: 0 to 6, of teapot, hare, dragon, cow, armadillo, horse and head.
+        seed: of what is redrawn, at least 0.
+        threads: that decode, by default one a core.
+        progress: whether to show progress bars on stderr.
+
+    Raises:
+        ValueError: none of the files (the message says where they are), an array of a wrong type, shape or range,
+            a missing or bad image, `out` is not new, or the disk is full.
+    """
+    require_size(size)
+    require_new(Path(out))
+    if not 0 <= object_class < len(_OBJECTS):
+        raise ValueError(f"object: Expected a class from 0 to {len(_OBJECTS) - 1}; got {object_class}.")
+    if seed < 0:
+        raise ValueError(f"seed: Expected seed >= 0; got {seed}.")
+    found = {split: _folder(Path(folder), names, object_class) for split, names in _IDENT_SPLITS.items()}
+    folders = {split: path for split, path in found.items() if path}
+    if not folders:
+        got = "none" if Path(folder).is_dir() else "no such folder"
+        raise ValueError(
+            f"{folder}: Expected trainset or testset with {_latents_name(object_class)} of Causal3DIdent; got {got}. "
+            f"Download it from {_IDENT_URL} (licence: {_IDENT_LICENCE})"
+        )
+    sources = [_pairs(split, path, object_class, seed) for split, path in folders.items()]
+    latents = [path / _latents_name(object_class) for path in folders.values()]
+    identity = {"source": "causal3dident", "files": identity_of_files(latents)}
+    identity |= {"object": str(object_class), "seed": str(seed)}
+    return write_image_pairs(Path(out), sources, identity, size, threads=threads, progress=progress)
+
+
+def neighbours(latents: Array, generator: np.random.Generator) -> Neighbours:
+    """Pair each image with that whose latents are nearest to its own with one of them redrawn.
+
+    The redrawn latent is one of the n at random, its value that of another row at random: the distribution that it has
+    over all rows. An image is never its own neighbour.
+
+    Args:
+        latents: (N, n), N at least 2.
+    """
+    rows, columns = np.arange(len(latents)), latents.shape[1]
+    redrawn = generator.integers(columns, size=len(latents))
+    donors = (rows + generator.integers(1, len(latents), size=len(latents))) % len(latents)
+    wanted = latents.copy()
+    wanted[rows, redrawn] = latents[donors, redrawn]
+    nearest = np.asarray(cKDTree(latents).query(wanted, k=2)[1])
+    return Neighbours(np.where(nearest[:, 0] == rows, nearest[:, 1], nearest[:, 0]).astype(np.int64), redrawn)
+
+
+def _pairs(split: str, folder: Path, object_class: int, seed: int) -> PairSource:
+    latents = _latents(folder / _latents_name(object_class))
+    images = _images(folder / f"images_{object_class}", len(latents))
+    after, redrawn = neighbours(latents, np.random.default_rng([seed, list(_IDENT_SPLITS).index(split)]))
+    z, z_tilde = latents.astype(np.float32), latents[after].astype(np.float32)
+    targets = redrawn[:, None] == np.arange(latents.shape[1])
+    change = np.abs(z_tilde - z)
+    metadata = {
+        "source": "causal3dident",
+        "split": split,
+        "seed": str(seed),
+        "object": _OBJECTS[object_class],
+        "variables": json.dumps(LATENTS),
+        "mean_change_redrawn": f"{change[targets].mean():.3f}",
+        "mean_change_others": f"{change[~targets].mean():.3f}",
+        "licence": f"{_IDENT_URL}: {_IDENT_LICENCE}",
+    }
+    files = [(images[row], images[other]) for row, other in enumerate(after)]
+    truth = {"z": z, "z_tilde": z_tilde, "targets": targets}
+    return PairsOfFiles(split, truth, metadata, files, str(folder))
+
+
+def _folder(parent: Path, names: tuple[str, ...], object_class: int) -> Path | None:
+    candidates = (parent / name for name in names)
+    return next((path for path in candidates if (path / _latents_name(object_class)).is_file()), None)
+
+
+def _latents_name(object_class: int) -> str:
+    return f"raw_latents_{object_class}.npy"
+
+
+def _latents(path: Path) -> Array:
+    try:
+        with path.open("rb") as file:
+            latents = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: Expected a whole .npy array; got {' '.join(str(error).split())}") from error
+    if latents.dtype.kind != "f":
+        raise ValueError(f"{path}: Expected real numbers; got dtype {latents.dtype}")
+    if latents.ndim != 2 or latents.shape[1] != len(LATENTS) or len(latents) < 2:
+        raise ValueError(f"{path}: Expected shape (N, {len(LATENTS)}), N at least 2; got {latents.shape}")
+    if not np.isfinite(latents).all():
+        row = int(np.argwhere(~np.isfinite(latents))[0][0])
+        raise ValueError(f"{path}: Expected finite numbers; got others, first in row {row}")
+    if np.abs(latents).max() > 1.0 + _IDENT_SLACK:
+        got = f"entries from {latents.min():g} to {latents.max():g}"
+        raise ValueError(f"{path}: Expected entries in [-1, 1]; got {got}")
+    return np.asarray(latents, np.float64)
+
+
+def _images(folder: Path, count: int) -> list[Path]:
+    """The files 0.png, or 00000.png, and so on, in the order of their numbers."""
+    files = folder.glob("*.png") if folder.is_dir() else ()
+    numbered = {int(path.stem): path for path in files if path.stem.isascii() and path.stem.isdigit()}
+    missing = next((number for number in range(count) if number not in numbered), None)
+    if missing is not None:
+        width = len(str(count - 1))
+        raise ValueError(
+            f"{folder}: Expected an image for each of {count} rows of latents; got no {missing:0{width}d}.png"
+        )
+    if len(numbered) > count:
+        raise ValueError(f"{folder}: Expected an image for each of {count} rows of latents; got {len(numbered)} images")
+    return [numbered[number] for number in range(count)]

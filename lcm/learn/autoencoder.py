@@ -1,9 +1,10 @@
-"""First stage of a fit to images: the autoencoder alone, begun at coordinates along the sheet of images."""
+"""First stages of a fit to images: an autoencoder, then the codes that a model is fitted to (docs/images.md)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -13,12 +14,15 @@ from torch import Tensor
 
 from lcm.base.rows import take_rows
 from lcm.data.pairs import PairData
-from lcm.learn.image.config import ImageConfig
-from lcm.learn.image.geodesic import Geodesic, blurred, geodesic_coordinates
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.config import ImageConfig
+from lcm.learn.geodesic import Geodesic, blurred, geodesic_coordinates
+from lcm.learn.training.loop import run_together
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
+from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageAutoencoder
 
-STAGE = "autoencoder"
+_STAGE = "autoencoder"
+_STAGE_SEED = 10
 
 _ANCHORED_PAIRS = 8_000
 _ANCHORED_SHARE = 0.5
@@ -29,6 +33,30 @@ _RESIDENT_SHARE = 0.5
 _MOST_HELD_OUT = 20_000
 _VALIDATIONS = 20
 _LEAST_VARIANCE = 1e-12
+
+
+def fit_codes(
+    data: PairData,
+    n: int,
+    config: ImageConfig,
+    validation_share: float,
+    seed: int,
+    device: torch.device,
+    recorder: Recorder,
+) -> tuple[ImageAutoencoder, PairData]:
+    """An autoencoder of images x and x̃ (N, H, W, C), and the pairs of codes (N, m) of all of them, in their order.
+
+    Raises:
+        ValueError: images that the convolutions cannot halve.
+        FloatingPointError: a likelihood that is not finite.
+    """
+    pairs = ImagePairs(data, validation_share, seed, device)
+    state = np.random.SeedSequence([seed, _STAGE_SEED]).generate_state(1)[0]
+    generator = torch.Generator(device).manual_seed(int(state))
+    (autoencoder,) = run_together([fit_autoencoder(pairs, n, config, generator)], recorder)
+    rows = torch.arange(len(data))
+    x, x_tilde = (encode_images(autoencoder, part, rows).cpu().numpy() for part in (pairs.before, pairs.after))
+    return autoencoder, replace(PairData.from_arrays(x, x_tilde, targets=data.targets), source=data.source)
 
 
 @final
@@ -79,8 +107,8 @@ class AutoencoderObjective(Objective):
         rows = pairs.held_out[:_MOST_VALIDATED]
         self._held_out = torch.cat([pairs.before[rows], pairs.after[rows]])
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.model.parameters()), self.config.learning_rate)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.model.parameters()), self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:
@@ -156,7 +184,7 @@ def fit_autoencoder(
     objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
     steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
     schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
-    yield Job(STAGE, objective, schedule, generator)
+    yield Job(_STAGE, objective, schedule, generator)
     return model.requires_grad_(False)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_images import image_pairs
 
-from lcm.learn.image.geodesic import blurred, estimate_image_n, geodesic_coordinates
+from lcm.learn.geodesic import blurred, estimate_image_n, geodesic_coordinates
 
 
 def explained(truth: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

@@ -14,9 +14,8 @@ from small import content
 
 from lcm.data.image_files import PairWriter
 from lcm.data.imported import source as write
-from lcm.data.imported.causal3dident import import_causal3dident
-from lcm.data.imported.causal_circuit import import_causal_circuit
 from lcm.data.imported.folder import import_folder
+from lcm.data.imported.published import import_causal3dident, import_causal_circuit
 from lcm.data.pairs import load_pairs
 
 

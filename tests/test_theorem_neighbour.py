@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from laws import BASE_MODELS, DECODERS, N, batch_jacobian, generator, model, normal
-from test_identifiability_linear_scm import linear_model
+from test_theorem_linear_scm import linear_model
 from torch import Tensor
 
 from experiments._theorem.linear_scm import linear_moments, with_edge_strength

@@ -1,8 +1,8 @@
 """Coordinates of images along the sheet that they lie on: where the training of an autoencoder starts.
 
-An autoencoder with a code of few dimensions folds and tears that sheet as it happens to, and no diffeomorphism undoes a
-tear. Distances along the sheet do not know of that. And where each variable moves pixels of its own, they are those of
-a product of lines: classical scaling then gives monotone functions of the variables, linearly mixed.
+An autoencoder with a code of few dimensions may fold and tear that sheet, and no diffeomorphism undoes a tear.
+Distances along the sheet do not depend on such accidents. Where each variable moves pixels of its own, they are the
+distances of a product of lines: classical scaling then gives monotone functions of the variables, linearly mixed.
 
 Sources: Tenenbaum, de Silva & Langford 2000 (Isomap); de Silva & Tenenbaum 2004 (landmarks).
 """
@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 
 from lcm.base.rows import take_rows
 
-Array = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 _BLUR_TO = 8
@@ -35,8 +35,8 @@ _DECIMALS = 2
 class Geodesic(NamedTuple):
     """Coordinates (M, m) of images, in units of their standard deviations, and the spectrum of classical scaling."""
 
-    coordinates: Array
-    spectrum: Array
+    coordinates: _Floats
+    spectrum: _Floats
 
 
 def geodesic_coordinates(features: NDArray[np.float32], m: int, generator: np.random.Generator) -> Geodesic:

@@ -30,5 +30,7 @@ def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(
     monkeypatch.setattr(lcm.peer.search, "discover", refuse)
     reproduce("discovery", *argv)
     assert results(tmp_path) == content
-    with pytest.raises(ValueError, match=r"Expected search = .*; got .*Choose another --out, or delete it\."):
+    with pytest.raises(
+        ValueError, match=r"Expected the data and settings of the cell .*; got others\. Choose another --out"
+    ):
         reproduce("discovery", *argv, "--steps", "5")

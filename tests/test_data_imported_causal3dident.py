@@ -13,7 +13,7 @@ from imported_images import SIDE, write_3dident
 from PIL import Image
 from small import content
 
-from lcm.data.imported.causal3dident import VARIABLES, import_causal3dident, neighbours
+from lcm.data.imported.published import LATENTS, import_causal3dident, neighbours
 from lcm.data.pairs import PairData, load_pairs
 
 
@@ -76,7 +76,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     data = loaded(tmp_path / "set", tmp_path / "out", object_class=2, seed=3)["train"]
     metadata = dict(data.metadata)
     assert (metadata["source"], metadata["object"], metadata["seed"]) == ("causal3dident", "dragon", "3")
-    assert json.loads(metadata["variables"]) == list(VARIABLES)
+    assert json.loads(metadata["variables"]) == list(LATENTS)
     assert metadata["licence"] == "https://zenodo.org/record/4784282: CC BY 4.0"
     assert data.z is not None and data.z_tilde is not None and data.targets is not None
     change = np.abs(data.z_tilde - data.z)

@@ -10,14 +10,14 @@ import pytest
 from imported_images import encoded, pixels
 from PIL import Image
 
-from lcm.data.imported.archive import EncodedImage, decode, image_size, require_size
+from lcm.data.imported.source import EncodedImage, decode_image, image_size, require_size
 
 PICTURE = pixels(np.random.default_rng(0), 64)
 
 
 def decoded(content: bytes, size: int = 16) -> np.ndarray:
     image = EncodedImage("set: row 3", content)
-    return decode(image, size, image, image_size(image))
+    return decode_image(image, size, image, image_size(image))
 
 
 def averaged(picture: np.ndarray, size: int = 16) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_files_are_read_like_bytes(tmp_path: Path) -> None:
     content = encoded(PICTURE, "PNG")
     (tmp_path / "image.png").write_bytes(content)
     image = EncodedImage("set", tmp_path / "image.png")
-    np.testing.assert_array_equal(decode(image, 16, image, (64, 64)), decoded(content))
+    np.testing.assert_array_equal(decode_image(image, 16, image, (64, 64)), decoded(content))
 
 
 def bad_images() -> dict[str, tuple[bytes, str]]:
@@ -132,7 +132,7 @@ def test_a_missing_file_and_another_size_are_named(tmp_path: Path) -> None:
     one, two = (EncodedImage(f"row {row}", encoded(PICTURE[:side, :side], "PNG")) for row, side in ((0, 64), (1, 32)))
     message = r"^row 1: Expected images of one size, 64 x 64 pixels as row 0; got 32 x 32 pixels$"
     with pytest.raises(ValueError, match=message):
-        decode(two, 16, one, image_size(one))
+        decode_image(two, 16, one, image_size(one))
 
 
 @pytest.mark.parametrize("size", [0, 8, 40, 528, -16])
