@@ -1,4 +1,4 @@
-"""What a config declares: checks of its values, and settings by section; imports nothing heavy, so that help is fast."""
+"""What a config declares: checks of its values, settings by section; imports nothing heavy, so that help is fast."""
 
 from __future__ import annotations
 
