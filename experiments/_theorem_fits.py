@@ -11,8 +11,8 @@ import torch
 
 from experiments._cells import run_once
 from experiments._experiment import fit_config
+from lcm.base.chunks import in_chunks
 from lcm.base.config import load_config
-from lcm.base.rows import in_chunks
 from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig

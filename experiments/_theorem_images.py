@@ -14,7 +14,7 @@ from experiments._theorem.two_sample import mmd_test, pair_rows
 from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ErdosRenyiConfig
-from lcm.isomorphism.models import random_isomorphism
+from lcm.isomorphism.apply import random_isomorphism
 from lcm.model.decoder import DecoderConfig
 from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel

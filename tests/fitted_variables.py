@@ -12,8 +12,7 @@ from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import EdgesConfig
 from lcm.data.sample import sample_data
-from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
-from lcm.peer.search.config import LIBRARY_METHODS
+from lcm.peer.search.config import LIBRARY_METHODS, METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
 from lcm.peer.search.variables import FittedVariables
 
 CHAIN = ((2, 0), (0, 1))

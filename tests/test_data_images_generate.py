@@ -71,7 +71,7 @@ def test_images_with_their_truth_are_written(config: GenerateConfig, tmp_path: P
     assert names == list(config.scene.parameters or ("red", "green", "blue", "arm"))
     written = {path.name for path in (tmp_path / "data").iterdir()}
     splits = {f"{split}.safetensors" for split in ("train", "val", "test", "nature")}
-    assert written == splits | {"config.yaml", "pairs.png"}
+    assert written == splits | {"config.yaml"}
 
 
 def test_the_nature_is_what_drives_the_scene(circuit: Path) -> None:

@@ -20,7 +20,7 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
-from lcm.learn import implicit as flow
+from lcm.learn import flow
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.prepared import prepare
 from lcm.learn.training.tracker import Recorder
@@ -32,9 +32,10 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LocationScaleMechanismConfig
 from lcm.model.scm import Do
 from lcm.model.storage import load_model, save_model
-from lcm.run import fitting as module
+from lcm.run import public as module
 from lcm.run.config import FitConfig
-from lcm.run.fitting import choose_n, fit, fit_pairs, resolve_device, target_distribution
+from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.run.public import fit
 from lcm.run.result import FitResult
 
 QUICK = FitConfig(
@@ -259,9 +260,9 @@ def test_arrays_tensors_and_pairs_are_taken_alike(
     short: dict[str, FitResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = small_data("linear")
-    options: dict[str, Any] = {"config": replace(SHORT, seed=5), "seed": 0, "device": "cpu", "progress": False}
+    options: dict[str, Any] = {"config": replace(SHORT, seed=5), "seed": 0, "device": "cpu", "quiet": True}
     for given in ((data,), (data.x, data.x_tilde), (torch.from_numpy(data.x), torch.from_numpy(data.x_tilde))):
-        assert equal_weights(fit(*given, **options), short["linear"].model)
+        assert equal_weights(fit(*given, **options).model, short["linear"].model)
     assert capsys.readouterr() == ("", "")
     assert lcm.fit is fit
 
@@ -269,13 +270,13 @@ def test_arrays_tensors_and_pairs_are_taken_alike(
 def test_options_override_the_config(monkeypatch: pytest.MonkeyPatch, short: dict[str, FitResult]) -> None:
     asked: list[FitConfig] = []
 
-    def watched(data: PairData, config: FitConfig, **_: object) -> FitResult:
+    def watched(data: PairData, config: FitConfig, *_: object) -> FitResult:
         asked.append(config)
         return short["linear"]
 
     monkeypatch.setattr(module, "fit_pairs", watched)
     data, config = small_data("linear"), replace(SHORT, n=1, seed=3)
-    assert fit(data, config=config, n=2, restarts=4, seed=0) is short["linear"].model
+    assert fit(data, config=config, n=2, restarts=4, seed=0) is short["linear"]
     fit(data, config=config)
     fit(data)
     assert asked == [replace(config, n=2, restarts=4, seed=0), config, FitConfig()]

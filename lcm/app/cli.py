@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, name: str) -> int:
         return _report(arguments, f"{name}: interrupted; {resumes}", INTERRUPTED)
     except FloatingPointError as error:
         return _report(arguments, f"{name}: error: {error}", FAILED)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, NotImplementedError) as error:
         return _report(arguments, f"{name}: error: {error}", BAD_INPUT)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+from lcm.base.requirement import one_of
+
 
 class Kinds:
     """Abstract: what a family of classes shares.
@@ -27,16 +29,15 @@ class Kinds:
             cls.kinds[cls.kind] = cls
 
     @classmethod
-    def of_kind(cls, kind: Any) -> type[Self]:
-        """The class of a kind, among the subclasses of this class.
+    def names(cls) -> list[str]:
+        """The kinds of this class and its subclasses, sorted."""
+        return sorted(kind for kind, found in cls.kinds.items() if issubclass(found, cls))
 
-        Raises:
-            ValueError: there is no such kind.
-        """
-        known: dict[str, type[Self]] = {name: found for name, found in cls.kinds.items() if issubclass(found, cls)}
-        if kind not in known:
-            raise ValueError(f"Expected one of {', '.join(map(repr, sorted(known)))}; got {kind!r}.")
-        return known[kind]
+    @classmethod
+    def of_kind(cls, kind: Any) -> type[Self]:
+        """The class of a kind, among this class and its subclasses; ValueError where there is none."""
+        found: type[Self] = cls.kinds[one_of(kind, cls.names())]
+        return found
 
 
 class KindConfig(Kinds):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcm.base import __version__
 from lcm.base.rows import release, require_whole, writable
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, write_arrays
+from lcm.data.table import pair_columns
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 Array = NDArray[Any]
@@ -66,6 +70,30 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     tensors = {name: getattr(encoded, name) for name in ("z", "z_tilde", "noise", "noise_tilde")}
     tensors["target_probability"] = _in_columns(model, encoded.posterior)
     return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
+
+
+def write_encoding(path: str | Path, model: PairModel, data: PairData, name: str) -> None:
+    """Write the tensors of `encode_data` to a .safetensors, .npz, .csv or .parquet file, whole or not at all.
+
+    Args:
+        name: of the model, for the metadata.
+
+    Raises:
+        ValueError: observations of another shape than the model's, or another suffix.
+    """
+    tensors, sets = encode_data(model, data), target_columns(model)
+    metadata = {
+        "made_by": "lcm encode",
+        "version": __version__,
+        "model": name,
+        "data": data.source,
+        "target_sets": json.dumps(sets),
+    }
+    probability = tensors["target_probability"]
+    table = pair_columns({name: tensor for name, tensor in tensors.items() if name != "target_probability"})
+    for column, targets in zip(probability.T, sets, strict=True):
+        table[f"probability_{'+'.join(f'z{i}' for i in targets) or 'none'}"] = column
+    write_arrays(path, tensors, metadata, table=table)
 
 
 def target_columns(model: PairModel) -> list[list[int]]:

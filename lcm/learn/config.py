@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_one_of, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
@@ -118,17 +118,40 @@ class FlowConfig:
     known: KnownConfig = field(default_factory=KnownConfig)
 
 
-def _require_kind(config: Any, key: str) -> None:
-    """Raise ValueError where the kind that `key` names is not in its table, which is loaded for others than the default
-    alone: it comes with torch."""
-    kind = getattr(config, key)
-    if kind == getattr(type(config), key):
-        return
-    from lcm.model.decoder import Flow
-    from lcm.model.mechanism import TrainableMechanism
+@final
+@dataclass(frozen=True)
+class ImageConfig:
+    """The convolutional autoencoder of images.
 
-    family = Flow if key == "flow" else TrainableMechanism
-    try:
-        family.of_kind(kind)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+    code: dimension of the code, at least n; None for n.
+    channels: of the convolutions, each of which halves height and width.
+    hidden: width of the fully connected layers between them and the code.
+    passes: over all images.
+    batch_size: images, or half as many pairs.
+    """
+
+    code: int | None = None
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    hidden: int = 256
+    passes: float = 10.0
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "code", "hidden", "batch_size")
+        require_positive(self, "passes", "learning_rate")
+        require(
+            self, ("channels",), lambda value: len(value) > 0 and min(value) >= 1, "one or more numbers of channels"
+        )
+
+
+def _require_kind(config: Any, key: str) -> None:
+    """Raise ValueError where the kind that `key` names is not in its table.
+
+    The table comes with torch, so it is loaded for other kinds than the default alone.
+    """
+    if getattr(config, key) != getattr(type(config), key):
+        from lcm.model.decoder import Flow
+        from lcm.model.mechanism import TrainableMechanism
+
+        require_one_of(config, key, (Flow if key == "flow" else TrainableMechanism).names())

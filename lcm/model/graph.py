@@ -83,6 +83,12 @@ class Graph:
 
     Attributes:
         adjacency: (n, n) bool, read-only; `adjacency[i, j]` means i -> j.
+
+    Example:
+        >>> import lcm
+        >>> graph = lcm.Graph.from_edges(3, [(0, 1), (1, 2)])
+        >>> graph.order(), graph.adjacency[0, 1]
+        ((0, 1, 2), np.True_)
     """
 
     adjacency: BoolArray

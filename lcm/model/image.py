@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import Component, describe
-from lcm.base.rows import in_chunks
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, PairModel, build_model
+from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs, build_model
 from lcm.model.scm import Do
 
 _SILU_GAIN = 1.68
@@ -181,33 +181,41 @@ class ImageModel(PairModel):
         return self.latent.encode_pairs(self.autoencoder.encode(x), self.autoencoder.encode(x_tilde))
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """Latent variables z (N, n) of images (N, H, W, C), some at a time, without gradients."""
-
-        def variables(part: Tensor) -> tuple[Tensor]:
-            return (self.encode_pairs(part, part).z,)
-
-        return in_chunks(variables, images, size=_CHUNK)[0]
+    def encoding(self, x: Tensor) -> Encoding:
+        """Variables and noise of images (N, H, W, C), some at a time, without gradients; log_det of the codes."""
+        first = self.latent.encoding(self.autoencoder.encode(x[:_CHUNK]))
+        if len(x) <= _CHUNK:
+            return first
+        parts = [first, *(self.latent.encoding(self.autoencoder.encode(part)) for part in x[_CHUNK:].split(_CHUNK))]
+        z, noise, log_det = ([part[index] for part in parts] for index in range(3))
+        return Encoding(torch.cat(z), torch.cat(noise), None if first.log_det is None else torch.cat(log_det))
 
     def causal_model(self) -> LatentCausalModel:
-        """The model of codes; ValueError where it is a peer's, without mechanisms to intervene on or to sample from."""
-        if not isinstance(self.latent, LatentCausalModel):
-            raise ValueError(f"Expected a latent causal model of codes; got one of kind {self.latent.kind}.")
-        return self.latent
-
-    def decode(self, z: Tensor) -> Tensor:
-        """uint8 images (N, H, W, C) of causal variables (N, n); ValueError for a peer."""
-        return self.autoencoder.decode(self.causal_model().decode(z))
-
-    def counterfactual(self, images: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
-        """What images (N, H, W, C) would be under an intervention: encode, abduct, act, predict, decode.
+        """The model of codes.
 
         Raises:
-            ValueError: a peer, which has no mechanisms, or what `SCM.counterfactual` refuses.
+            NotImplementedError: a model of codes without mechanisms.
         """
-        return self.autoencoder.decode(
-            self.causal_model().counterfactual(self.autoencoder.encode(images), do, generator)
-        )
+        found = self.latent.causal_model()
+        assert isinstance(found, LatentCausalModel)
+        return found
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """uint8 images (N, H, W, C) of variables (N, n), some at a time; NotImplementedError as `causal_model`."""
+        causal = self.causal_model()
+        return torch.cat([self.autoencoder.decode(causal.decode(part)) for part in z.split(_CHUNK)])
+
+    def sample_pairs(self, n_pairs: int, generator: torch.Generator) -> Pairs:
+        """Draw pairs of images and their truth from the model's own p(x, x̃)."""
+        pairs = self.causal_model().sample_pairs(n_pairs, generator)
+        return pairs._replace(x=self.decode(pairs.z), x_tilde=self.decode(pairs.z_tilde))
+
+    def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
+        """What images x (N, H, W, C) would have been after `do`: encode, abduct, act, predict, decode."""
+        causal = self.causal_model()
+        z = self.encoding(as_tensor(x, causal.thickness)).z
+        return in_kind_of(x, self.decode(causal.scm.counterfactual(z, do, generator)))
 
     def description(self) -> dict[str, Any]:
         """JSON description that `ImageModel.build` turns back into a model without its tensors."""

@@ -27,6 +27,13 @@ class Do:
 
     `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every
     row (stochastic). On a circle variable every value is taken modulo 2π.
+
+    Example:
+        >>> import lcm
+        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
+        >>> x_if = result.counterfactual([[0.0, 0.0, 0.0]], lcm.Do({0: 1.5}))
+        >>> result.encode(x_if).round(3)[0, 0]
+        np.float32(1.5)
     """
 
     values: Mapping[int, float | Noise]
@@ -58,6 +65,12 @@ class SCM(nn.Module):
 
     `circular` (n,) bool says which variables are circles, given as angles in (−π, π]; the others are real.
     Solving runs over the topological generations; abduction runs over all variables at once.
+
+    Example:
+        >>> import lcm
+        >>> scm = lcm.fit("data/sample.safetensors", model="linear", quiet=True).model.scm
+        >>> scm.n, len(scm.graph.edges())
+        (3, 2)
     """
 
     def __init__(self, graph: Graph, mechanism: Mechanism, noise: Noise) -> None:

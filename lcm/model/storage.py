@@ -8,18 +8,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from lcm.base.files import write_tensors
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.pair_model import PairModel, build_model
-
-SCHEMA_VERSION = 1
+from lcm.model.pair_model import SCHEMA_VERSION, PairModel, build_model
 
 
 def save_model(model: PairModel, path: str | Path) -> None:
     """Write a model to one safetensors file, whole or not at all."""
-    tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
-    header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(model.description())}
-    write_tensors(path, tensors, header)
+    model.save(path)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> PairModel:

@@ -31,9 +31,9 @@ def find_doubts(result: Outcome) -> list[str]:
     Two breaches leave no sign. *Soft interventions*: with fresh noise and the parents kept, ẽ_i is independent of e, so
     that the empty graph with z = e explains the pairs exactly. *Exchanged x and x̃*. See docs/theory.md section 4.
     """
-    if result.ancestry is None:
-        return []
     data = result.vectors
+    if result.ancestry is None or data is None:
+        return []
     found = [
         _rank(result, data),
         _independent(data) or _one_sparse(result, data) or _thickness(result),
@@ -48,10 +48,8 @@ def find_doubts(result: Outcome) -> list[str]:
 
 
 def _rank(result: Outcome, data: PairData) -> str:
-    from lcm.data.intrinsic_dimension import estimate_n
-
-    spanned = estimate_n(data.x, data.x_tilde)
-    if spanned is None or spanned <= result.model.n:
+    spanned = data.estimated_n
+    if spanned <= result.model.n:
         return ""
     return (
         f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted;"

@@ -30,7 +30,8 @@ class Outcome(ABC):
         held_out_nll: mean nats a held-out pair, in the units of the data (of images, of their codes); of a variational
             model the negative bound. It ranks restarts.
         config: all settings of the fit.
-        data: the pairs that it was fitted to.
+        data: the pairs that it was fitted to; None where the fit was read from its folder.
+        size: how many pairs of how many dimensions were fitted; of images, of their codes.
         ancestry: the test for ancestors; None for a peer.
         implicit_nll: as `held_out_nll`, of the implicit model at the same thickness; None for a peer.
         implicit: the noise encoder and its solution functions, from which the model was made; None for a peer.
@@ -40,13 +41,17 @@ class Outcome(ABC):
         restart: the one that was kept.
         restart_nll: `held_out_nll` of each.
         other_restarts: the others, compared with it up to isomorphism.
+        columns: the names of the columns of x, where the data have them.
+        related: for each variable, its most related columns with |Spearman's rank correlation|, where there are names.
+        stored_doubts: the doubts of a fit that was read from its folder.
     """
 
     model: PairModel
     found: FoundGraph
     held_out_nll: float
     config: FitConfig
-    data: PairData
+    data: PairData | None
+    size: tuple[int, int]
     ancestry: Ancestry | None = None
     implicit_nll: float | None = None
     implicit: ImplicitModel | None = None
@@ -56,6 +61,9 @@ class Outcome(ABC):
     restart: int = 0
     restart_nll: tuple[float, ...] = ()
     other_restarts: tuple[Restart, ...] = ()
+    columns: tuple[str, ...] = ()
+    related: tuple[tuple[tuple[str, float], ...], ...] = ()
+    stored_doubts: tuple[str, ...] | None = None
 
     @property
     def graph(self) -> Graph:
@@ -85,7 +93,7 @@ class Outcome(ABC):
         return self.model.latent if isinstance(self.model, ImageModel) else self.model
 
     @property
-    def vectors(self) -> PairData:
+    def vectors(self) -> PairData | None:
         """The vectors that `latent` was fitted to: the data, or of images their codes."""
         return self.data if self.codes is None else self.codes
 

@@ -24,10 +24,11 @@ _MAX_LISTED = 20
 
 def graph_numbers(result: Outcome) -> dict[str, Any]:
     """The content of graph.json: the graph of the model, with error bars where tests found it."""
-    graph = result.model.graph
-    if result.found.evidence is None:
-        return strength_numbers(graph, result.edge_strength, result.order)
-    return evidence_numbers(result.found.evidence, graph, result.config.readout.false_discovery_rate)
+    graph, evidence = result.model.graph, result.found.evidence
+    names = {"related_columns": [dict(each) for each in result.related]} if result.related else {}
+    if evidence is None:
+        return strength_numbers(graph, result.edge_strength, result.order) | names
+    return evidence_numbers(evidence, graph, result.config.readout.false_discovery_rate) | names
 
 
 def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
@@ -68,7 +69,9 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     standard-normal gauge. target_sets, target_probabilities: p_I. order_conflicts: accepted ancestor relations [j, i],
     j -> i, that contradict the order. intransitive: chains [j, i, k] of ancestors without j -> k. other_restarts: every
     other restart compared with the kept one: restart, worse_by and standard_error in nats a pair at one thickness,
-    as_likely, isomorphic, distance, reasons. doubts: sentences. image: shape, code, reconstruction_error of images.
+    as_likely, isomorphic, distance, reasons. doubts: sentences. columns: names of the columns
+    of x; related_columns: of each variable, its most related ones with |Spearman|; only where there are names.
+    image: shape, code, reconstruction_error of images.
     """
     latent, distribution = result.latent, result.model.target_distribution
     tested = result.ancestry is not None
@@ -76,7 +79,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         "model": result.config.model,
         "n": result.model.n,
         "n_given": result.config.n is not None,
-        "n_pairs": len(result.data),
+        "n_pairs": result.size[0],
+        "n_dimensions": result.size[1],
         "fit_seconds": result.seconds,
         "graph_search_seconds": result.found.seconds,
         "held_out_nll": finite(result.held_out_nll),
@@ -88,6 +92,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         "target_probabilities": distribution.probabilities.tolist(),
         "stage_seconds": stage_seconds(result.records),
     }
+    if result.columns:
+        numbers |= {"columns": list(result.columns), "related_columns": [dict(each) for each in result.related]}
     if isinstance(latent, LatentCausalModel):
         numbers["thickness"] = latent.thickness.tolist()
     if result.ancestry is not None:
@@ -99,7 +105,7 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         }
     if isinstance(result.model, ImageModel):
         numbers["image"] = {
-            "shape": list(result.data.x.shape[1:]),
+            "shape": list(result.model.observation_shape),
             "code": result.model.autoencoder.code,
             "reconstruction_error": reconstruction_error(result.records),
         }
@@ -176,7 +182,7 @@ def _edges(result: Outcome) -> list[str]:
 
 def _targets(result: Outcome) -> str:
     shares = target_text(result.model.target_distribution)
-    if result.ancestry is not None:
+    if result.implicit_nll is not None:
         return f"Share of pairs: {shares}"
     return f"Probabilities in the model, learned or assumed: {shares}"
 
@@ -191,7 +197,7 @@ def fit_report(result: Outcome) -> str:
     )
     return f"""# Fit of the model {result.config.model}
 
-{result.model.n} variables, fitted to {_size_text(result)} in {result.seconds:.1f} s.
+{_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
 Learned variables come in arbitrary order and sign. They are numbered from 0.
 
 ## Graph
@@ -201,7 +207,7 @@ Learned variables come in arbitrary order and sign. They are numbered from 0.
 {listed}
 
 Causes first: {", ".join(f"z{i}" for i in result.order)}.
-{doubtful}
+{_columns_text(result)}{doubtful}
 ![graph](figures/graph.png)
 
 ## Held-out log-likelihood, nats a pair
@@ -220,9 +226,22 @@ Causes first: {", ".join(f"z{i}" for i in result.order)}.
 {times}{_image_section(result)}"""
 
 
-def _size_text(result: Outcome) -> str:
-    vectors = result.vectors
-    return f"{len(vectors):,} pairs of {vectors.n_dimensions} dimensions"
+def _variables_text(result: Outcome) -> str:
+    causal = isinstance(result.latent, LatentCausalModel)
+    return f"{result.model.n} {'causal' if causal else 'latent'} variables"
+
+
+def related_lines(result: Outcome) -> list[str]:
+    """For each variable, the columns of x that it is most related to; none where these have no names."""
+    return [
+        f"z{i}: {', '.join(f'{name} {strength:.2f}' for name, strength in related)}"
+        for i, related in enumerate(result.related)
+    ]
+
+
+def _columns_text(result: Outcome) -> str:
+    listed = "".join(f"- {line}\n" for line in related_lines(result))
+    return f"\nColumns most related to each variable (absolute rank correlation):\n\n{listed}" if listed else ""
 
 
 def _edges_text(result: Outcome) -> str:
@@ -274,7 +293,7 @@ def image_figure_names(result: Outcome) -> tuple[str, ...]:
 def _image_section(result: Outcome) -> str:
     if not isinstance(result.model, ImageModel):
         return ""
-    height, width, colours = result.data.x.shape[1:]
+    height, width, colours = result.model.observation_shape
     shown = "\n\n".join(f"![{name}](figures/{name}.png)" for name in image_figure_names(result))
     return f"""
 ## Images
@@ -300,11 +319,14 @@ def fit_text(result: Outcome) -> str:
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     described = ", with strength, 95 % interval, p-value" if result.found.evidence else ", with strength"
     lines = [
-        f"Fitted {result.config.model}: {result.model.n} variables, {_size_text(result)}, {result.seconds:.1f} s.",
+        f"Fitted {_variables_text(result)} to {result.size[0]:,} pairs in {result.seconds:.1f} s.",
+        f"Model: {result.config.model}",
         "",
         f"Graph: {len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}{described if edges else ''}",
         *(f"  {line}" for line in shown),
     ]
+    if result.related:
+        lines += ["Related columns", *(f"  {line}" for line in related_lines(result))]
     if result.implicit_nll is None:
         lines += [f"Held-out log-likelihood, nats a pair, or a lower bound of it: {-result.held_out_nll:.4f}"]
     else:

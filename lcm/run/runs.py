@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -17,12 +19,13 @@ from lcm.base.config import config_hash, load_config, to_yaml
 from lcm.base.files import read_json, write_json, write_text
 from lcm.base.rows import return_free_memory
 from lcm.data.pairs import PairData, data_hash
-from lcm.learn.training.tracker import METRICS_FILE, Recorder
+from lcm.learn.restarts import Restart
+from lcm.learn.training.tracker import METRICS_FILE, Recorder, read_metrics
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
-from lcm.readout.evidence import GraphEvidence
+from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
@@ -72,6 +75,10 @@ class Run:
     order: tuple[int, ...]
     evidence: GraphEvidence | None
 
+    def result(self) -> FitResult:
+        """The result of the fit, as `fit` returned it, but for its data and its implicit model."""
+        return _stored_result(self)
+
     def require_evidence(self) -> GraphEvidence:
         """The evidence; ValueError for a peer, whose edges come without p-values."""
         if self.evidence is None:
@@ -95,7 +102,7 @@ def fit_run(
     out: str | Path,
     config: FitConfig,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> FitResult:
@@ -139,7 +146,7 @@ def fit_run(
     return result
 
 
-def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig, device: torch.device) -> None:
+def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
     """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
 
     Raises:
@@ -147,8 +154,10 @@ def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    info = _identity(data, config, device)
-    with claimed_folder(folder, info, overwrite=True):
+    assert result.data is not None
+    device = next(result.model.buffers()).device
+    info, config = _identity(result.data, result.config, device), result.config
+    with claimed_folder(folder, info, overwrite):
         write_text(folder / CONFIG_FILE, to_yaml(config))
         write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
         with SummaryWriter(str(folder)) as events:
@@ -237,11 +246,43 @@ def _draw(folder: Path, result: FitResult) -> None:
 
     folder.mkdir(exist_ok=True)
     graph, vectors = result.model.graph, result.vectors
+    assert vectors is not None and result.data is not None
+    labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
     if result.found.evidence is not None:
-        draw_evidence(folder / "graph.png", result.found.evidence, graph)
+        draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
-        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength)
+        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
     draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
+    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
+
+
+def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
+    kept = {field.name: numbers[field.name] for field in fields(Restart)}
+    worse_by = math.inf if kept["worse_by"] is None else kept["worse_by"]
+    return Restart(**{**kept, "worse_by": worse_by, "reasons": tuple(kept["reasons"])})
+
+
+def _stored_result(run: Run) -> FitResult:
+    fit = run.fit
+    related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
+    held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
+    metrics = run.folder / METRICS_FILE
+    return FitResult(
+        model=run.model,
+        found=FoundGraph(run.model.graph, run.edge_strength, run.order, run.evidence),
+        held_out_nll=math.nan if held_out is None else held_out,
+        config=run.config,
+        data=None,
+        size=(fit["n_pairs"], fit.get("n_dimensions", run.model.d)),
+        implicit_nll=implicit,
+        seconds=fit["fit_seconds"],
+        records=tuple(read_metrics(metrics)) if metrics.exists() else (),
+        restart=fit["restart"],
+        restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
+        other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
+        columns=tuple(fit.get("columns", ())),
+        related=related,
+        stored_doubts=tuple(fit.get("doubts", ())),
+    )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcm.app.commands.common import check_output, open_pairs
+from lcm.app.commands.common import add_pairs_arguments, check_output, pairs_of
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -25,16 +25,16 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    add_pairs_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     parser.add_argument("--figure", metavar="FILE", help="draw some pairs there, .png")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.json, ".json", arguments.data) if arguments.json else None
-    figure = check_output(arguments.figure, ".png", arguments.data) if arguments.figure else None
-    data = open_pairs(arguments.data)
+    out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
+    figure = check_output(arguments.figure, ".png", arguments.data, arguments.after) if arguments.figure else None
+    data = pairs_of(arguments)
 
     from lcm.base.files import write_json
     from lcm.run.check import check_pairs, format_check

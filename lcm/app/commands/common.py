@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,29 +31,54 @@ def open_model(path: str, float64: bool = False) -> Opened:
     return Opened(model.double() if float64 else model, run)
 
 
-def open_pairs(path: str) -> PairData:
+def add_pairs_arguments(parser: argparse.ArgumentParser, holding: str = "x and x_tilde") -> None:
+    """DATA, AFTER and --after-mark, which `pairs_of` reads."""
+    parser.add_argument(
+        "data", metavar="DATA", help=f".safetensors, .npz, .csv or .parquet file with {holding}; or with x alone"
+    )
+    parser.add_argument("after", metavar="AFTER", nargs="?", help=".csv or .parquet file with x_tilde, for DATA with x")
+    add_mark_argument(parser)
+
+
+def add_mark_argument(parser: argparse.ArgumentParser) -> None:
+    """The option --after-mark."""
+    parser.add_argument(
+        "--after-mark",
+        metavar="MARK",
+        help="prefix or suffix of the x_tilde columns in a table with both; default: _tilde, _after or after_",
+    )
+
+
+def pairs_of(arguments: argparse.Namespace) -> PairData:
+    """Read the pairs that the arguments of `add_pairs_arguments` name."""
+    return open_pairs(arguments.data, arguments.after, mark=arguments.after_mark)
+
+
+def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) -> PairData:
     """Read pairs; the error for a folder names the files of pairs in it."""
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pairs import WRITTEN_SUFFIXES, load_pairs
 
-    if Path(path).is_dir():
-        found = sorted(file.name for file in Path(path).iterdir() if file.suffix in (".safetensors", ".npz"))
-        inside = f" that holds {', '.join(found[:5])}" if found else ""
-        raise ValueError(f"{path}: Expected a file of pairs; got a folder{inside}")
-    return load_pairs(path)
+    for each in (path, after):
+        if each is not None and Path(each).is_dir():
+            found = sorted(file.name for file in Path(each).iterdir() if file.suffix in WRITTEN_SUFFIXES)
+            inside = f" that holds {', '.join(found[:5])}" if found else ""
+            raise ValueError(f"{each}: Expected a file of pairs; got a folder{inside}")
+    return load_pairs(path, after, mark=mark)
 
 
-def check_output(path: str, suffix: str, *inputs: str) -> Path:
+def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) -> Path:
     """Return `path` as a Path if a file can be written there; its folder need not exist yet.
 
     Raises:
         ValueError: another suffix, a folder, one of the `inputs`, or a place that cannot be written to.
     """
-    file = Path(path)
-    if file.suffix != suffix:
-        raise ValueError(f"{path}: Expected a {suffix} file to write to; got the suffix {file.suffix!r}")
+    file, allowed = Path(path), (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
+    if file.suffix not in allowed:
+        listed = ", ".join(allowed[:-1]) + (" or " if len(allowed) > 1 else "") + allowed[-1]
+        raise ValueError(f"{path}: Expected a {listed} file to write to; got the suffix {file.suffix!r}")
     if file.is_dir():
         raise ValueError(f"{path}: Expected a file to write to; got a folder")
-    if any(file.resolve() == Path(other).resolve() for other in inputs):
+    if any(other is not None and file.resolve() == Path(other).resolve() for other in inputs):
         raise ValueError(f"{path}: Expected another file to write to; got the one that is read")
     check_writable(file.parent)
     return file

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import check_output, check_writable, open_pairs
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, pairs_of
 
 if TYPE_CHECKING:
     from lcm.model.pair_model import PairModel
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     for name in ("a", "b"):
         parser.add_argument(f"run_{name}", metavar=f"RUN_{name.upper()}", help="run folder, or a model file")
-    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
+    add_pairs_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     parser.add_argument(
         "--figure",
@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.json, ".json", arguments.data) if arguments.json else None
+    out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
     figure = _figure_file(arguments, out)
-    data = open_pairs(arguments.data)
+    data = pairs_of(arguments)
 
     from lcm.base.files import write_json
     from lcm.isomorphism import find_isomorphism

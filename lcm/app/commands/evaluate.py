@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import check_output, check_writable, open_model, open_pairs
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, open_model, pairs_of
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
@@ -39,15 +39,15 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file (without figures)")
-    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x, x_tilde and their truth")
+    add_pairs_arguments(parser, "x, x_tilde and their truth")
     parser.add_argument("--json", metavar="FILE", help="write the scores there")
     parser.add_argument("--float64", action="store_true", help="compute in double precision")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.json, ".json", arguments.data) if arguments.json else None
-    data = open_pairs(arguments.data)
+    out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
+    data = pairs_of(arguments)
 
     from lcm.base.files import write_json
     from lcm.data.encode import encode_pairs

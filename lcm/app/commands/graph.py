@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import check_output, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, open_pairs
 from lcm.peer.search.config import METHODS, RATED_METHODS
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit")
     parser.add_argument("--fdr", metavar="Q", type=_rate, help="false discovery rate; default: that of the fit")
     parser.add_argument("--method", metavar="M", choices=METHODS, help=f"seek the graph on DATA by one of {methods}")
-    parser.add_argument("--data", metavar="DATA", help=".safetensors or .npz file of pairs, for --method")
+    parser.add_argument("--data", metavar="DATA", nargs="+", help="one or two files of pairs, for --method")
+    add_mark_argument(parser)
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the search; default: 0")
     parser.add_argument("--json", metavar="FILE", help="write adjacency, order, strengths and what else is known there")
     parser.add_argument("--figure", metavar="FILE", help="draw the graph there, a .png file")
@@ -121,9 +122,9 @@ def _found(run: Run, rate: float | None) -> Described:
 
 def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     """The graph that a search finds on the data."""
-    from lcm.run.graph_on_data import discover_on_data
+    from lcm.peer.search import discover_on_data
 
-    method, pairs = arguments.method, open_pairs(arguments.data)
+    method, pairs = arguments.method, open_pairs(*arguments.data[:2], mark=arguments.after_mark)
     rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
     config = run.config.graph_search
     sought, distance = discover_on_data(

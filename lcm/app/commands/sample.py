@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from lcm.app.commands.common import check_output, open_model, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, open_model, open_pairs
 
 HELP = "draw pairs from a fit; intervene; counterfactuals"
 DESCRIPTION = """\
@@ -14,7 +14,7 @@ Draw pairs from a fitted model.
 
 Without --do: pairs from the model's own p(x, x_tilde). With --do: fresh x, or with --from the x of DATA, and as
 x_tilde the counterfactual of x under all the given interventions at once. FILE holds x, x_tilde, z, z_tilde, noise,
-noise_tilde, targets and adjacency. Of a fit to images, x and x_tilde are images.
+noise_tilde, targets and, but for tables, adjacency. A fit to images gives images x and x_tilde.
 """
 EPILOG = """\
 examples:
@@ -27,7 +27,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file")
-    parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors file to write")
+    parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors, .npz, .csv or .parquet file")
     parser.add_argument("--n", metavar="N", type=int, help="number of pairs; with --from the first N, by default all")
     parser.add_argument(
         "--do",
@@ -37,7 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set learned variable I (0-based) to VALUE, in the learned units of z",
     )
-    parser.add_argument("--from", dest="source", metavar="DATA", help="file with x to take; needs --do")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="DATA",
+        nargs="+",
+        help="one or two files of pairs with the x to take; needs --do",
+    )
+    add_mark_argument(parser)
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
 
 
@@ -45,27 +52,19 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     values = parse_interventions(arguments.do)
     _check_usage(arguments)
-    inputs = (arguments.run_folder, *([arguments.source] if arguments.source else []))
-    out = check_output(arguments.out, ".safetensors", *inputs)
-    source = open_pairs(arguments.source) if arguments.source else None
+    from lcm.data.pairs import WRITTEN_SUFFIXES, save_pairs
 
-    from lcm.data.pairs import save_pairs
-    from lcm.data.sample import sample_counterfactuals, sample_image_counterfactuals, sample_image_pairs, sample_pairs
-    from lcm.model.image import ImageModel
-    from lcm.model.storage import as_causal_model
+    files = arguments.source or []
+    out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.run_folder, *files)
+    source = open_pairs(*files, mark=arguments.after_mark) if files else None
+
+    from lcm.data.sample import sample_counterfactuals, sample_pairs
 
     model = open_model(arguments.run_folder).model
-    if isinstance(model, ImageModel):
-        as_causal_model(model.latent, arguments.run_folder)
-        if values:
-            pairs = sample_image_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
-        else:
-            pairs = sample_image_pairs(model, arguments.n, seed=arguments.seed)
-    elif values:
-        causal = as_causal_model(model, arguments.run_folder)
-        pairs = sample_counterfactuals(causal, values, source, n=arguments.n, seed=arguments.seed)
+    if values:
+        pairs = sample_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
     else:
-        pairs = sample_pairs(as_causal_model(model, arguments.run_folder), arguments.n, seed=arguments.seed)
+        pairs = sample_pairs(model, arguments.n, seed=arguments.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_pairs(out, pairs)
     if not arguments.quiet:
@@ -98,6 +97,8 @@ def parse_interventions(texts: Sequence[str]) -> dict[int, float]:
 def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.source and not arguments.do:
         raise ValueError("--from: Expected --do beside it; got none")
+    if arguments.source and len(arguments.source) > 2:
+        raise ValueError(f"--from: Expected one or two files; got {len(arguments.source)}")
     if arguments.n is None and not arguments.source:
         raise ValueError("--n: Expected a number of pairs, or --from DATA with --do; got neither")
     if arguments.n is not None and arguments.n < 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import final
 
-from lcm.base.config import require_at_least
+from lcm.base.requirement import require_at_least
 from lcm.data.nature.graphs import ErdosRenyiConfig, GraphConfig
 from lcm.model.decoder import DecoderConfig, RotationDecoderConfig
 from lcm.model.intervention import InterventionConfig, PerfectInterventionConfig

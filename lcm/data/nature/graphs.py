@@ -9,8 +9,8 @@ from typing import Literal, final
 
 import numpy as np
 
-from lcm.base.config import require, require_at_least
 from lcm.base.kinds import KindConfig
+from lcm.base.requirement import require, require_at_least
 from lcm.model.graph import BoolArray, Graph
 
 

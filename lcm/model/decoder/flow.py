@@ -15,7 +15,7 @@ from nflows.transforms.coupling import AffineCouplingTransform, CouplingTransfor
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from lcm.base.config import require_at_least
+from lcm.base.requirement import require_at_least
 from lcm.model.decoder.base import Decoder, DecoderConfig, Flow
 from lcm.model.decoder.composed import ChainDecoder
 from lcm.model.decoder.linear import RotationDecoder

@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.config import require, require_at_least
+from lcm.base.requirement import require, require_at_least
 from lcm.model.decoder.base import Decoder, DecoderConfig
 
 _NEWTON_STEPS = 40

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.config import require_at_least
 from lcm.base.kinds import KindConfig
+from lcm.base.requirement import require_at_least
 from lcm.model.elementwise import pick
 from lcm.model.graph import Graph
 from lcm.model.mechanism.base import MechanismConfig, TrainableMechanism

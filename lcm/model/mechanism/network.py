@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from lcm.base.config import require_at_least, require_positive
+from lcm.base.requirement import require_at_least, require_positive
 from lcm.model.graph import Graph
 from lcm.model.mechanism.base import MechanismConfig, TrainableMechanism
 from lcm.model.noise import Noise

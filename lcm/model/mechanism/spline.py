@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.config import require_at_least
+from lcm.base.requirement import require_at_least
 from lcm.model.elementwise import monotone_spline, parameter_count, pick
 from lcm.model.mechanism.network import NetworkMechanism, NetworkMechanismConfig, ParentNetwork
 
