@@ -24,7 +24,6 @@ from lcm.metric.scores import evaluate
 from lcm.model.decoder import LinearDecoderConfig
 from lcm.model.mechanism import CircuitMechanismConfig, LocationScaleMechanismConfig
 from lcm.model.storage import load_causal_model
-from lcm.report.images import draw_contact_sheet
 
 pytestmark = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"
@@ -59,7 +58,7 @@ def circuit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("config", [CIRCUIT, OBJECTS], ids=["circuit", "objects"])
 def test_images_with_their_truth_are_written(config: GenerateConfig, tmp_path: Path) -> None:
-    generate(config, tmp_path / "data", processes=1, draw=draw_contact_sheet)
+    generate(config, tmp_path / "data", processes=1)
     test = load_pairs(tmp_path / "data" / "test.safetensors")
     assert test.x.shape == (30, 16, 16, 3) and test.x.dtype == np.uint8
     assert test.targets is not None and test.z is not None and test.adjacency is not None

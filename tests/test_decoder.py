@@ -296,7 +296,7 @@ def test_nflows_is_imported_in_one_file_alone() -> None:
         for path in root.rglob("*.py")
         if re.search(r"^\s*(import|from)\s+nflows", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert importing == {"decoder/flow.py"}
+    assert importing == {"model/decoder/flow.py"}
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.0, math.nan])

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+import torch
 
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
+from lcm.model.decoder import Flow
 from lcm.run.config import FitConfig
 
 NAN = float("nan")
@@ -52,14 +54,23 @@ def test_values_at_the_edge_of_the_range_are_taken() -> None:
     FitConfig(n=1, restarts=1, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("given", "size"),
-    [({}, (8, 64)), ({"flow": "spline"}, (6, 48)), ({"layers": 0}, (0, 64)), ({"flow": "affine", "hidden": 9}, (6, 9))],
-)
-def test_the_size_of_a_flow_is_what_was_given_or_the_default_of_its_kind(
-    given: dict[str, Any], size: tuple[int, int]
-) -> None:
-    assert NoiseEncoderConfig(**given).size == size
+@pytest.mark.parametrize("flow", Flow.names())
+def test_every_flow_starts_with_the_size_that_is_given_or_its_own(flow: str) -> None:
+    kind, source = Flow.of_kind(flow), torch.Generator().manual_seed(0)
+    decoder = kind.start(3, kind.layers, kind.hidden, 4, source)
+    z = torch.randn(20, 3, generator=source)
+    x, log_det = decoder(z)
+    assert torch.allclose(x, z, atol=1e-5) and torch.allclose(log_det, torch.zeros(20), atol=1e-5)
+    smaller = kind.start(3, 1, 5, 4, source)
+    sizes = [sum(parameter.numel() for parameter in each.parameters()) for each in (smaller, decoder)]
+    assert sizes[0] < sizes[1] and kind.learning_rate > 0
+
+
+def test_flows_that_are_not_there_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^flow: Expected one of 'affine', 'residual', 'spline' \(did you mean 'spline'"
+    ):
+        NoiseEncoderConfig(flow="splines")
 
 
 @pytest.mark.parametrize(

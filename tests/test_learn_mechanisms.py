@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from laws import generator, randomised
@@ -14,18 +16,29 @@ from torch import Tensor
 
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.graphs import FullConfig
+from lcm.data.nature.graphs import ChainConfig, EdgesConfig, FullConfig
 from lcm.data.pairs import PairData
-from lcm.learn.config import MechanismsConfig
+from lcm.isomorphism.matching import correlation_matrix, match_variables
+from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import Encoded
 from lcm.learn.training.loop import run_alone
+from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.model.decoder import ChainDecoder, FlowDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import LinearMechanism, LocationScaleMechanism, MechanismConfig
+from lcm.model.mechanism import (
+    AdditiveMechanismConfig,
+    LinearMechanism,
+    LocationScaleMechanism,
+    MechanismConfig,
+    TrainableMechanism,
+)
+from lcm.model.storage import load_model, save_model
+from lcm.run.config import FitConfig
+from lcm.run.fitting import fit_pairs
 
 N = 3
 CONFIG = MechanismsConfig(hidden=4, bins=4, steps=40, batch_size=256)
@@ -154,6 +167,47 @@ def test_the_noise_is_trained_only_where_the_encoder_is_curved(linear: bool) -> 
     assert names == ({"scm.noise.map.raw"} if linear else set())
     (group,) = objective.groups()
     assert len(group.parameters) == len(list(objective.parameters())) - len(names)
+
+
+def errors_of_graph(nature: LatentCausalModel, data: PairData, model: LatentCausalModel) -> int:
+    """Structural Hamming distance, the learned variables in the order of the true ones."""
+    assert data.z is not None
+    permutation = match_variables(correlation_matrix(data.z, model.encode(data.x).z))
+    return structural_hamming_distance(nature.graph.adjacency, aligned_adjacency(model.graph.adjacency, permutation))
+
+
+@pytest.mark.parametrize("kind", TrainableMechanism.names())
+def test_every_kind_of_mechanism_can_be_fitted_and_the_graph_read_from_it(kind: str, tmp_path: Path) -> None:
+    nature = build_nature(NatureConfig(N, ChainConfig()), 0)
+    data = sampled(nature, 4000)
+    config = FitConfig(
+        noise_encoder=NoiseEncoderConfig(marginal_steps=60),
+        mechanisms=MechanismsConfig(kind=kind, steps=60, batch_size=512),
+    )
+    model = fit_pairs(data, config).model
+    assert isinstance(model, LatentCausalModel) and model.scm.mechanism.kind == kind
+    assert errors_of_graph(nature, data, model) == 0
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert np.array_equal(loaded.encode(data.x).z, model.encode(data.x).z)
+
+
+@pytest.mark.slow
+def test_additive_mechanisms_are_learned_from_an_additive_nature() -> None:
+    nature = build_nature(NatureConfig(2, EdgesConfig(edges=((0, 1),)), AdditiveMechanismConfig()), 0)
+    data = sampled(nature, 6000)
+    config = FitConfig(
+        noise_encoder=NoiseEncoderConfig(layers=4, hidden=32, steps=500),
+        mechanisms=MechanismsConfig(kind="additive", steps=200, batch_size=512),
+    )
+    model = fit_pairs(data, config).model
+    assert isinstance(model, LatentCausalModel)
+    assert errors_of_graph(nature, data, model) == 0
+
+
+def test_a_kind_that_cannot_be_fitted_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^kind: Expected one of 'additive', 'linear', .*; got the string 'circuit'"):
+        MechanismsConfig(kind="circuit")
 
 
 def test_the_linear_start_is_kept_where_nothing_improves() -> None:
