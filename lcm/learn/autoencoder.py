@@ -23,6 +23,7 @@ from lcm.model.image import ImageAutoencoder
 
 _STAGE = "autoencoder"
 _STAGE_SEED = 10
+_LEARNING_RATE = 1e-3
 
 _ANCHORED_PAIRS = 8_000
 _ANCHORED_SHARE = 0.5
@@ -98,9 +99,9 @@ class AutoencoderObjective(Objective):
     small all along, so that the principal directions of codes are those of the coordinates.
     """
 
-    def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor, config: ImageConfig) -> None:
+    def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model = model
         self._pairs = pairs
         self._anchored = len(anchors) // 2
         self._anchors = anchors
@@ -108,7 +109,7 @@ class AutoencoderObjective(Objective):
         self._held_out = torch.cat([pairs.before[rows], pairs.after[rows]])
 
     def groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup(list(self.model.parameters()), self.config.learning_rate)]
+        return [ParameterGroup(list(self.model.parameters()), _LEARNING_RATE)]
 
     @property
     def n_rows(self) -> int:
@@ -181,7 +182,7 @@ def fit_autoencoder(
     _standardise(model, pairs)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     anchors = geodesic_start(pairs, n, np.random.default_rng(seed)).coordinates
-    objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
+    objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float())
     steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
     schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
     yield Job(_STAGE, objective, schedule, generator)

@@ -20,7 +20,6 @@ _GRADIENT_CLIP = 5.0
 _WARM_UP_STEPS = 50
 _DECAY_FROM = 0.5
 _LAST_RATE = 0.01
-_SLOTS = ("exp_avg", "exp_avg_sq")
 _ROWS_AT_ONCE = 16_384
 
 
@@ -65,7 +64,7 @@ class _Loop:
         self.step = 0
         self.running = list(range(len(members)))
         self.stack = Stack([member.objective for member in members])
-        self.optimiser = _adam(self.stack)
+        self.optimiser = Adam(self.stack)
         self.best_state = {name: value.clone() for name, value in self.stack.state().items()}
 
     def run(self) -> None:
@@ -173,18 +172,18 @@ class _Loop:
         state = self.stack.state()
         for name, value in state.items():
             value[ended] = self.best_state[name][[self.running[row] for row in ended]]
-        objectives, slots = self.stack.objectives, _slots(self.optimiser)
+        objectives, moments = self.stack.objectives, self.optimiser.state()
         self.stack.release()
         self.running = [self.running[row] for row in left]
         if left:
             self.stack = Stack([objectives[row] for row in left])
-            self.optimiser = _adam(self.stack, {name: value[left] for name, value in slots.items()}, self.step)
+            self.optimiser = Adam(self.stack, {name: value[left] for name, value in moments.items()}, self.step)
 
     def _pack(self) -> dict[str, Tensor]:
         """Everything the rest of the run depends on, as tensors."""
         packed = {f"state.{name}": value for name, value in self.stack.state().items()}
         packed |= {f"best.{name}": value for name, value in self.best_state.items()}
-        packed |= {f"adam.{name}": value for name, value in _slots(self.optimiser).items()}
+        packed |= {f"adam.{name}": value for name, value in self.optimiser.state().items()}
         packed["generators"] = torch.stack([member.generator.get_state() for member in self.members])
         counters = [(member.best, member.best_step, member.stale) for member in self.members]
         packed["counters"] = torch.tensor(counters, dtype=torch.float64)
@@ -202,31 +201,13 @@ class _Loop:
         if running != self.running:
             self._keep_rows(running)
         self.stack.load(part("state."))
-        self.optimiser = _adam(self.stack, part("adam."), self.step)
+        self.optimiser = Adam(self.stack, part("adam."), self.step)
         for member, state, counters in zip(
             self.members, packed["generators"], packed["counters"].tolist(), strict=True
         ):
             # the generator reads from where the storage begins, whatever it is a view of
             member.generator.set_state(state.clone())
             member.best, member.best_step, member.stale = counters[0], int(counters[1]), int(counters[2])
-
-
-def _adam(stack: Stack, slots: dict[str, Tensor] | None = None, step: int = 0) -> Adam:
-    """Adam over the stacked parameters, from given moments or from the start."""
-    optimiser = Adam([[parameters] for parameters in stack.parameters])
-    for parameters, gradient in zip(stack.parameters, stack.gradients, strict=True):
-        parameters.grad = gradient
-    if slots:
-        count = torch.tensor(float(step), dtype=torch.float32)
-        moments = [{slot: slots[f"{index}.{slot}"] for slot in _SLOTS} for index in range(len(stack.parameters))]
-        optimiser.load_state({index: {"step": count, **slots} for index, slots in enumerate(moments)})
-    return optimiser
-
-
-def _slots(optimiser: Adam) -> dict[str, Tensor]:
-    """The moments of Adam, (K, P) for each group."""
-    state = optimiser.state()
-    return {f"{index}.{slot}": slots[slot] for index, slots in state.items() for slot in _SLOTS}
 
 
 def _rate(step: int, steps: int) -> float:
