@@ -40,7 +40,7 @@ class Stack:
         names = {id(parameter): name for name, parameter in objectives[0].named_parameters()}
         for groups in zip(*(objective.groups() for objective in objectives), strict=True):
             self._join([names[id(p)] for p in groups[0].parameters], [group.parameters for group in groups])
-        # what is shared by all, such as index tables, stays with the objectives and costs no batched indexing
+        # tensors equal in all, such as index tables, stay with the objectives and cost no batched indexing
         constants = {name: tensors for name, tensors in self._untrained() if not _all_equal(tensors)}
         self.buffers = {name: _joined(tensors) for name, tensors in self._floating_buffers()}
         self._batched = {name: _joined(tensors) for name, tensors in constants.items()} | self.buffers
@@ -92,7 +92,7 @@ class Stack:
             loss = self.objectives[0].loss(tuple(part[0] for part in batch), progress)
             loss.backward()
             return loss.detach().unsqueeze(0)
-        # made anew, since a stack that held on to its own method would outlive the stage with all its objectives' data
+        # made each time: a stack that stored its own method would keep its objectives' data after the stage
         each = vmap(self._loss, in_dims=(0, 0, 0, None))
         losses: Tensor = each(self._leaves, self._batched, batch, progress)
         found = torch.autograd.grad(losses.sum(), list(self._leaves.values()), materialize_grads=True)
@@ -102,17 +102,17 @@ class Stack:
         return losses.detach()
 
     def state(self) -> dict[str, Tensor]:
-        """All that training changes, (K, ...) each: parameters by group and floating-point buffers."""
+        """Everything that training changes, (K, ...) each: parameters by group, and floating-point buffers."""
         groups = {f"group.{index}": joined for index, joined in enumerate(self.parameters)}
         return groups | {f"buffer.{name}": value for name, value in self.buffers.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Copy a state (K, ...) into the stack, and so into the objectives."""
+        """Copy a state (K, ...) into the stack, and thereby into the objectives."""
         for name, value in self.state().items():
             value.copy_(state[name])
 
     def release(self) -> None:
-        """Give every objective tensors of its own again."""
+        """Give every objective its own tensors again."""
         for objective in self.objectives:
             for tensor in (*objective.parameters(), *objective.buffers()):
                 tensor.data = tensor.data.clone()
