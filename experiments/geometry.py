@@ -1,10 +1,11 @@
 """geometry: decoders and the metrics that they pull back, product manifolds, groups that act, variables on a circle.
 
-The part `decoders` compares the true decoder of paper_configs/toy2d.yaml with LCMs fitted to pairs and VAEs fitted to
-the x of the same pairs, two seeds each. It shows, over the encodings of held-out x, the magnification √det JᵀJ and
-geodesics from one x to eight others, the same for all. LCMs are in the order and orientation of the true variables,
-which theorem 1 leaves open; the latent variables of VAEs are as fitted. The other parts need no fit and take seconds:
-`manifolds`, `actions`, `equivariance` and `circle`, see experiments/_geometry_parts.py.
+The part `decoders` compares the true decoder of paper_configs/toy2d.yaml with LCMs fitted to pairs, and with VAEs
+(`beta-vae`) fitted to the same observations, each on its own. There are two seeds of each. It shows the magnification
+√det JᵀJ over the encodings of held-out x, and geodesics from one x to eight others, the same for all. LCMs are in the
+order and orientation of the true variables, which theorem 1 leaves open; the latent variables of VAEs are as fitted.
+The other parts need no fit and take seconds: `manifolds`, `actions`, `equivariance` and `circle`, see
+experiments/_geometry_parts.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from experiments._cells import run_once
-from experiments._experiment import at_least_one, base_parser, fit_config
+from experiments._experiment import at_least_one, autoencoder_config, base_parser, fit_config
 from experiments._experiment_data import draw_data
 from lcm.base.files import read_json, write_json, write_text
 from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, Column, to_markdown, to_text, write_report
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from lcm.data.pairs import PairData
     from lcm.model.latent_causal_model import LatentCausalModel
-    from lcm.model.storage import StoredModel
+    from lcm.model.pair_model import PairModel
 
 
 @final
@@ -187,16 +188,14 @@ def model_name(kind: str, seed: int) -> str:
     return f"{kind.lower()}{seed}"
 
 
-def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> StoredModel:
+def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> PairModel:
     """The true model, or one that is fitted; a latent causal model comes in the order and orientation of the truth."""
-    from experiments._gaussian_vae import VAEConfig, fit_vae
     from lcm.run.fitting import fit_pairs
 
     if kind == "nature":
         return nature()
     if kind == "VAE":
-        config = VAEConfig(n=2) if size.vae_steps is None else VAEConfig(n=2, steps=size.vae_steps)
-        return fit_vae(train.x, config, seed).model
+        return fit_pairs(train, autoencoder_config(2, seed, size.vae_steps)).model
     return aligned(fit_pairs(train, replace(fit_config(size.steps), n=2, seed=seed)).model, test)
 
 
@@ -229,7 +228,7 @@ def aligned(model: LatentCausalModel, test: PairData) -> LatentCausalModel:
     return element.apply(model).requires_grad_(False)
 
 
-def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any]:
+def measure(model: PairModel, test: PairData, geodesics: int) -> dict[str, Any]:
     """The geometry of one decoder at the encodings of held-out x."""
     import numpy as np
 
@@ -257,15 +256,12 @@ def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any
     return record
 
 
-def encodings(model: StoredModel, test: PairData) -> tuple[Tensor, Tensor]:
+def encodings(model: PairModel, test: PairData) -> tuple[Tensor, Tensor]:
     """z (N, 2) and x (N, 2) of the first held-out observations, in float64."""
     import torch
 
-    from lcm.model.latent_causal_model import LatentCausalModel
-
     x = torch.as_tensor(test.x[:ROWS]).double()
-    z = model.encode(x).z if isinstance(model, LatentCausalModel) else model.encode(x)
-    return z.detach(), x
+    return model.encode(x).z.detach(), x
 
 
 def random_pairs(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -290,12 +286,12 @@ def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def draw(test: PairData, out: Path) -> None:
     """Draw the figure from the models that were saved."""
-    import experiments._gaussian_vae  # noqa: F401, its models can be loaded once it is imported
+    import lcm.peer  # noqa: F401, its models can be loaded once it is imported
     from experiments._magnification import magnification_panel
     from experiments._plot_geometry import draw_magnification
     from lcm.model.storage import load_model
 
-    titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE from x alone, seed {}"}
+    titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE without pairs, seed {}"}
     panels = []
     for kind, seed in MODELS:
         model = load_model(out / "models" / f"{model_name(kind, seed)}.safetensors").double()

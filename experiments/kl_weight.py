@@ -60,8 +60,8 @@ def _cells(plan: Plan, steps: int) -> Iterator[Cell]:
 
 
 def _with(config: FitConfig, divergence: Literal["correct", "published"], steps: int) -> FitConfig:
-    own = replace(config.implicit_vae, divergence=divergence, steps=steps)
-    return replace(config, model="ilcm-vae", implicit_vae=own)
+    own = replace(config.peers["implicit_vae"], divergence=divergence, steps=steps)
+    return replace(config, model="ilcm-vae", peers={**config.peers, "implicit_vae": own})
 
 
 def _data(plan: Plan, seed: int) -> DataSet:

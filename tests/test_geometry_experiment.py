@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-import experiments._gaussian_vae
 import lcm.run.fitting
 from experiments import _geometry_parts
 from lcm.app.commands.reproduce import run_experiment
@@ -96,7 +95,6 @@ def test_what_is_finished_is_not_done_again(
         raise AssertionError("a finished model was fitted again")
 
     monkeypatch.setattr(lcm.run.fitting, "fit_pairs", refuse)
-    monkeypatch.setattr(experiments._gaussian_vae, "fit_vae", refuse)
     before = (out / "results.json").read_bytes()
     reproduce(out)
     assert (out / "results.json").read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,11 +101,13 @@ def _draw_table(spearman: FloatArray) -> Figure:
     return figure
 
 
-def draw_pairs(path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int = 60) -> None:
+def draw_pairs(
+    path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int = 60, columns: Sequence[str] = ()
+) -> None:
     """Write a figure of the first `n_arrows` pairs that differ, as arrows x -> x̃ over the cloud of all x.
 
     x and x̃ are (N, d), or images (N, …); with more than two dimensions, it shows the first two principal
-    components of x. Raises ValueError for shapes that differ, or fewer than two rows.
+    components of x. `columns` names the columns of x. Raises ValueError for shapes that differ, or fewer than two rows.
     """
     before = np.asarray(x, dtype=np.float64).reshape(len(np.asarray(x)), -1)
     after = np.asarray(x_tilde, dtype=np.float64).reshape(len(np.asarray(x_tilde)), -1)
@@ -112,6 +115,7 @@ def draw_pairs(path: str | Path, x: ArrayLike, x_tilde: ArrayLike, n_arrows: int
         raise ValueError(f"Expected two or more pairs of one shape; got x {before.shape} and x_tilde {after.shape}.")
     before, after = before[:_POINTS_IN_A_CLOUD], after[:_POINTS_IN_A_CLOUD]
     plane, names = _plane(before)
+    names = (columns[0], columns[1]) if len(columns) == 2 else names
     start, end = before @ plane, after @ plane
     changed = np.flatnonzero(np.linalg.norm(end - start, axis=1) > 1e-3 * start.std())[:n_arrows]
     figure = new_figure(5.6, 5.0)

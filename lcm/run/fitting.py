@@ -22,6 +22,7 @@ from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
+from lcm.peer import PEERS
 from lcm.run.config import FitConfig
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
@@ -163,9 +164,9 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     if restart > 0:
         prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
     own_targets = TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device)
-    if config.model in ("flow", "linear"):
-        return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
-    return (yield from fit_peer(prepared, own_targets, config, generator))
+    if config.model in PEERS:
+        return (yield from fit_peer(prepared, own_targets, config, generator))
+    return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
 
 
 def _best(

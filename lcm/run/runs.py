@@ -247,12 +247,13 @@ def _draw(folder: Path, result: FitResult) -> None:
     folder.mkdir(exist_ok=True)
     graph, vectors = result.model.graph, result.vectors
     assert vectors is not None and result.data is not None
+    labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
     if result.found.evidence is not None:
-        draw_evidence(folder / "graph.png", result.found.evidence, graph)
+        draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
-        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength)
+        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
     draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
+    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm.app.commands.common import add_pairs_arguments, check_writable, pairs_of
-from lcm.run.config import MODELS, FitConfig
+from lcm.base.requirement import to_dict
+from lcm.run.config import FitConfig, models
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -20,7 +22,7 @@ Fit a latent causal model to pairs of vectors or images by maximum likelihood, o
 RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
 events. A fit that was interrupted resumes when the same command is given again.
 """
-_EXAMPLE = """\
+EPILOG = """\
 examples:
   lcm fit data/toy2d/train.safetensors --out run
   lcm fit before.csv after.csv --out run
@@ -32,27 +34,28 @@ target sets such as [[], [0], [0, 1]]; what image says is for images only:
 """
 
 
-def _keys(config: Any, indent: str = "  ") -> str:
+def _keys(settings: Mapping[str, Any], indent: str = "  ") -> str:
     """The keys and values of nested settings, as YAML."""
     lines = ""
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            lines += f"{indent}{field.name}:\n{_keys(value, indent + '  ')}"
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            lines += f"{indent}{key}:\n{_keys(value, indent + '  ')}"
         else:
-            lines += f"{indent}{field.name}: {'null' if value is None else value}\n"
+            lines += f"{indent}{key}: {'null' if value is None else value}\n"
     return lines
 
 
-EPILOG = _EXAMPLE + _keys(FitConfig())
+def _listed_models() -> str:
+    return "models:\n" + "".join(f"  {name:29} {summary}\n" for name, summary in models().items())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """The arguments of the command; models and keys are those of the table of peers as it is now."""
+    parser.epilog = f"{_listed_models()}\n{EPILOG}{_keys(to_dict(FitConfig()))}"
     add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
-    parser.add_argument("--model", metavar="NAME", choices=MODELS, help=f"default: flow; of {', '.join(MODELS)}")
+    parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="default: flow; all are listed below")
     parser.add_argument("--n", metavar="N", type=int, help="number of causal variables")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit")
     parser.add_argument("--restarts", metavar="K", type=int, help="fits to choose from")
