@@ -16,7 +16,7 @@ from benchmarks.problems import Problem, curved, draw, linear
 from benchmarks.row import Plan, repeated
 from lcm.data.pairs import PairData
 from lcm.learn.training import loop
-from lcm.learn.training.loop import Objective, Schedule
+from lcm.learn.training.objective import Objective, Schedule
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
 

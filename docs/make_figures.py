@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lcm.data.nature.build.build import build_nature, torch_generator
+from lcm.data.nature.build.pairs import GenerateConfig
+from lcm.report.tables.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lcm.base.config import load_config
-from lcm.data.nature.build.build import build_nature, torch_generator
-from lcm.data.nature.build.pairs import GenerateConfig
 from lcm.report.tables import draw_graph
-from lcm.report.tables.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 
 HERE = Path(__file__).resolve().parent
 CLOUD, ARROWS = 4000, 28

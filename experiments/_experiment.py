@@ -1,10 +1,12 @@
-"""What the scripts of experiments/ share: data sets drawn once, cells that are fitted once, their table and figures.
+"""What the scripts of experiments/ share: options, cells, their table and figures.
 
-A *cell* is one fit of one data set with one model seed. The folder of an experiment holds
+A *cell* is one fit of one data set with one model seed. The cells of an experiment are run as those of a sweep are
+(`lcm.app.sweep`), in this process. The folder of an experiment is that of a sweep, with a report:
 
     data/NAME/            what `lcm generate` writes, for each data seed
-    fits/CELL/            the run of each cell, as `lcm fit` writes it
-    cells/CELL.json       seeds and scores of each finished cell; one that is there is not run again
+    cells/CELL/           the run of each cell, as `lcm fit` writes it
+    cells/CELL.json       its settings and scores; a finished cell is not run again
+    results.csv           a row for each cell, for `lcm table`
     results.json, results.md, figures/
 """
 
@@ -14,18 +16,18 @@ import argparse
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from experiments._experiment_data import DataSet, load_scored
+from experiments._experiment_data import load_scored
+from lcm.app.sweep.cells import Cell, DataSet, cell_key
 from lcm.base import __version__
+from lcm.base.config import config_hash
 from lcm.report.tables import Column, write_report
 
 if TYPE_CHECKING:
-    from lcm.data.pairs import PairData
     from lcm.run.config import FitConfig
-    from lcm.run.runs import Run
 
 SCORES = (
     Column("mcc", "MCC"),
@@ -47,29 +49,6 @@ class Size:
     model_seeds: int
     data_seeds: int
     pairs: int
-
-
-@final
-@dataclass(frozen=True)
-class Cell:
-    """One fit: a data set and a model seed.
-
-    Attributes:
-        config: settings of the fit, of which the seed is replaced; None for those of the experiment.
-        label: tells cells of one data set and seed with other settings apart.
-        keys: what else its record says, such as the value that an experiment varies.
-    """
-
-    data: DataSet
-    model_seed: int
-    config: FitConfig | None = None
-    label: str = ""
-    keys: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The name of the cell's files."""
-        return f"{self.data.name}-{f'{self.label}-' if self.label else ''}model{self.model_seed}"
 
 
 @final
@@ -159,10 +138,44 @@ def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
         config,
         noise_encoder=replace(flow, steps=steps, marginal_steps=min(steps, flow.marginal_steps)),
         mechanisms=replace(mechanisms, steps=min(steps, mechanisms.steps)),
-        implicit_vae=replace(config.implicit_vae, steps=steps),
-        explicit=replace(config.explicit, steps=steps, refit_steps=min(steps, config.explicit.refit_steps)),
-        disentanglement=replace(config.disentanglement, steps=steps),
+        peers={section: _shortened(settings, steps) for section, settings in config.peers.items()},
     )
+
+
+def autoencoder_config(n: int, seed: int, steps: int | None) -> FitConfig:
+    """A `beta-vae` of n variables, without a graph, with `steps` or the default number of them."""
+    from lcm.peer.search.config import GraphSearchConfig
+    from lcm.run.config import FitConfig
+
+    config = FitConfig(model="beta-vae", n=n, seed=seed, graph_search=GraphSearchConfig(method="none"))
+    if steps is None:
+        return config
+    return replace(config, peers={key: _shortened(settings, steps) for key, settings in config.peers.items()})
+
+
+def _shortened(settings: Any, steps: int) -> Any:
+    """Settings of a peer with other steps, and no more in a refit."""
+    refit = {"refit_steps": min(steps, settings.refit_steps)} if hasattr(settings, "refit_steps") else {}
+    return replace(settings, steps=steps, **refit)
+
+
+def make_cell(data: DataSet, seed: int, config: FitConfig, label: str = "", **keys: Any) -> Cell:
+    """The fit of a data set with a model seed, which replaces that of the config.
+
+    Args:
+        label: tells cells of one data set and seed with other settings apart.
+        keys: what else its record says, such as the value that an experiment varies.
+    """
+    config = replace(config, seed=seed)
+    values = {"data": data.name, **data.values, **keys, "model": config.model, "seed": seed}
+    name = f"{data.name}-{f'{label}-' if label else ''}model{seed}"
+    return Cell(data, config, values, cell_key(data, config_hash(config)), name)
+
+
+def seeded_cells(data: Sequence[DataSet], plan: Plan) -> list[Cell]:
+    """Every data set with every model seed of the plan, at its settings."""
+    config = fit_config(plan.steps, plan.config)
+    return [make_cell(part, seed, config) for part in data for seed in range(plan.size.model_seeds)]
 
 
 def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Plan) -> list[dict[str, Any]]:
@@ -175,96 +188,48 @@ def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Pl
         plan: where and how.
 
     Raises:
-        ValueError: a finished cell is of other data or of another config, or data that cannot be fitted.
+        ValueError: what `fit_cells` refuses.
     """
-    import torch
-
-    # The networks are small: beside other work, threads that wait for each other cost more than they gain.
-    if plan.threads is not None or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(plan.threads or 1)
-    (plan.out / "cells").mkdir(parents=True, exist_ok=True)
-    config = fit_config(plan.steps, plan.config)
-    records = []
-    for number, cell in enumerate(cells, 1):
-        settings = replace(cell.config or config, seed=cell.model_seed)
-        record = run_cell(cell, plan.out, settings, progress=not plan.quiet)
-        records.append(record)
-        if not plan.quiet:
-            print(f"[{number}/{len(cells)}] {cell.name}: {_one_line(record)}", flush=True)
+    records = fit_cells(cells, plan)
     table = write_report(plan.out, title, records, by, SCORES, _settings(cells, records, plan))
     if not plan.quiet:
         print(f"\n{title}; median (range)\n\n{table}\nResults: {plan.out}")
     return records
 
 
-def run_cell(cell: Cell, out: Path, config: FitConfig, progress: bool = False) -> dict[str, Any]:
-    """Fit one data set with one seed and score the model on its test pairs, unless that was done before.
+def fit_cells(cells: Sequence[Cell], plan: Plan) -> list[dict[str, Any]]:
+    """Fit and score every cell that is not finished yet; returns the records of all, one flat mapping each.
 
-    Returns the record: data, n, n_pairs, data_seed, model_seed, every score of `lcm.metric.scores`, true_edges and
-    learned_edges as pairs [i, j], i -> j, both in the true numbering, the held-out implicit_nll and explicit_nll in
-    nats a pair, and the SHA-256 of data and config.
+    A record holds the cell's own keys, n, n_pairs, data_seed, model_seed, every score of `lcm.metric.scores`,
+    true_edges and learned_edges as pairs [i, j], i -> j, both in the true numbering, the held-out implicit_nll and
+    explicit_nll in nats a pair, and the SHA-256 of data and config.
+
+    Raises:
+        ValueError: a finished cell is of other data or of another config, or a cell failed.
     """
-    import numpy as np
+    import torch
 
-    from lcm.base.config import config_hash
-    from lcm.base.files import read_json, write_json
-    from lcm.data.pairs import data_hash, load_pairs
-    from lcm.metric.graph import aligned_adjacency
-    from lcm.metric.scores import evaluate
-    from lcm.run.known import knows_targets
+    from lcm.app.sweep.executors import InProcessExecutor
+    from lcm.app.sweep.sweep import Records, cells_that_failed, run_sweep
 
-    train, (test, true_z, true_adjacency) = load_pairs(cell.data.train), load_scored(cell.data.test)
-    seen = data_hash(train, with_targets=knows_targets(config))
-    same = {"data_sha256": seen, "config_sha256": config_hash(config)}
-    path = out / "cells" / f"{cell.name}.json"
-    if path.exists():
-        record: dict[str, Any] = read_json(path)
-        _require_same(record, same, path)
-        return record
-    run = _fitted(train, out / "fits" / cell.name, config, progress)
-    _require_same(run.info, same, run.folder)
-    scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=run.fit["fit_seconds"])
-    learned = aligned_adjacency(run.model.graph.adjacency, scores["permutation"])
-    record = {
-        "data": cell.data.name,
-        **({"family": cell.data.family} if cell.data.family else {}),
-        **cell.keys,
-        "model": config.model,
-        "n": true_z.shape[1],
-        "n_pairs": len(train),
-        "data_seed": cell.data.seed,
-        "model_seed": cell.model_seed,
-        **scores,
-        "true_edges": np.argwhere(true_adjacency),
-        "learned_edges": np.argwhere(learned),
-        "implicit_nll": run.fit["implicit_nll"],
-        "explicit_nll": run.fit["explicit_nll"],
-        **same,
+    # The networks are small: beside other work, threads that wait for each other cost more than they gain.
+    threads = plan.threads or (torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1)
+    records = Records(plan.out, cells)
+    run_sweep(records, InProcessExecutor("cpu", threads), batch=1, quiet=plan.quiet)
+    for name, error in cells_that_failed(records):
+        raise ValueError(f"{name}: Expected every cell to finish; got an error: {error}")
+    return [_flat(cell, records.found[cell.key]) for cell in cells]
+
+
+def _flat(cell: Cell, record: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = {"n": "data.n", "data_seed": "data.seed", "model_seed": "seed"}
+    kept = ("n_pairs", "true_edges", "learned_edges", "implicit_nll", "explicit_nll", "data_sha256", "config_sha256")
+    return {
+        **{key: value for key, value in cell.values.items() if key not in renamed.values()},
+        **{key: cell.values[name] for key, name in renamed.items()},
+        **record["scores"],
+        **{key: record[key] for key in kept},
     }
-    write_json(path, record)
-    return dict(read_json(path))
-
-
-def _fitted(train: PairData, folder: Path, config: FitConfig, progress: bool) -> Run:
-    """The run in `folder`, fitted or finished now where it is not yet."""
-    from lcm.run.run_folder import FINISHED, RUN_FILE, read_state
-    from lcm.run.runs import fit_run, load_run
-
-    if not (folder / RUN_FILE).exists() or read_state(folder)["state"] != FINISHED:
-        fit_run(train, folder, config, device="cpu", progress=progress)
-    return load_run(folder)
-
-
-def _require_same(found: Mapping[str, Any], same: Mapping[str, str], path: Path) -> None:
-    if any(found.get(key) != value for key, value in same.items()):
-        raise ValueError(f"{path}: Expected a fit of these data and settings; got another. Choose another --out.")
-
-
-def _one_line(record: Mapping[str, Any]) -> str:
-    return (
-        f"MCC {record['mcc']:.4f}, DCI-D {record['dci_disentanglement']:.4f}, SHD {record['shd']},"
-        f" {record['fit_seconds']:.1f} s"
-    )
 
 
 def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, str]:
@@ -277,7 +242,7 @@ def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan:
     return {
         "data": distinct(cell.data.name for cell in cells),
         "pairs to fit on": distinct(record["n_pairs"] for record in records),
-        "model seeds": distinct(cell.model_seed for cell in cells),
+        "model seeds": distinct(cell.config.seed for cell in cells),
         "steps": "the defaults of a fit" if plan.steps is None else f"{plan.steps}, not the defaults of a fit",
         "settings": "the defaults of a fit" if plan.config is None else f"those of {plan.config.name}",
         "models": distinct(record["model"] for record in records),
@@ -294,12 +259,13 @@ def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "")
     import numpy as np
 
     from lcm import report as plot
+    from lcm.app.sweep.sweep import run_folder
     from lcm.data.encode import encode_data
     from lcm.learn.training.tracker import METRICS_FILE, read_metrics
     from lcm.metric.graph import aligned_adjacency
     from lcm.run.runs import load_run
 
-    figures, run = out / "figures", load_run(out / "fits" / cell.name)
+    figures, run = out / "figures", load_run(run_folder(out, cell))
     test, true_z, true_adjacency = load_scored(cell.data.test)
     figures.mkdir(exist_ok=True)
     permutation = np.asarray(record["permutation"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
+
+from lcm.app.sweep.cells import DataSet, draw, generated_data
+from lcm.app.sweep.cells import given_data as data_in_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,25 +16,6 @@ if TYPE_CHECKING:
     from experiments._experiment import Plan
     from lcm.data.nature.pairs import GenerateConfig
     from lcm.data.pairs import PairData
-
-
-@final
-@dataclass(frozen=True)
-class DataSet:
-    """Pairs to fit and pairs to score on, both with their truth.
-
-    Attributes:
-        name: unique within the experiment.
-        train, test: files of pairs.
-        seed: of the nature and its pairs; None where it is not known.
-        family: the kind of nature, where an experiment has several.
-    """
-
-    name: str
-    train: Path
-    test: Path
-    seed: int | None
-    family: str = ""
 
 
 def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n: int | None = None) -> DataSet:
@@ -64,15 +48,10 @@ def draw_config(config: GenerateConfig, name: str, out: Path) -> DataSet:
     Raises:
         ValueError: another data set of that name is there.
     """
-    from lcm.base.config import to_yaml
-    from lcm.data.nature.pairs import generate
-
-    folder = out / "data" / name
-    if not folder.exists():
-        generate(config, folder)
-    elif (folder / "config.yaml").read_text(encoding="utf-8") != to_yaml(config):
-        raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")
-    return DataSet(name, folder / "train.safetensors", folder / "test.safetensors", config.seed)
+    values = {"data.n": config.nature.n, "data.seed": config.seed}
+    data = generated_data(name, config, out / "data" / name, values)
+    draw(data)
+    return data
 
 
 def draw_sizes(config_file: Path, sizes: Iterable[int], plan: Plan) -> list[DataSet]:
@@ -98,8 +77,9 @@ def given_data(train: Path, test: Path) -> DataSet:
     from lcm.data.pairs import load_pairs
 
     seed = load_pairs(train).metadata.get("seed", "")
-    load_scored(test)
-    return DataSet(train.stem.removesuffix("_train"), train, test, int(seed) if seed.isdecimal() else None)
+    n = load_scored(test)[1].shape[1]
+    values = {"data.n": n, "data.seed": int(seed) if seed.isdecimal() else None}
+    return data_in_files(train.stem.removesuffix("_train"), train, test, values)
 
 
 def load_scored(path: Path) -> tuple[PairData, NDArray[Any], NDArray[Any]]:

@@ -15,8 +15,8 @@ from lcm.data.encode import encode_pairs
 from lcm.data.nature.build import GraphConfig, InterventionConfig, NatureConfig, build_nature, torch_generator
 from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import PairData
+from lcm.isomorphism.find import log_densities
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
-from lcm.isomorphism.models import log_densities
 from lcm.metric.disentanglement import r2_per_variable
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.model.latent_causal_model import LatentCausalModel

@@ -20,7 +20,7 @@ from lcm.data.nature.config import (
     NatureConfig,
     NoiseConfig,
 )
-from lcm.isomorphism.models import random_isomorphism
+from lcm.isomorphism.apply import random_isomorphism
 from lcm.model.latent_causal_model import LatentCausalModel
 
 THICKNESS = 0.02

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments._cells import run_once
-from experiments._experiment import Cell, Plan, Size, add_data_options, experiment_parser, run_cells
-from experiments._experiment_data import DataSet, draw_sizes, given_data
+from experiments._experiment import Plan, Size, add_data_options, experiment_parser, run_cells, seeded_cells
+from experiments._experiment_data import draw_sizes, given_data
+from lcm.app.sweep.cells import Cell
 from lcm.report.tables import Column, write_report
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
@@ -42,28 +43,32 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--model-seeds: Expected at least 2, to compare; got 1")
     sizes = options.n or (QUICK_N if options.quick else FULL_N)
     data = [given_data(*files) for files in options.data or ()] or draw_sizes(CONFIG, sizes, plan)
-    cells = [Cell(part, seed) for part in data for seed in range(plan.size.model_seeds)]
+    cells = seeded_cells(data, plan)
     run_cells("agreement: the fits", cells, {"n": "n"}, plan)
-    records = [_compared(part, seed, plan.out) for part in data for seed in range(1, plan.size.model_seeds)]
+    pairs = [(first, cell) for cell in cells for first in cells if first.data == cell.data and first.config.seed == 0]
+    records = [_compared(first, other, plan.out) for first, other in pairs if first != other]
     settings = {"fits": "those of cells/, by their names", "data": ", ".join(part.name for part in data)}
     table = write_report(plan.out, "agreement of independent fits", records, {"n": "n"}, COLUMNS, settings)
     if not plan.quiet:
         print(f"\nagreement of independent fits; median (range)\n\n{table}\nResults: {plan.out}")
 
 
-def _compared(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
+def _compared(first: Cell, other: Cell, out: Path) -> dict[str, Any]:
     """The fit of a model seed beside that of seed 0."""
-    path = out / "comparisons" / f"{data.name}-model0-model{seed}.json"
-    return run_once(path, {"data": data.name, "model_seeds": [0, seed]}, lambda: _compare(data, seed, out))
+    seed = other.config.seed
+    path = out / "comparisons" / f"{first.data.name}-model0-model{seed}.json"
+    settings = {"data": first.data.name, "model_seeds": [0, seed]}
+    return run_once(path, settings, lambda: _compare(first, other, out))
 
 
-def _compare(data: DataSet, seed: int, out: Path) -> dict[str, Any]:
+def _compare(first_cell: Cell, other_cell: Cell, out: Path) -> dict[str, Any]:
+    from lcm.app.sweep.sweep import run_folder
     from lcm.data.pairs import load_pairs
     from lcm.isomorphism import find_isomorphism
     from lcm.run.runs import load_run
 
-    first, second = (load_run(out / "fits" / Cell(data, number).name).model for number in (0, seed))
-    test = load_pairs(data.test)
+    first, second = (load_run(run_folder(out, cell)).model for cell in (first_cell, other_cell))
+    test = load_pairs(first_cell.data.test)
     started = time.perf_counter()
     found = find_isomorphism(first, second, test)
     seconds = time.perf_counter() - started

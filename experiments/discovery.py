@@ -1,29 +1,30 @@
 """discovery: which method finds the graph over which variables: structural Hamming distance, method × representation.
 
-Natures of the scaling family. Representations are the true variables and those that models fit to pairs, each fitted
-once; every method is then given the same encodings. A cell is one method on one representation of one data set; one
-that is finished is not run again.
+The natures are those of the scaling family. A representation is the true variables, or those that a model finds in
+pairs. Each model is fitted once, and all methods get the same encodings. A finished fit or search is not run again.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from experiments._cells import run_once
-from experiments._experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cell
-from experiments._experiment_data import DataSet, draw_sizes
+from experiments._experiment import Plan, Size, experiment_parser, fit_cells, fit_config, make_cell
+from experiments._experiment_data import draw_sizes
+from lcm.app.sweep.cells import Cell, DataSet
 from lcm.peer.search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
 from lcm.report.tables import Column, write_report
-from lcm.run.config import MODELS
+from lcm.run.config import models
 
 if TYPE_CHECKING:
     from lcm.peer.search.variables import FittedVariables
     from lcm.readout.evidence import FoundGraph
+    from lcm.run.config import FitConfig
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=1, data_seeds=2, pairs=100_000)
@@ -38,12 +39,17 @@ _MOST_ROWS = 20_000
 @final
 @dataclass(frozen=True)
 class Search:
-    """One method on one representation of one data set, with a model seed."""
+    """One method on one representation of one data set, with a model seed.
+
+    fit, scores: the cell that gives the representation, and its record; None and none for the true variables.
+    """
 
     data: DataSet
     representation: str
     method: SearchMethod
     seed: int
+    fit: Cell | None
+    scores: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -55,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
     parser = experiment_parser("discovery", "SHD by discovery method and representation, on the scaling family.")
     parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables")
-    known = (TRUTH, *MODELS)
+    known = (TRUTH, *models())
     parser.add_argument("--representations", nargs="+", choices=known, metavar="R", help=f"of {', '.join(known)}")
     parser.add_argument("--methods", nargs="+", choices=CHOSEN, metavar="M", help=f"of {', '.join(CHOSEN)}")
     options = parser.parse_args(argv)
@@ -91,17 +97,23 @@ def _records(
     import torch
 
     torch.set_num_threads(plan.threads or 1)
-    (plan.out / "cells").mkdir(parents=True, exist_ok=True)
+    seeds = range(plan.size.model_seeds)
+    models = [name for name in representations if name != TRUTH]
+    cells = [
+        make_cell(part, seed, _fit_settings(name, plan), name) for part in data for name in models for seed in seeds
+    ]
+    fits = list(zip(cells, fit_cells(cells, plan), strict=True)) if cells else []
+    found = {(cell.data.name, cell.config.model, cell.config.seed): (cell, scores) for cell, scores in fits}
     for part in data:
         for name in representations:
-            for seed in range(plan.size.model_seeds if name != TRUTH else 1):
-                searches = [Search(part, name, method, seed) for method in methods]
-                yield from _search_all(searches, plan)
+            for seed in seeds if name != TRUTH else (0,):
+                fit = found.get((part.name, name, seed), (None, {}))
+                yield from _search_all([Search(part, name, method, seed, *fit) for method in methods], plan)
 
 
 def _search_all(searches: Sequence[Search], plan: Plan) -> Iterator[dict[str, Any]]:
-    """All methods on one representation, which is fitted and encoded only if one of them is not finished."""
-    variables = cache(partial(_variables, searches[0], plan))
+    """All methods on one representation, which is encoded only if one of them is not finished."""
+    variables = cache(partial(_variables, searches[0], plan.out))
     for search in searches:
         path = plan.out / "searches" / f"{search.name}.json"
         record = run_once(path, _same(search, plan), partial(_found, search, plan, variables))
@@ -131,32 +143,31 @@ def _same(search: Search, plan: Plan) -> dict[str, Any]:
     from lcm.base.config import config_hash
 
     own = asdict(_search_settings(search, plan))
-    fitted = "" if search.representation == TRUTH else config_hash(_fit_settings(search, plan))
+    fitted = "" if search.fit is None else config_hash(search.fit.config)
     return {"search": own, "fit_sha256": fitted, "pairs": plan.size.pairs}
 
 
-def _fit_settings(search: Search, plan: Plan) -> Any:
-    # the fit is to give encodings alone: the graph is sought here
-    config = replace(fit_config(plan.steps, plan.config), model=search.representation, seed=search.seed)
+def _fit_settings(model: str, plan: Plan) -> FitConfig:
+    # the fit gives the encodings alone, because the graph is searched for here
+    config = replace(fit_config(plan.steps, plan.config), model=model)
     return replace(config, graph_search=replace(config.graph_search, method="none"))
 
 
-def _variables(search: Search, plan: Plan) -> tuple[FittedVariables, dict[str, Any]]:
+def _variables(search: Search, out: Path) -> tuple[FittedVariables, dict[str, Any]]:
     """The variables of a representation at the first training pairs; what its fit scores, and how they match."""
+    from lcm.app.sweep.sweep import run_folder
     from lcm.data.encode import encode_pairs
     from lcm.data.pairs import load_pairs
     from lcm.peer.search.variables import FittedVariables
     from lcm.run.runs import load_run
 
     train = load_pairs(search.data.train).first(_MOST_ROWS)
-    if search.representation == TRUTH:
+    if search.fit is None:
         variables = FittedVariables.from_truth(train)
         return variables, {"permutation": list(range(variables.n)), "mcc": 1.0}
-    cell = Cell(search.data, search.seed, label=search.representation)
-    scores = run_cell(cell, plan.out, _fit_settings(search, plan), progress=not plan.quiet)
-    model = load_run(plan.out / "fits" / cell.name).model
+    model = load_run(run_folder(out, search.fit)).model
     variables = FittedVariables.from_encoded(encode_pairs(model, train), model.target_distribution)
-    return variables, {key: scores[key] for key in ("permutation", "mcc", "fit_seconds")}
+    return variables, {key: search.scores[key] for key in ("permutation", "mcc", "fit_seconds")}
 
 
 def _scored(search: Search, found: FoundGraph, about: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +183,7 @@ def _scored(search: Search, found: FoundGraph, about: dict[str, Any]) -> dict[st
     return {
         "data": search.data.name,
         "n": len(true),
-        "data_seed": search.data.seed,
+        "data_seed": search.data.values["data.seed"],
         "model_seed": search.seed,
         "representation": search.representation,
         "method": search.method,
@@ -203,7 +214,7 @@ def _settings(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, str]:
 
     edges = dict.fromkeys(f"{record['data']}: {len(record['true_edges'])}" for record in records)
     return {
-        "pairs to fit on": f"{plan.size.pairs}; the first {_MOST_ROWS} of them to seek the graph on",
+        "pairs to fit on": f"{plan.size.pairs}; the search for the graph uses the first {_MOST_ROWS}",
         "true edges": ", ".join(edges),
         "steps": "the defaults of a fit" if plan.steps is None else f"{plan.steps}, not the defaults of a fit",
         "versions": f"lcm {__version__}, torch {torch.__version__}",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, final
 
-from experiments._experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
-from experiments._experiment_data import DataSet, draw_config
+from experiments._experiment import Plan, Size, draw_fit, experiment_parser, fit_config, make_cell, run_cells
+from experiments._experiment_data import draw_config
+from lcm.app.sweep.cells import DataSet
 from lcm.base.config import structure_config
 from lcm.base.files import write_json, write_text
 from lcm.data.nature.config import NatureConfig
@@ -106,8 +107,9 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
     names = options.family or (QUICK_FAMILIES if options.quick else tuple(FAMILIES))
+    config = fit_config(plan.steps, plan.config)
     cells = [
-        Cell(_data(name, seed, plan), model_seed)
+        make_cell(_data(name, seed, plan), model_seed, config, family=name)
         for name in names
         for seed in range(plan.size.data_seeds)
         for model_seed in range(plan.size.model_seeds)
@@ -120,8 +122,8 @@ def main(argv: Sequence[str]) -> None:
     if not options.quiet:
         print(f"\n{to_text(table)}")
     for name in names:
-        cell = next(cell for cell in cells if cell.data.family == name)
-        draw_fit(cell, plan.out, next(record for record in records if record["family"] == name), prefix=f"{name}-")
+        cell, record = next(pair for pair in zip(cells, records, strict=True) if pair[1]["family"] == name)
+        draw_fit(cell, plan.out, record, prefix=f"{name}-")
 
 
 def _data(name: str, seed: int, plan: Plan) -> DataSet:
@@ -133,7 +135,7 @@ def _data(name: str, seed: int, plan: Plan) -> DataSet:
         family.observation_noise,
         seed,
     )
-    return replace(draw_config(config, f"{name}-seed{seed}", plan.out), family=name)
+    return draw_config(config, f"{name}-seed{seed}", plan.out)
 
 
 def _row(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments._cells import run_once
-from experiments._experiment import Cell, Plan, Size, at_least_one, draw_fit, experiment_parser, run_cells
-from experiments._experiment_data import DataSet, draw_config
+from experiments._experiment import Plan, Size, at_least_one, draw_fit, experiment_parser, make_cell, run_cells
+from experiments._experiment_data import draw_config
+from lcm.app.sweep.cells import Cell, DataSet
 
 if TYPE_CHECKING:
     from lcm.data.nature.pairs import GenerateConfig
@@ -99,12 +100,13 @@ def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
     config = _fit_config(scene.config.nature.n, plan, quick)
     if scene.part == "peers":
         for model in PEERS:
-            yield Cell(data, seed, replace(config, model=model), model, keys)
+            yield make_cell(data, seed, replace(config, model=model), model, **keys)
         wide = replace(config, model="ilcm-vae", image=replace(config.image, code=PUBLISHED_CODE))
-        yield Cell(data, seed, wide, "wide", keys | {"scene": f"{scene.name}, code of {PUBLISHED_CODE}"})
+        keys |= {"scene": f"{scene.name}, code of {PUBLISHED_CODE}"}
+        yield make_cell(data, seed, wide, "wide", **keys)
         return
     seeds = [seed] if scene.part == "circuit" else range(plan.size.model_seeds)
-    yield from (Cell(data, each, config, "", keys) for each in seeds)
+    yield from (make_cell(data, each, config, **keys) for each in seeds)
 
 
 def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float]:
@@ -123,7 +125,7 @@ def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float
 
 def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
     from experiments._experiment import fit_config
-    from lcm.learn.image.config import ImageConfig
+    from lcm.learn.config import ImageConfig
 
     config = replace(fit_config(plan.steps, plan.config), n=n)
     if not quick:
@@ -135,6 +137,8 @@ def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:
     """What was recovered in the first cell of each scene, and the pairs that it was recovered from."""
+    from lcm.app.sweep.sweep import run_folder
+
     drawn = set()
     for cell, record in zip(cells, records, strict=True):
         name = f"{record['scene'].replace(',', '').replace(' ', '-')}-{record['model']}"
@@ -142,7 +146,7 @@ def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path
             continue
         drawn.add(name)
         draw_fit(cell, out, record, prefix=f"{name}-")
-        run, figures = out / "fits" / cell.name / "figures", out / "figures"
+        run, figures = run_folder(out, cell) / "figures", out / "figures"
         for figure in FIGURES:
             if (run / f"{figure}.png").exists():
                 shutil.copyfile(run / f"{figure}.png", figures / f"{name}-{figure}.png")

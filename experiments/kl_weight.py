@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments._experiment import Cell, Plan, Size, experiment_parser, fit_config, run_cells
-from experiments._experiment_data import DataSet, draw_config
+from experiments._experiment import Plan, Size, experiment_parser, fit_config, make_cell, run_cells
+from experiments._experiment_data import draw_config
+from lcm.app.sweep.cells import Cell, DataSet
 from lcm.report.tables import RESULTS_JSON, Column, write_report
 
 if TYPE_CHECKING:
@@ -54,12 +55,13 @@ def _cells(plan: Plan, steps: int) -> Iterator[Cell]:
     for data in (_data(plan, seed) for seed in range(plan.size.data_seeds)):
         for seed in range(plan.size.model_seeds):
             for divergence in DIVERGENCES:
-                yield Cell(data, seed, _with(config, divergence, steps), divergence, {"divergence": divergence})
+                own = _with(config, divergence, steps)
+                yield make_cell(data, seed, own, divergence, divergence=divergence)
 
 
 def _with(config: FitConfig, divergence: Literal["correct", "published"], steps: int) -> FitConfig:
-    own = replace(config.implicit_vae, divergence=divergence, steps=steps)
-    return replace(config, model="ilcm-vae", implicit_vae=own)
+    own = replace(config.peers["implicit_vae"], divergence=divergence, steps=steps)
+    return replace(config, model="ilcm-vae", peers={**config.peers, "implicit_vae": own})
 
 
 def _data(plan: Plan, seed: int) -> DataSet:
@@ -84,11 +86,12 @@ def _measured(cell: Cell, record: Mapping[str, Any], out: Path) -> dict[str, flo
 def _measure(cell: Cell, out: Path) -> dict[str, float]:
     import torch
 
+    from lcm.app.sweep.sweep import run_folder
     from lcm.data.encode import encode_pairs
     from lcm.data.pairs import load_pairs
     from lcm.run.runs import load_run
 
-    encoded = encode_pairs(load_run(out / "fits" / cell.name).model, load_pairs(cell.data.test))
+    encoded = encode_pairs(load_run(run_folder(out, cell)).model, load_pairs(cell.data.test))
     entropy = torch.special.entr(encoded.posterior.double()).sum(1)
     return {"bound": float(encoded.log_density.double().mean()), "entropy": float(entropy.mean())}
 

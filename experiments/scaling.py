@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments._experiment import Cell, Plan, Size, add_data_options, draw_fit, experiment_parser, run_cells
+from experiments._experiment import (
+    Cell,
+    Plan,
+    Size,
+    add_data_options,
+    draw_fit,
+    experiment_parser,
+    run_cells,
+    seeded_cells,
+)
 from experiments._experiment_data import draw_sizes, given_data
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
@@ -37,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         data, by = [given_data(*files) for files in options.data], {"n": "n", "data": "data"}
     else:
         data, by = draw_sizes(CONFIG, options.n or (QUICK_N if options.quick else FULL_N), plan), {"n": "n"}
-    cells = [Cell(part, seed) for part in data for seed in range(plan.size.model_seeds)]
+    cells = seeded_cells(data, plan)
     records = run_cells("scaling: random DAG, linear SCM, rotation", cells, by, plan)
     _draw(cells, records, plan.out)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments._experiment import Cell, Plan, Size, draw_fit, experiment_parser, run_cells
+from experiments._experiment import Plan, Size, draw_fit, experiment_parser, run_cells, seeded_cells
 from experiments._experiment_data import draw_data
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     parser = experiment_parser("toy2d", "Two variables, z_0 -> z_1, seen through a random nonlinear map.")
     plan = Plan.chosen(parser.parse_args(argv), FULL, QUICK)
     data = [draw_data(CONFIG, f"seed{s}", s, plan.size.pairs, plan.out) for s in range(plan.size.data_seeds)]
-    cells = [Cell(part, seed) for part in data for seed in range(plan.size.model_seeds)]
+    cells = seeded_cells(data, plan)
     records = run_cells("toy2d: z_0 → z_1, nonlinear, through a random flow", cells, {"n": "n"}, plan)
     draw_fit(cells[0], plan.out, records[0])
 

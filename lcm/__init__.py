@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lcm.model.scm import SCM, Do
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
-    from lcm.run.fitting import fit, fit_ensemble
+    from lcm.run.fitting import fit_ensemble
+    from lcm.run.public import fit, load, save
     from lcm.run.result import FitResult
-    from lcm.run.runs import load, save
 
 _HOMES = {
     "Do": "lcm.model.scm",
@@ -34,11 +34,11 @@ _HOMES = {
     "SCM": "lcm.model.scm",
     "evaluate": "lcm.metric.scores",
     "find_isomorphism": "lcm.isomorphism",
-    "fit": "lcm.run.fitting",
+    "fit": "lcm.run.public",
     "fit_ensemble": "lcm.run.fitting",
-    "load": "lcm.run.runs",
+    "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
-    "save": "lcm.run.runs",
+    "save": "lcm.run.public",
     "save_pairs": "lcm.data.pairs",
 }
 

@@ -10,8 +10,7 @@ from laws import default_dtype
 
 from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature, torch_generator
 from lcm.data.nature.pairs import sample_data
-from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
-from lcm.peer.search.config import LIBRARY_METHODS
+from lcm.peer.search.config import LIBRARY_METHODS, METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
 from lcm.peer.search.variables import FittedVariables
 
 CHAIN = ((2, 0), (0, 1))

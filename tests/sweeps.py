@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from small import SHORT_YAML, small_data
 
-from lcm.app.sweep.on_local import Executor, Update
-from lcm.app.sweep.records import Records
-from lcm.app.sweep.sweep import open_sweep
-from lcm.app.sweep.work import Task, run_task, write_members
+from lcm.app.sweep.executors import Executor, InProcessExecutor, Update
+from lcm.app.sweep.sweep import Records, open_sweep
+from lcm.app.sweep.work import Task
 from lcm.base.config import dump_yaml, parse_yaml
 from lcm.base.files import read_json
 from lcm.data.pairs import save_pairs
@@ -23,7 +22,7 @@ SHORT["noise_encoder"] |= {"steps": 120, "marginal_steps": 120}
 
 
 class InProcess(Executor):
-    """Does the tasks here, one after the other, and remembers them."""
+    """Does the tasks here, one after the other, as if there were `jobs` processes, and remembers them."""
 
     def __init__(self, jobs: int = 1) -> None:
         self._jobs = jobs
@@ -34,11 +33,8 @@ class InProcess(Executor):
         return self._jobs
 
     def run(self, tasks: Sequence[Task]) -> Generator[Update, None, None]:
-        for task in tasks:
-            self.tasks.append(task)
-            write_members(task)
-            for outcome in run_task(task, "cpu", 1):
-                yield Update((outcome,), 0)
+        self.tasks += tasks
+        yield from InProcessExecutor("cpu").run(tasks)
 
 
 def sweep_file(folder: Path, data: tuple[str, ...] = ("linear",), pairs: int = 300, **keys: Any) -> Path:

@@ -145,3 +145,18 @@ def test_a_torch_device_and_threads_are_taken() -> None:
     data = small_data("linear")
     first = lcm.fit(data, model="linear", device=torch.device("cpu"), threads=1, quiet=True)
     assert first.model.n == 2 and torch.get_num_threads() == before
+
+
+def test_every_option_of_the_command_is_an_argument(tmp_path: Path) -> None:
+    from lcm.app.cli import _parsers
+
+    options = {action.dest for action in _parsers()[1]["fit"]._actions}
+    arguments = set(inspect.signature(lcm.fit).parameters)
+    assert options - arguments == {"help", "data", "after", "after_mark", "debug"}
+    assert arguments - options == {"x", "x_tilde"}
+    data = small_data("linear")
+    first = lcm.fit(data, model="linear", quiet=True, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="Expected a folder without another run; got a finished run"):
+        lcm.fit(data, model="linear", quiet=True, out=tmp_path / "run")
+    again = lcm.fit(data, model="linear", quiet=True, out=tmp_path / "run", overwrite=True, seed=1)
+    assert lcm.load(tmp_path / "run").report() == again.report() and first.config.seed == 0

@@ -11,9 +11,11 @@ import pytest
 
 import lcm.isomorphism
 import lcm.run.runs
-from experiments._experiment_data import DataSet, draw_data, given_data
+from experiments._experiment_data import draw_data, given_data
 from lcm.app.commands.reproduce import run_experiment
+from lcm.app.sweep.table import read_results
 from lcm.data.pairs import PairData, save_pairs
+from lcm.run.config import FitConfig
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--pairs", "500", "--steps", "4", "--quiet"]
@@ -83,6 +85,31 @@ def test_toy2d_has_a_cell_for_every_seed_and_one_row(toy2d: Path) -> None:
     assert {path.name for path in (toy2d / "figures").iterdir()} == FIT_FIGURES
 
 
+def test_an_experiment_is_a_sweep_whose_cells_lcm_table_reads(scaling: Path) -> None:
+    found, cells = read_results(scaling), results(scaling)["cells"]
+    assert found.varied() == ["data.n"]
+    assert [row["data.n"] for row in found.finished] == [2, 2, 3, 3]
+    assert [row["mcc"] for row in found.finished] == [cell["mcc"] for cell in cells]
+
+
+def test_a_cell_that_fails_is_an_error_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = lcm.run.runs.fit_run
+
+    def failing(data: PairData, out: Path, config: FitConfig, **rest: Any) -> Any:
+        if config.seed == 0:
+            raise FloatingPointError("the likelihood became nan")
+        return whole(data, out, config, **rest)
+
+    argv = [*TINY, "--model-seeds", "2", "--out", str(tmp_path)]
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match=r"seed0-model0: .*: the likelihood became"):
+        patched.setattr(lcm.run.runs, "fit_run", failing)
+        reproduce("toy2d", *argv)
+    assert [row["status"] for row in read_results(tmp_path).rows] == ["failed", "finished"]
+    assert not (tmp_path / "results.json").exists()
+    reproduce("toy2d", *argv)
+    assert len(results(tmp_path)["cells"]) == 2
+
+
 def test_a_table_says_how_it_was_made(toy2d: Path) -> None:
     settings = results(toy2d)["settings"]
     assert settings["steps"] == "4, not the defaults of a fit"
@@ -111,7 +138,7 @@ def test_results_of_other_settings_are_not_passed_off(toy2d: Path, cell_is_there
     kept = cell.read_bytes()
     if not cell_is_there:
         cell.unlink()
-    with pytest.raises(ValueError, match=r"seed0-model0.*: Expected a fit of these data and settings; got another\."):
+    with pytest.raises(ValueError, match=r"seed0-model0.*: Expected the data and settings of the cell seed0-m"):
         reproduce("toy2d", "--pairs", "500", "--steps", "5", "--quiet", "--out", str(toy2d))
     cell.write_bytes(kept)
 
@@ -161,10 +188,11 @@ def test_the_demo_says_what_was_recovered(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_progress_and_the_table_are_printed_unless_quiet(toy2d: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (toy2d / "cells" / "seed0-model1.json").unlink()
     reproduce("toy2d", "--pairs", "500", "--steps", "4", "--model-seeds", "2", "--out", str(toy2d))
-    text = capsys.readouterr().out
-    assert "[2/2] seed0-model1: MCC 0." in text
-    assert f"Results: {toy2d}" in text
+    printed = capsys.readouterr()
+    assert "[2/2] seed0-model1: MCC 0." in printed.err
+    assert f"Results: {toy2d}" in printed.out
     reproduce("toy2d", *TINY, "--model-seeds", "2", "--out", str(toy2d))
     assert capsys.readouterr().out == ""
 
@@ -173,7 +201,8 @@ def test_data_are_those_of_generate(tmp_path: Path, scaling: Path) -> None:
     config = ROOT / "paper_configs" / "scaling.yaml"
     data = draw_data(config, "n3-seed1", 1, 500, tmp_path, n=3)
     folder = scaling / "data" / "n3-seed1"
-    assert data == DataSet("n3-seed1", tmp_path / "data/n3-seed1/train.safetensors", data.test, 1)
+    assert (data.name, data.train) == ("n3-seed1", tmp_path / "data/n3-seed1/train.safetensors")
+    assert data.values == {"data.n": 3, "data.seed": 1}
     assert data.train.read_bytes() == (folder / "train.safetensors").read_bytes()
 
 
@@ -190,7 +219,7 @@ def test_a_seed_that_is_not_known_is_none(tmp_path: Path) -> None:
     data = PairData.from_arrays(x, x + 1, z=x, targets=targets, adjacency=np.zeros((2, 2), dtype=np.uint8))
     save_pairs(tmp_path / "own_train.safetensors", data)
     found = given_data(tmp_path / "own_train.safetensors", tmp_path / "own_train.safetensors")
-    assert (found.name, found.seed) == ("own", None)
+    assert (found.name, found.values) == ("own", {"data.n": 2, "data.seed": None})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two"])

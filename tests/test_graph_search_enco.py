@@ -12,9 +12,10 @@ from fitted_variables import CHAIN, SHORT, any_variables, chain_variables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import default_dtype, generator
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 
-from lcm.learn.training.loop import Schedule, optimise
+from lcm.learn.training.loop import optimise
+from lcm.learn.training.objective import Schedule
 from lcm.model.graph import Graph
 from lcm.peer.search.config import EncoConfig
 from lcm.peer.search.enco import EncoObjective, Intervened, MaskedConditionals, decide, differences, turned_over

@@ -34,9 +34,10 @@ from lcm.metric.intervention import intervention_accuracy
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.scm import Do
 from lcm.model.storage import load_model, save_model
-from lcm.run import fitting as module
+from lcm.run import public as module
 from lcm.run.config import FitConfig
-from lcm.run.fitting import choose_n, fit, fit_pairs, resolve_device, target_distribution
+from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
+from lcm.run.public import fit
 from lcm.run.result import FitResult
 
 QUICK = FitConfig(

@@ -16,7 +16,7 @@ from lcm.learn.config import KnownConfig
 from lcm.learn.known import assign_components, known_graph
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
-from lcm.run.config import FitConfig, ModelName
+from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
 from lcm.run.known import known_targets, require_usable
 from lcm.run.result import FitResult
@@ -32,7 +32,7 @@ def chain() -> PairData:
     return sampled(build_nature(NatureConfig(3, GraphConfig("full")), 3), 8_000)
 
 
-def fitted(data: PairData, known: KnownConfig, model: ModelName = "linear") -> FitResult:
+def fitted(data: PairData, known: KnownConfig, model: str = "linear") -> FitResult:
     result = fit_pairs(data, replace(SHORT, model=model, known=known))
     assert isinstance(result, FitResult)
     return result
@@ -40,7 +40,7 @@ def fitted(data: PairData, known: KnownConfig, model: ModelName = "linear") -> F
 
 @pytest.mark.parametrize("model", ["linear", "flow"])
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
-def test_known_targets_number_the_variables(model: ModelName, order: list[int], chain: PairData) -> None:
+def test_known_targets_number_the_variables(model: str, order: list[int], chain: PairData) -> None:
     data = relabelled(chain, order)
     result = fitted(data, KNOWN, model)
     z = result.model.encode(data.x).z.numpy()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from laws import generator, randomised
 from small import sampled
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 from torch import Tensor
 
 from lcm.data.nature.build import GraphConfig, MechanismConfig, NatureConfig, build_nature

@@ -9,7 +9,7 @@ import pytest
 import torch
 from laws import default_dtype, drawn_flow, generator, normal, randomised
 from small import SHORT, small_data
-from test_learn_optimise import Memory
+from test_training_loop import Memory
 from torch import Tensor
 
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions

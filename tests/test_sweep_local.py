@@ -16,7 +16,7 @@ from command_line import called, refused
 from sweeps import InProcess, assert_equal_scores, opened, sweep_file
 
 from lcm.app.cli import main
-from lcm.app.sweep.on_local import LocalExecutor
+from lcm.app.sweep.executors import LocalExecutor
 from lcm.app.sweep.sweep import cells_that_failed, run_sweep
 from lcm.app.sweep.table import read_results
 from lcm.app.sweep.work import Task, work_of

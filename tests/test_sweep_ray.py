@@ -10,8 +10,7 @@ import pytest
 from sweeps import assert_equal_scores, opened, written
 
 from lcm.app.sweep.config import RayConfig
-from lcm.app.sweep.on_local import Executor, LocalExecutor, Update
-from lcm.app.sweep.on_ray import RayExecutor
+from lcm.app.sweep.executors import Executor, LocalExecutor, RayExecutor, Update
 from lcm.app.sweep.sweep import run_sweep
 from lcm.app.sweep.work import Task
 from lcm.run.runs import load_run

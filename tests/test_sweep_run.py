@@ -12,9 +12,8 @@ from command_line import called, refused
 from small import RUN_FILES
 from sweeps import InProcess, assert_equal_scores, opened, scores, written
 
-from lcm.app.sweep.on_local import Update
-from lcm.app.sweep.records import Records
-from lcm.app.sweep.sweep import cells_that_failed, open_sweep, run_sweep
+from lcm.app.sweep.executors import Update
+from lcm.app.sweep.sweep import Records, cells_that_failed, open_sweep, run_sweep
 from lcm.app.sweep.table import read_results
 from lcm.app.sweep.work import Task
 from lcm.base.config import load_config
@@ -172,7 +171,7 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out" / "cells" / f"{cell.name}.json"
     path.parent.mkdir(parents=True)
     write_json(path, {"schema": 1, "key": "other"})
-    with pytest.raises(ValueError, match=rf"{cell.name}.json: Expected the record of the cell {cell.name}; got"):
+    with pytest.raises(ValueError, match=rf"{cell.name}.json: Expected the data and settings of the cell {cell.name};"):
         opened(tmp_path)
 
 

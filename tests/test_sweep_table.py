@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command_line import called, refused
 
-from lcm.app.sweep.records import write_table
+from lcm.app.sweep.sweep import write_table
 from lcm.app.sweep.table import draw_lines, pivot, read_results
 from lcm.base.files import read_json
 
@@ -136,7 +136,7 @@ def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
 
 def test_parquet_has_the_same_table(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    from lcm.app.sweep.records import write_parquet
+    from lcm.app.sweep.sweep import write_parquet
 
     write_parquet(tmp_path / "results.parquet", COLUMNS, [*ROWS, {**ROWS[0], "mcc": 1, "model": 3, "permutation": [0]}])
     found = parquet.read_table(tmp_path / "results.parquet").to_pydict()

@@ -12,7 +12,7 @@ _CHUNK_ROWS = 2_048
 _ROWS_AT_ONCE = 16_384
 
 
-class Rows(Protocol):
+class RowSource(Protocol):
     """Anything with rows that come in blocks, such as a tensor (N, ...)."""
 
     def __len__(self) -> int: ...
@@ -22,7 +22,7 @@ class Rows(Protocol):
 
 @torch.no_grad()
 def in_chunks(
-    function: Callable[..., tuple[Tensor, ...]], *arrays: Rows, size: int = _CHUNK_ROWS, most: int | None = None
+    function: Callable[..., tuple[Tensor, ...]], *arrays: RowSource, size: int = _CHUNK_ROWS, most: int | None = None
 ) -> list[Tensor]:
     """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients.
 
@@ -40,7 +40,7 @@ def in_chunks(
     return joined
 
 
-def _chunks(arrays: Sequence[Rows], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+def _chunks(arrays: Sequence[RowSource], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
     """The first `count` rows, `size` at a time, but read many at a time: these are spread over a whole file."""
     for start in range(0, max(count, 1), _ROWS_AT_ONCE):
         blocks = [array[start : min(start + _ROWS_AT_ONCE, count)] for array in arrays]

@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin, get_type_hints
 
 import yaml
 from cattrs import Converter
@@ -27,6 +28,8 @@ from cattrs.gen import make_dict_structure_fn
 from lcm.base.files import existing_file
 
 Config = TypeVar("Config")
+Sections = Mapping[str, type[Any]]
+_SECTIONS = "sections"
 
 
 def load_config(path: str | Path, cls: type[Config]) -> Config:
@@ -59,16 +62,46 @@ def structure_config(values: Any, cls: type[Config], source: str) -> Config:
 
 def to_yaml(config: Any) -> str:
     """Write a dataclass as YAML, keys in the order of its fields; `parse_config` reads an equal one back."""
-    return dump_yaml(asdict(config))
+    return dump_yaml(to_dict(config))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as nested dicts, as in YAML: sections are keys beside the other fields."""
+    whole = asdict(config)
+    flat: dict[str, Any] = {}
+    for each in fields(config):
+        flat |= whole[each.name] if _SECTIONS in each.metadata else {each.name: whole[each.name]}
+    return flat
+
+
+def sections(table: Callable[[], Sections]) -> Any:
+    """A field with settings by section; in YAML, each section is a key beside the other fields of the dataclass.
+
+    Args:
+        table: gives the sections and the dataclasses of their settings; it is called again for every config.
+    """
+    return field(default_factory=dict, metadata={_SECTIONS: table})
+
+
+def fill_sections(config: Any) -> None:
+    """Add the defaults of all sections that a new config does not set; ValueError for an unknown section."""
+    for each in fields(config):
+        if _SECTIONS in each.metadata:
+            given, table = getattr(config, each.name), each.metadata[_SECTIONS]()
+            for key in given:
+                if key not in table:
+                    raise ValueError(f"{each.name}: Expected sections of {', '.join(table)}; got {key!r}.")
+            filled = {key: given[key] if key in given else settings() for key, settings in table.items()}
+            object.__setattr__(config, each.name, filled)
 
 
 def config_hash(config: Any) -> str:
     """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes.
 
-    Keys that the config itself names as `unread` count for nothing, such as the settings of other models.
+    Keys that the config itself names as `unread`, such as the settings of other models, have no influence.
     """
     # Structured once more, 1 in a float field becomes 1.0, as it would from a file.
-    canonical = asdict(structure_config(asdict(config), type(config), type(config).__name__))
+    canonical = to_dict(structure_config(to_dict(config), type(config), type(config).__name__))
     for key in getattr(config, "unread", ()):
         del canonical[key]
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -112,7 +145,10 @@ def _structure_none(value: Any, _: Any) -> None:
 
 
 def _structure_literal(value: Any, cls: Any) -> Any:
-    choices = get_args(cls)
+    return _one_of(value, get_args(cls))
+
+
+def _one_of(value: Any, choices: Sequence[Any]) -> Any:
     for choice in choices:
         if type(choice) is type(value) and choice == value:
             return choice
@@ -158,6 +194,8 @@ def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
 
 
 def _dataclass_hook(cls: Any) -> Any:
+    if any(_SECTIONS in each.metadata for each in fields(cls)):
+        return _structure_with_sections
     structure = make_dict_structure_fn(
         cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
     )
@@ -168,6 +206,25 @@ def _dataclass_hook(cls: Any) -> Any:
         return structure(value, target)
 
     return structure_mapping
+
+
+def _structure_with_sections(value: Any, cls: Any) -> Any:
+    tables = {each.name: each.metadata[_SECTIONS]() for each in fields(cls) if _SECTIONS in each.metadata}
+    flat = _CONVERTER.structure(value, _with_keys(cls, tuple((name, *table.items()) for name, table in tables.items())))
+    given = {each.name: getattr(flat, each.name) for each in fields(cls) if each.name not in tables}
+    return cls(**given, **{name: {key: getattr(flat, key) for key in table} for name, table in tables.items()})
+
+
+@lru_cache(maxsize=8)
+def _with_keys(cls: Any, tables: tuple[tuple[Any, ...], ...]) -> Any:
+    """The dataclass whose fields are the keys in YAML: those of `cls`, with the sections of a field instead of it."""
+    types, parts = get_type_hints(cls), {name: items for name, *items in tables}
+    keys: list[Any] = []
+    for each in fields(cls):
+        own = field(default=each.default, default_factory=each.default_factory)
+        instead = [(key, settings, field(default_factory=settings)) for key, settings in parts.get(each.name, ())]
+        keys += instead if each.name in parts else [(each.name, types[each.name], own)]
+    return make_dataclass(cls.__name__, keys, frozen=True)
 
 
 def _converter() -> Converter:
@@ -328,6 +385,14 @@ def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool],
         value = getattr(config, key)
         if value is not None and not holds(value):
             raise ValueError(f"{key}: Expected {expected}; got {value}.")
+
+
+def require_one_of(config: object, key: str, choices: Sequence[str]) -> None:
+    """Raise a ValueError that lists the choices and suggests a close one, unless the value of `key` is among them."""
+    try:
+        _one_of(getattr(config, key), choices)
+    except _Mismatch as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def require_positive(config: object, *keys: str) -> None:

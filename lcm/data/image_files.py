@@ -16,12 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.files import read_json, write_json
-from lcm.base.rows import release, take_rows
+from lcm.base.rows import Array, release, take_rows
 
 _IDENTITY_FILE = "identity.json"
-
-
-Array = NDArray[Any]
 
 
 _TYPES = {"float32": "F32", "uint8": "U8", "bool": "BOOL"}

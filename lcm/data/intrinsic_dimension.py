@@ -58,17 +58,6 @@ class Spectrum:
         return int(np.sum(self.variances > self.rounding**2 * self.variances[0]))
 
 
-def estimate_n(x: NDArray[Any], x_tilde: NDArray[Any]) -> int | None:
-    """Guess the number of causal variables from observations (N, d): their rank, d where it is full.
-
-    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor (at least
-    two variances within a factor of four, 100 times below the one before) that moves in every pair; then the number of
-    directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved sheet in it, of
-    at most half as many dimensions, n is the sheet's (`lcm.data.intrinsic_dimension`). None for images, (N, H, W, C).
-    """
-    return None if x.ndim != 2 else dimension(spectrum(x, x_tilde), x)
-
-
 def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
     """Compute the `Spectrum` of observations (N, d), of an even choice of rows where there are many.
 
@@ -99,7 +88,13 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
 
 
 def dimension(found: Spectrum, x: NDArray[Any]) -> int:
-    """The guess of n for observations x (N, d) of a spectrum; see `estimate_n`."""
+    """Guess the number of causal variables from observations x (N, d) and their spectrum: the rank, d where it is full.
+
+    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor: at least
+    two variances within a factor of four, 100 times below the one before, that change in every pair. Then the guess is
+    the number of directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved
+    sheet of at most half as many dimensions, the guess is the dimension of the sheet.
+    """
     span = _span(found)
     chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
     rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]

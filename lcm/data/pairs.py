@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from lcm.base.files import atomic_write, read_npz, read_tensors, write_tensors
 from lcm.base.rows import row_blocks
 from lcm.data.image_files import ShardedImages, found_shards
+from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
 from lcm.data.table import (
     TABLE_SUFFIXES,
     Table,
@@ -110,6 +112,16 @@ class PairData:
     def n_dimensions(self) -> int:
         """The number of entries of one observation: d, or H·W·C."""
         return int(np.prod(self.x.shape[1:]))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The principal components of vectors x and x̃ together, computed once."""
+        return spectrum(self.x, self.x_tilde)
+
+    @cached_property
+    def estimated_n(self) -> int:
+        """The number of variables that vectors x can hold (`lcm.data.intrinsic_dimension`), computed once."""
+        return dimension(self.spectrum, self.x)
 
     def first(self, rows: int) -> PairData:
         """The first pairs, at most `rows` of them, with their truth."""

@@ -15,7 +15,7 @@ from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechan
 from lcm.learn.noise_encoder import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
-from lcm.learn.training.loop import Stages
+from lcm.learn.training.objective import Stages
 from lcm.model.decoder import ChainDecoder, SolutionDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution

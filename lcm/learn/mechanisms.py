@@ -13,7 +13,7 @@ from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.noise_encoder import Encoded
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.elementwise import SplineMap
 from lcm.model.graph import Graph
 from lcm.model.mechanism.location_scale import LocationScaleMechanism, require_location_scale
@@ -58,9 +58,9 @@ class ExplicitObjective(Objective):
         self._train = _informative(train.normal_tilde, weights[0])
         self._validation = _informative(validation.normal_tilde, weights[1])
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [Group(trained, self.config.learning_rate)]
+        return [ParameterGroup(trained, self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:

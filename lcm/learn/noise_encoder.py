@@ -14,8 +14,7 @@ from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.known import assign_components, label_components
 from lcm.learn.prepared import Prepared
-from lcm.learn.training.loop import Group, Job, Objective, Schedule, Stages
-from lcm.learn.training.objective import Rows
+from lcm.learn.training.objective import Job, Objective, ParameterGroup, Rows, Schedule, Stages
 from lcm.model.decoder import ChainDecoder, FlowDecoder, LinearDecoder, ResidualDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
@@ -55,10 +54,10 @@ class NoiseEncoderObjective(Objective):
         self._labels = known_labels(prepared, model.target_distribution)
         self.register_buffer("closed_form", model.thickness.clone())
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         return [
-            Group(list(self.model.noise_decoder.parameters()), self.config.rate),
-            Group(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+            ParameterGroup(list(self.model.noise_decoder.parameters()), self.config.rate),
+            ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
 
     @property
@@ -128,8 +127,8 @@ class MarginalObjective(Objective):
             for pairs in encode_prepared(model, prepared)
         )
 
-    def groups(self) -> list[Group]:
-        return [Group(list(self.solution.parameters()), self.config.solution_learning_rate)]
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.solution.parameters()), self.config.solution_learning_rate)]
 
     @property
     def n_rows(self) -> int:

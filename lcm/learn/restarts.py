@@ -63,7 +63,7 @@ def _compare(
 ) -> Restart:
     # heavy imports that a fit without restarts does not need
     from lcm.isomorphism import find_isomorphism
-    from lcm.isomorphism.models import likelihoods
+    from lcm.isomorphism.find import likelihoods
 
     try:
         found = find_isomorphism(best, other, data)

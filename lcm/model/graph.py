@@ -88,7 +88,7 @@ class Graph:
         >>> import lcm
         >>> graph = lcm.Graph.from_edges(3, [(0, 1), (1, 2)])
         >>> graph.order(), graph.adjacency[0, 1]
-        ([0, 1, 2], np.True_)
+        ((0, 1, 2), np.True_)
     """
 
     adjacency: BoolArray

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.chunks import in_chunks
 from lcm.base.files import write_tensors
+from lcm.model import MODEL_TABLES
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.scm import Do
@@ -182,7 +183,7 @@ class PairModel(nn.Module, ABC):
 MODEL_TYPES: dict[str | None, Callable[[dict[str, Any]], PairModel]] = {}
 """From the `type` in a description, None for a latent causal model, to what rebuilds the model without its tensors.
 
-Each module adds the models that it defines; peers are added by `lcm.peer`.
+Each module of this package adds the models that it defines; packages above add a table to `MODEL_TABLES`.
 """
 
 
@@ -190,10 +191,15 @@ def build_model(description: dict[str, Any], path: str | Path) -> PairModel:
     """Rebuild any model, without its tensors, from the description in the file `path`.
 
     Raises:
-        ValueError: a type that is not in `MODEL_TYPES`.
+        ValueError: a type that is neither in `MODEL_TYPES` nor in one of `MODEL_TABLES`.
     """
     kind = description.get("type")
-    if kind not in MODEL_TYPES:
-        known = ", ".join(str(each) for each in MODEL_TYPES if each)
-        raise ValueError(f"{path}: Expected a latent causal model or one of {known}; got a model of type {kind!r}.")
-    return MODEL_TYPES[kind](description)
+    others: dict[str | None, Any] = {
+        name: each.load for table in MODEL_TABLES for name, each in table.items() if each.load is not None
+    }
+    known: dict[str | None, Any] = {**others, **MODEL_TYPES}
+    if kind not in known:
+        listed = ", ".join(str(each) for each in known if each)
+        raise ValueError(f"{path}: Expected a latent causal model or one of {listed}; got a model of type {kind!r}.")
+    model: PairModel = known[kind](description)
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,10 +14,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from lcm.report.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
+from lcm.report.tables import Record
 
 _RESTART_COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 
-Record = Mapping[str, Any]
+
 Floats = NDArray[np.float64]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
-from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
+from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 
@@ -25,7 +25,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
         rank, singular_values (d,): of x and x_tilde together, columns divided by their standard deviations;
             descending.
-        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.image.geodesic`.
+        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
         one_sparse_share: median share, in [1/n, 1], of a changed pair's squared difference that its largest
             component carries, after the linear unmixing that makes it as large as it can be; 1 where
             noise and observation are related linearly and interventions are atomic, whatever the graph.
@@ -46,13 +46,13 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
     }
     if data.is_images:
-        from lcm.learn.image.geodesic import estimate_image_n
+        from lcm.learn.geodesic import estimate_image_n
 
         return report | {"n_guess": estimate_image_n(data.x)}
-    found = spectrum(data.x, data.x_tilde)
+    found = data.spectrum
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
-    report["n_guess"] = n = dimension(found, data.x)
+    report["n_guess"] = n = data.estimated_n
     if np.sum(~unchanged) >= max(n, 1) and n > 0:
         differences = _reduced_differences(data, ~unchanged, found, n)
         report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))

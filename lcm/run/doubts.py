@@ -48,10 +48,8 @@ def find_doubts(result: Outcome) -> list[str]:
 
 
 def _rank(result: Outcome, data: PairData) -> str:
-    from lcm.data.intrinsic_dimension import estimate_n
-
-    spanned = estimate_n(data.x, data.x_tilde)
-    if spanned is None or spanned <= result.model.n:
+    spanned = data.estimated_n
+    if spanned <= result.model.n:
         return ""
     return (
         f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted;"

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from lcm.base.arrays import as_tensor
 from lcm.data.pairs import PairData
 from lcm.run.config import FitConfig
-from lcm.run.fitting import fit
+from lcm.run.public import fit
 
 
 @final

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from lcm.base.config import load_config
 from lcm.base.rows import row_blocks
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData, load_pairs, require_enough_dimensions, require_enough_pairs
+from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
 from lcm.learn.result import Fitted
-from lcm.learn.training.loop import Stages, run_together
+from lcm.learn.training.loop import run_together
+from lcm.learn.training.objective import Stages
 from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
+from lcm.peer import PEERS
 from lcm.run.config import FitConfig
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
@@ -32,59 +31,6 @@ from lcm.run.result import FitResult
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 _RELATED_ROWS = 5_000
 _RELATED_COLUMNS = 3
-
-
-def fit(
-    x: Any,
-    x_tilde: Any = None,
-    n: int | None = None,
-    config: FitConfig | str | Path | None = None,
-    *,
-    model: str | None = None,
-    seed: int | None = None,
-    restarts: int | None = None,
-    device: str | torch.device = "auto",
-    threads: int | None = None,
-    quiet: bool = False,
-) -> FitResult:
-    """Fit a latent causal model, or a peer, to pairs; `lcm.save` writes what is found as `lcm fit` does.
-
-    Args:
-        x: observations (N, d) before the intervention; or pairs, as anything that `lcm.load_pairs` takes.
-        x_tilde: observations (N, d) after it, where x holds none.
-        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
-        config: all settings, or a YAML file with some of them; the arguments below override its entries.
-        model: `flow`, the default, or another one of docs/models.md.
-        seed: of the fit; by default 0.
-        restarts: fits to choose the likeliest from; by default 1.
-        device: "auto", "cpu", "cuda" or a torch device.
-        threads: to compute with; by default as torch is set.
-        quiet: whether to show no progress bars on stderr.
-
-    Returns:
-        The model with its graph, p-values and doubts; it prints itself on a page.
-
-    Raises:
-        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
-            model or device.
-        FloatingPointError: a likelihood that is not finite.
-
-    Example:
-        >>> import lcm
-        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
-        >>> len(result.graph.edges())
-        2
-    """
-    data = load_pairs(x, x_tilde)
-    settings = load_config(config, FitConfig) if isinstance(config, str | Path) else config or FitConfig()
-    given = {"n": n, "model": model, "seed": seed, "restarts": restarts}
-    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        return fit_pairs(data, settings, resolve_device(device), Recorder(progress=not quiet))
-    finally:
-        torch.set_num_threads(before)
 
 
 def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
@@ -177,7 +123,7 @@ def _fit_images(
 
 def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, recorder: Recorder) -> FitResult:
     """An autoencoder, and `config.model` on its codes; restarts share the autoencoder."""
-    from lcm.learn.image.fit import fit_codes
+    from lcm.learn.autoencoder import fit_codes
 
     config = replace(config, n=choose_n(data, config))
     assert config.n is not None
@@ -218,9 +164,9 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     if restart > 0:
         prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
     own_targets = TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device)
-    if config.model in ("flow", "linear"):
-        return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
-    return (yield from fit_peer(prepared, own_targets, config, generator))
+    if config.model in PEERS:
+        return (yield from fit_peer(prepared, own_targets, config, generator))
+    return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
 
 
 def _best(
@@ -257,24 +203,21 @@ def _best(
 
 def choose_n(data: PairData, config: FitConfig) -> int:
     """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
-    from lcm.data.intrinsic_dimension import dimension, spectrum
-
     at = f"{data.source}: " if data.source else ""
     if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
     if data.is_images:
         return _choose_n_of_images(data, config)
-    found = spectrum(data.x, data.x_tilde)
-    n = dimension(found, data.x) if config.n is None else config.n
+    n = data.estimated_n if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
-    if not 1 <= n <= found.rank:
-        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
+    if not 1 <= n <= data.spectrum.rank:
+        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {data.spectrum.rank}.")
     return n
 
 
 def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
-    from lcm.learn.image.geodesic import estimate_image_n
+    from lcm.learn.geodesic import estimate_image_n
     from lcm.model.image import require_halving
 
     try:

@@ -24,10 +24,11 @@ _MAX_LISTED = 20
 
 def graph_numbers(result: Outcome) -> dict[str, Any]:
     """The content of graph.json: the graph of the model, with error bars where tests found it."""
-    graph = result.model.graph
-    if result.found.evidence is None:
-        return strength_numbers(graph, result.edge_strength, result.order)
-    return evidence_numbers(result.found.evidence, graph, result.config.readout.false_discovery_rate)
+    graph, evidence = result.model.graph, result.found.evidence
+    names = {"related_columns": [dict(each) for each in result.related]} if result.related else {}
+    if evidence is None:
+        return strength_numbers(graph, result.edge_strength, result.order) | names
+    return evidence_numbers(evidence, graph, result.config.readout.false_discovery_rate) | names
 
 
 def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:

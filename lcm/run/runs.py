@@ -102,7 +102,7 @@ def fit_run(
     out: str | Path,
     config: FitConfig,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> FitResult:
@@ -247,60 +247,15 @@ def _draw(folder: Path, result: FitResult) -> None:
     folder.mkdir(exist_ok=True)
     graph, vectors = result.model.graph, result.vectors
     assert vectors is not None and result.data is not None
+    labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
     if result.found.evidence is not None:
-        draw_evidence(folder / "graph.png", result.found.evidence, graph)
+        draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
-        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength)
+        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
     draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
+    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
-
-
-def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write what `fit` returned as a run folder, as `lcm fit --out` does, or a model alone to a file.
-
-    Args:
-        result: the result of a fit, or any model.
-        path: a new or empty folder for a result; a .safetensors file for a model.
-        overwrite: whether another run in the folder may be replaced.
-
-    Raises:
-        ValueError: a folder that holds anything but a run, or a result that was itself read from a folder.
-
-    Example:
-        >>> import lcm, tempfile
-        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     lcm.save(result, f"{folder}/run")
-        ...     lcm.load(f"{folder}/run").graph == result.graph
-        True
-    """
-    if isinstance(result, PairModel):
-        result.save(path)
-        return
-    if result.data is None:
-        raise ValueError(
-            "Expected a result that holds its data, as lcm.fit gives; got one that was read from a folder."
-        )
-    write_run(Path(path), result, overwrite)
-
-
-def load(path: str | Path) -> Any:
-    """Read what `save` or `lcm fit` wrote: a `FitResult` from a run folder, a model from a file.
-
-    Raises:
-        ValueError: no run and no model, an unfinished run, or one of an unknown schema version.
-
-    Example:
-        >>> import lcm
-        >>> lcm.load("no such run")
-        Traceback (most recent call last):
-        ValueError: no such run: Expected a run folder or a model file; got no such file or folder
-    """
-    if not Path(path).exists():
-        raise ValueError(f"{path}: Expected a run folder or a model file; got no such file or folder")
-    return load_model(path) if Path(path).is_file() else load_run(path).result()
 
 
 def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
@@ -313,6 +268,7 @@ def _stored_result(run: Run) -> FitResult:
     fit = run.fit
     related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
     held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
+    metrics = run.folder / METRICS_FILE
     return FitResult(
         model=run.model,
         found=FoundGraph(run.model.graph, run.edge_strength, run.order, run.evidence),
@@ -322,7 +278,7 @@ def _stored_result(run: Run) -> FitResult:
         size=(fit["n_pairs"], fit.get("n_dimensions", run.model.d)),
         implicit_nll=implicit,
         seconds=fit["fit_seconds"],
-        records=tuple(read_metrics(run.folder / METRICS_FILE)),
+        records=tuple(read_metrics(metrics)) if metrics.exists() else (),
         restart=fit["restart"],
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm.app.commands.common import add_pairs_arguments, check_writable, pairs_of
-from lcm.run.config import MODELS, FitConfig
+from lcm.base.config import to_dict
+from lcm.run.config import FitConfig, models
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -21,7 +23,7 @@ the config says that targets, graph or order are known.
 RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
 events. If the fit is interrupted, run the same command again to resume it.
 """
-_EXAMPLE = """\
+EPILOG = """\
 examples:
   lcm fit data/toy2d/train.safetensors --out run
   lcm fit before.csv after.csv --out run
@@ -37,27 +39,30 @@ keys:
 """
 
 
-def _keys(config: Any, indent: str = "  ") -> str:
+def _keys(settings: Mapping[str, Any], indent: str = "  ") -> str:
     """The keys and values of nested settings, as YAML."""
     lines = ""
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            lines += f"{indent}{field.name}:\n{_keys(value, indent + '  ')}"
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            lines += f"{indent}{key}:\n{_keys(value, indent + '  ')}"
         else:
-            lines += f"{indent}{field.name}: {'null' if value is None else value}\n"
+            lines += f"{indent}{key}: {'null' if value is None else value}\n"
     return lines
 
 
-EPILOG = _EXAMPLE + _keys(FitConfig())
+def _listed_models() -> str:
+    return "models:\n" + "".join(f"  {name:29} {summary}\n" for name, summary in models().items())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+    """Add the arguments of the command. Models and keys are those that the table of peers has when this runs."""
+    parser.epilog = f"{_listed_models()}\n{EPILOG}{_keys(to_dict(FitConfig()))}"
     add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below override them")
-    parser.add_argument("--model", metavar="NAME", choices=MODELS, help=f"one of {', '.join(MODELS)}; default: flow")
+    parser.add_argument(
+        "--model", metavar="NAME", choices=tuple(models()), help="a model of the list below; default: flow"
+    )
     parser.add_argument("--n", metavar="N", type=int, help="number of causal variables; default: estimated")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit; default: that of the config, else 0")
     parser.add_argument("--restarts", metavar="K", type=int, help="number of fits; the likeliest is kept")

@@ -122,7 +122,7 @@ def _found(run: Run, rate: float | None) -> Described:
 
 def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     """The graph that a search finds on the data."""
-    from lcm.run.graph_on_data import discover_on_data
+    from lcm.peer.search import discover_on_data
 
     method, pairs = arguments.method, open_pairs(*arguments.data[:2], mark=arguments.after_mark)
     rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr

@@ -68,9 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     check_writable(Path(arguments.out).parent)
 
-    from lcm.data.imported.causal3dident import import_causal3dident
-    from lcm.data.imported.causal_circuit import import_causal_circuit
     from lcm.data.imported.folder import import_folder
+    from lcm.data.imported.published import import_causal3dident, import_causal_circuit
 
     importers: dict[str, Callable[..., dict[Path, int]]] = {
         "causalcircuit": import_causal_circuit,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from lcm.app.commands.common import check_writable
 
 if TYPE_CHECKING:
-    from lcm.app.sweep.on_local import Executor
-    from lcm.app.sweep.records import Records
+    from lcm.app.sweep.executors import Executor
+    from lcm.app.sweep.sweep import Records
 
 HELP = "fit and score a grid of settings, seeds and data"
 DESCRIPTION = """\
@@ -92,10 +92,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _executor(arguments: argparse.Namespace, device: str, ray: object) -> Executor:
     if arguments.on == "ray":
-        from lcm.app.sweep.on_ray import RayExecutor
+        from lcm.app.sweep.executors import RayExecutor
 
         return RayExecutor(ray, device, arguments.address)  # type: ignore[arg-type]
-    from lcm.app.sweep.on_local import LocalExecutor
+    from lcm.app.sweep.executors import LocalExecutor
 
     # the threads of the command itself: --threads, else OMP_NUM_THREADS, else one
     threads = arguments.threads or int(os.environ.get("OMP_NUM_THREADS", "1"))

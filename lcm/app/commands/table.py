@@ -46,12 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
     if figure and arguments.columns is None:
         raise ValueError("--plot: Expected --columns with it, the setting on the horizontal axis; got none")
 
-    from lcm.app.sweep.table import SCORES, pivot, read_results
+    from lcm.app.sweep.table import DEFAULT_SCORES, pivot, read_results
     from lcm.base.files import write_json
     from lcm.report.tables import to_markdown, to_text
 
     results = read_results(arguments.results)
-    values = arguments.value or (["mcc"] if arguments.columns else [key for key in SCORES if key in results.columns])
+    values = arguments.value or (
+        ["mcc"] if arguments.columns else [key for key in DEFAULT_SCORES if key in results.columns]
+    )
     rows = arguments.rows or [key for key in results.varied() if key != arguments.columns]
     for option, keys in (("--rows", rows), ("--columns", [arguments.columns or rows[0]]), ("--value", values)):
         results.require(option, keys)

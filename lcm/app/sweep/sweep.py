@@ -1,21 +1,216 @@
-"""Run a sweep: the cells that are not finished, their records, and the table."""
+"""A sweep in its folder: the cells that are not finished are done, recorded, and the table of all is written.
+
+cells/NAME/        the run of a cell, as `lcm fit` writes it
+cells/NAME.json    its record: settings, state, scores or error
+batches/, data/    unfinished ensembles; data sets that were generated
+results.csv        a row for each cell of the sweep; results.parquet too where pyarrow is installed
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 import secrets
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, final
 
-from lcm.app.sweep.cells import Cell, DataSet, sweep_cells, with_names
+from tqdm import tqdm
+
+from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
-from lcm.app.sweep.on_local import Executor
-from lcm.app.sweep.records import WAITING, Progress, Records, known_names, run_folder
-from lcm.app.sweep.work import FAILED, FINISHED, make_tasks
-from lcm.base.config import to_yaml
+from lcm.app.sweep.executors import Executor
+from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
+from lcm.base.config import config_hash, to_dict
+from lcm.base.files import atomic_write, read_json, write_json
+from lcm.metric.scores import KEYS
 
 _LOCK = ".lock"
+RESULTS = "results.csv"
+_SCHEMA = 1
+_LISTS = ("permutation", "r2_per_variable")
+_FIRST, _LAST = ("cell", "status"), ("n_pairs", "batch", "error", "key", "lcm")
+
+
+@final
+class Records:
+    """The records of a sweep in its folder; the table is written again whenever one of them changes."""
+
+    def __init__(self, out: Path, cells: Sequence[Cell]) -> None:
+        """Read what is there; ValueError for a record or a run that is of another cell."""
+        self.out, self.cells = out, list(cells)
+        self.found: dict[str, dict[str, Any]] = {}
+        for cell in self.cells:
+            path = _record_file(out, cell)
+            if path.exists():
+                self.found[cell.key] = _read_record(path, cell)
+            elif finished_config(run_folder(out, cell)) not in (None, config_hash(cell.config)):
+                raise _not_own(run_folder(out, cell), cell)
+
+    @property
+    def table(self) -> Path:
+        """The file of the table."""
+        return self.out / RESULTS
+
+    def status(self, cell: Cell) -> str:
+        """CELL_FINISHED, CELL_FAILED or CELL_WAITING."""
+        return str(self.found.get(cell.key, {}).get("status", CELL_WAITING))
+
+    def add(self, cell: Cell, outcome: Mapping[str, Any]) -> None:
+        """Write what a cell has come to, and the table."""
+        path = _record_file(self.out, cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": to_dict(cell.config)}
+        write_json(path, {"schema": _SCHEMA, "cell": cell.name, "key": cell.key, **outcome, **settings})
+        self.found[cell.key] = read_json(path)
+        self.write_table()
+
+    def write_table(self) -> None:
+        """Write results.csv, and results.parquet where that is possible."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        rows = [self._row(cell) for cell in self.cells]
+        settings = dict.fromkeys(key for cell in self.cells for key in cell.values)
+        columns = [*_FIRST, *settings, *(key for key in KEYS if key not in _LISTS), *_LAST]
+        write_table(self.table, columns, rows)
+        if find_spec("pyarrow") is not None:
+            write_parquet(self.table.with_suffix(".parquet"), columns, rows)
+
+    def _row(self, cell: Cell) -> dict[str, Any]:
+        record = self.found.get(cell.key, {})
+        scores = record.get("scores") or {}
+        return {**record, **scores, "cell": cell.name, "key": cell.key, "status": self.status(cell), **cell.values}
+
+
+def _record_file(out: Path, cell: Cell) -> Path:
+    """Where the record of a cell is kept."""
+    return out / "cells" / f"{cell.name}.json"
+
+
+def run_folder(out: Path, cell: Cell) -> Path:
+    """Where the run of a cell is kept."""
+    return out / "cells" / cell.name
+
+
+def known_names(out: Path) -> dict[str, str]:
+    """The names of cells that the folder of a sweep knows, by the first digits of their keys."""
+    paths = sorted((out / "cells").glob("*")) if (out / "cells").is_dir() else []
+    names = [path.stem if path.suffix == ".json" else path.name for path in paths if not path.name.startswith(".")]
+    return {name[-KEY_DIGITS:]: name for name in names}
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file, whole or not at all: no value is empty, booleans are true and false, lists are JSON."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([_written(row.get(column)) for column in columns] for row in rows)
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table as Parquet, whole or not at all; needs pyarrow."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = {column: _of_one_type([row.get(column) for row in rows]) for column in columns}
+    with atomic_write(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(table), temporary)
+
+
+def _of_one_type(values: list[Any]) -> list[Any]:
+    """A column as Parquet needs it: numbers, booleans or text, and text where they are mixed."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {bool, str}):
+        return [float(value) if value is not None and float in kinds else value for value in values]
+    return [None if value is None else _written(value) for value in values]
+
+
+def _read_record(path: Path, cell: Cell) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("schema") != _SCHEMA or record.get("key") != cell.key:
+        raise _not_own(path, cell)
+    return record
+
+
+def _not_own(path: Path, cell: Cell) -> ValueError:
+    return ValueError(
+        f"{path}: Expected the data and settings of the cell {cell.name}; got others. "
+        "Choose another --out, or delete it."
+    )
+
+
+@final
+class Progress:
+    """A bar on stderr where that is a terminal, else a line for every cell; nothing when quiet."""
+
+    def __init__(self, waiting: int, whole: int, quiet: bool) -> None:
+        """`waiting` of all the cells are to be done; those that were finished before count as done."""
+        self.waiting, self.before, self.whole, self.quiet = waiting, whole - waiting, whole, quiet
+        self.done = self.failed = 0
+        self._running = 0
+        self._started = time.perf_counter()
+        bar = not quiet and sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+        if bar:
+            self._bar = tqdm(total=whole, initial=self.before, desc="cells", file=sys.stderr, unit="cell")
+
+    def running(self, cells: int) -> None:
+        """So many cells are being done now."""
+        self._running = cells
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{cells} running, {self.failed} failed")
+
+    def ended(self, cell: Cell, outcome: CellOutcome) -> None:
+        """One more cell is finished or has failed."""
+        self.done += 1
+        self.failed += outcome.failed
+        text = _described(cell, outcome)
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_postfix_str(f"{self._running} running, {self.failed} failed")
+            if outcome.failed:
+                self._bar.write(text, file=sys.stderr)
+        elif not self.quiet:
+            print(f"[{self.before + self.done}/{self.whole}] {text}; {self._outlook()}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _outlook(self) -> str:
+        left = self.waiting - self.done
+        if not left:
+            return f"{self.failed} failed, none left"
+        # what runs now is about half done; the cells of an ensemble end together
+        under_way = min(self._running, left) / 2
+        seconds = (time.perf_counter() - self._started) / (self.done + under_way) * (left - under_way)
+        return f"{self._running} running, {self.failed} failed, about {in_words(seconds)} left"
+
+
+def in_words(seconds: float) -> str:
+    """A time as one would say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _described(cell: Cell, outcome: CellOutcome) -> str:
+    if outcome.failed:
+        return f"{cell.name}: failed: {outcome.record['error']}"
+    scores = outcome.record["scores"]
+    mcc = "" if scores["mcc"] is None else f"MCC {scores['mcc']:.4f}, "
+    return f"{cell.name}: {mcc}{scores['fit_seconds']:.1f} s"
 
 
 def open_sweep(file: str | Path, out: str | Path) -> tuple[SweepConfig, Records]:
@@ -51,13 +246,14 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
     out, cells = records.out, {cell.key: cell for cell in records.cells}
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        parts = {
-            status: [cell for cell in records.cells if records.status(cell) == status] for status in (WAITING, FAILED)
-        }
-        left = [*parts[WAITING], *parts[FAILED]]
-        _draw_data(left)
+        waiting, failed = (
+            [cell for cell in records.cells if records.status(cell) == status] for status in (CELL_WAITING, CELL_FAILED)
+        )
+        left = [*waiting, *failed]
+        for data in {cell.data.key: cell.data for cell in left}.values():
+            draw(data)
         records.write_table()
-        tasks = make_tasks(parts[WAITING], parts[FAILED], out, batch, executor.jobs)
+        tasks = make_tasks(waiting, failed, out, batch, executor.jobs)
         progress = Progress(len(left), len(cells), quiet)
         try:
             with closing(executor.run(tasks)) as updates:
@@ -70,22 +266,7 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
                         progress.ended(cell, outcome)
         finally:
             progress.close()
-    return [cell for cell in records.cells if records.status(cell) != FINISHED]
-
-
-def _draw_data(cells: Sequence[Cell]) -> None:
-    """Generate the data sets that cells need and that are not there yet."""
-    wanted: Mapping[str, DataSet] = {cell.data.key: cell.data for cell in cells}
-    for data in wanted.values():
-        if data.made_by is None:
-            continue
-        from lcm.data.nature.pairs import generate
-
-        folder = data.train.parent
-        if not folder.exists():
-            generate(data.made_by, folder)
-        elif (folder / "config.yaml").read_text(encoding="utf-8") != to_yaml(data.made_by):
-            raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")
+    return [cell for cell in records.cells if records.status(cell) != CELL_FINISHED]
 
 
 def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -120,5 +301,5 @@ def _locked(out: Path) -> Iterator[None]:
 
 def cells_that_failed(records: Records) -> list[tuple[str, str]]:
     """Names and errors of the cells that have failed."""
-    failed = [cell for cell in records.cells if records.status(cell) == FAILED]
+    failed = [cell for cell in records.cells if records.status(cell) == CELL_FAILED]
     return [(cell.name, str(records.found[cell.key]["error"])) for cell in failed]

@@ -21,11 +21,8 @@ _FIRST_SCORE = "n_variables"
 _TEXTS = ("cell", "status", "error", "key", "lcm", "data")
 _COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 _MARKERS = "osD^vP"
-SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "edge_f1", "fit_seconds")
-"""What is shown where nothing else is asked for."""
-
-
-Row = dict[str, Any]
+DEFAULT_SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "edge_f1", "fit_seconds")
+"""The scores that are shown by default."""
 
 
 @final
@@ -33,12 +30,12 @@ Row = dict[str, Any]
 class Results:
     """The rows of a table of results, and its columns: those of settings, and all."""
 
-    rows: list[Row]
+    rows: list[dict[str, Any]]
     settings: tuple[str, ...]
     columns: tuple[str, ...]
 
     @property
-    def finished(self) -> list[Row]:
+    def finished(self) -> list[dict[str, Any]]:
         """The rows with scores."""
         return [row for row in self.rows if row["status"] == "finished"]
 

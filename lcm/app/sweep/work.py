@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lcm.app.sweep.cells import Cell
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from lcm.run.runs import Run
 
 
-FINISHED, FAILED = "finished", "failed"
+CELL_WAITING, CELL_FINISHED, CELL_FAILED = "waiting", "finished", "failed"
 MEMBERS_FILE = "members.json"
 
 
 @final
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What a cell has come to: the part of its record that depends on the work, and what is to be shown of it."""
 
     key: str
@@ -40,15 +41,15 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether it has an error instead of scores."""
-        return bool(self.record["status"] == FAILED)
+        return bool(self.record["status"] == CELL_FAILED)
 
 
-def failure(key: str, error: str, trace: str = "") -> Outcome:
+def failure(key: str, error: str, trace: str = "") -> CellOutcome:
     """The outcome of a cell that failed, with one line that says why."""
-    return Outcome(key, {"status": FAILED, "error": " ".join(error.split()), "traceback": trace})
+    return CellOutcome(key, {"status": CELL_FAILED, "error": " ".join(error.split()), "traceback": trace})
 
 
-def run_task(task: Task, device: str, threads: int) -> Iterator[Outcome]:
+def run_task(task: Task, device: str, threads: int) -> Iterator[CellOutcome]:
     """Fit and score the cells of a task; a cell that fails does not stop the others.
 
     An ensemble that fails as a whole is done again one by one, so that those fail alone that have to.
@@ -74,9 +75,9 @@ def run_task(task: Task, device: str, threads: int) -> Iterator[Outcome]:
         yield _guarded(work, partial(_fit_and_score, work, device, threads, together))
 
 
-def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> Outcome:
+def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> CellOutcome:
     try:
-        return Outcome(work.key, compute())
+        return CellOutcome(work.key, compute())
     except Exception as error:
         return failure(work.key, f"{type(error).__name__}: {error}", traceback.format_exc())
 
@@ -85,25 +86,32 @@ def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict
     from lcm.data.pairs import load_pairs
     from lcm.metric.scores import evaluate
 
-    train = _training_pairs(work)
+    train, test = _training_pairs(work), load_pairs(work.test)
     run = _fitted(work, train, device)
-    scores = evaluate(
-        run.model,
-        load_pairs(work.test),
-        edge_strength=run.edge_strength,
-        fit_seconds=run.fit["fit_seconds"],
-        n_jobs=threads,
-    )
+    seconds = run.fit["fit_seconds"]
+    scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=seconds, n_jobs=threads)
     made = {key: run.info[key] for key in ("data_sha256", "config_sha256", "lcm", "torch", "threads", "device")}
     return {
-        "status": FINISHED,
+        "status": CELL_FINISHED,
         "error": None,
         "scores": scores,
+        **_edges(run, test, scores["permutation"]),
+        **{key: run.fit[key] for key in ("implicit_nll", "explicit_nll")},
         "n_pairs": len(train),
         "batch": together,
         "machine": platform.node(),
         **made,
     }
+
+
+def _edges(run: Run, test: PairData, permutation: list[int] | None) -> dict[str, Any]:
+    """Edges [i, j], i -> j, of the true and of the learned graph, both in the true numbering; none without truth."""
+    from lcm.metric.graph import aligned_adjacency
+
+    if test.adjacency is None or permutation is None:
+        return {}
+    learned = aligned_adjacency(run.model.graph.adjacency, permutation)
+    return {"true_edges": np.argwhere(test.adjacency), "learned_edges": np.argwhere(learned)}
 
 
 def _training_pairs(work: Work) -> PairData:
@@ -113,25 +121,33 @@ def _training_pairs(work: Work) -> PairData:
 
 
 def _fitted(work: Work, train: PairData, device: str) -> Run:
-    """The run of a cell, fitted or finished now where it is not yet."""
+    """The run of a cell, fitted or resumed now where it is not finished."""
+    from lcm.data.pairs import data_hash
+    from lcm.run.known import knows_targets
     from lcm.run.runs import fit_run, load_run
 
-    if not _is_fitted(work):
+    finished = _is_fitted(work)
+    if not finished:
         fit_run(train, work.folder, work.config, device=device, overwrite=True, progress=False)
-    return load_run(work.folder)
+    run = load_run(work.folder)
+    if finished and run.info["data_sha256"] != data_hash(train, with_targets=knows_targets(work.config)):
+        raise ValueError(f"{work.folder}: Expected a run on these data; got one on others. Delete it.")
+    return run
 
 
 def _is_fitted(work: Work) -> bool:
-    """Whether the folder of a run, which is named after data and settings, holds it whole."""
-    from lcm.base.config import config_hash
-    from lcm.run.run_folder import FINISHED as WHOLE
-    from lcm.run.run_folder import read_state
+    return finished_config(work.folder) == config_hash(work.config)
+
+
+def finished_config(folder: Path) -> str | None:
+    """The SHA-256 of the config of the finished run in a folder; None where there is no such run."""
+    from lcm.run.run_folder import FINISHED, read_state
 
     try:
-        info = read_state(work.folder)
+        info = read_state(folder)
     except ValueError:
-        return False
-    return bool(info.get("state") == WHOLE and info.get("config_sha256") == config_hash(work.config))
+        return None
+    return str(info.get("config_sha256")) if info.get("state") == FINISHED else None
 
 
 def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:

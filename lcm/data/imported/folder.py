@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from lcm.base.files import existing_file
 from lcm.data.image_files import require_new
-from lcm.data.imported.archive import require_size
-from lcm.data.imported.source import PairsOfFiles, identity_of_files, write_image_pairs
+from lcm.data.imported.source import PairsOfFiles, identity_of_files, require_size, write_image_pairs
 
 CSV_NAME = "pairs.csv"
 _REQUIRED, _OPTIONAL = ("before", "after"), "target"
 _MOST_VARIABLES = 1000
 
 
-class Row(NamedTuple):
+class ListedPair(NamedTuple):
     """A pair: its images, and the variable that was intervened on, None where there was none or it is not known."""
 
     before: Path
@@ -70,7 +69,7 @@ def import_folder(
     return write_image_pairs(Path(out), [pairs], identity, size, threads=threads, progress=progress)
 
 
-def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+def read_rows(path: Path) -> tuple[list[str], list[ListedPair]]:
     """The header and the rows of a CSV of pairs.
 
     Raises:
@@ -100,7 +99,7 @@ def _require_header(path: Path, header: list[str]) -> None:
         raise ValueError(f"{path}: Expected {expected}; got {', '.join(header)}")
 
 
-def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
+def _row(path: Path, number: int, header: list[str], line: list[str]) -> ListedPair:
     where = f"{path}: row {number}"
     if len(line) != len(header):
         raise ValueError(f"{where}: Expected {len(header)} entries, as the header has; got {len(line)}")
@@ -112,17 +111,17 @@ def _row(path: Path, number: int, header: list[str], line: list[str]) -> Row:
     if target and not re.fullmatch(r"[0-9]{1,3}", target):
         raise ValueError(f"{where}: {_OPTIONAL}: Expected a whole number from 0 to 999, or nothing; got {target!r}")
     folder = path.parent
-    return Row(folder / entries["before"], folder / entries["after"], int(target) if target else None)
+    return ListedPair(folder / entries["before"], folder / entries["after"], int(target) if target else None)
 
 
-def _require_files(path: Path, rows: Sequence[Row]) -> None:
+def _require_files(path: Path, rows: Sequence[ListedPair]) -> None:
     for number, row in enumerate(rows):
         for name, image in (("before", row.before), ("after", row.after)):
             if not image.is_file():
                 raise ValueError(f"{path}: row {number}: {name}: Expected an image; got no such file: {image}")
 
 
-def _targets(path: Path, rows: Sequence[Row], n: int | None) -> NDArray[np.bool_]:
+def _targets(path: Path, rows: Sequence[ListedPair], n: int | None) -> NDArray[np.bool_]:
     known = [row.target for row in rows if row.target is not None]
     if not known and n is None:
         raise ValueError(f"{path}: {_OPTIONAL}: Expected n, the number of variables, as no row has a target; got none")

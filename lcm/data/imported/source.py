@@ -1,36 +1,135 @@
-"""Pairs of encoded images that are read in order, block by block of rows."""
+"""Encoded images, and pairs of them that are read in order, block by block of rows, and become a data set."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import struct
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
 
 from lcm.base import __version__
+from lcm.base.rows import Array
 from lcm.data.image_files import PairWriter, found_shards, partial_folder, writer_is_at_work
-from lcm.data.imported.archive import EncodedImage, decode, image_size
 
-Array = NDArray[Any]
-
-
+_SMALLEST, _LARGEST, _MULTIPLE = 16, 512, 16
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _BLOCK = 256
 _BLOCKS_AHEAD = 2
+
+
+@final
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image as a JPEG, PNG or another format that Pillow reads.
+
+    where: how errors name it. content: its bytes, or the file.
+    """
+
+    where: str
+    content: bytes | Path
+
+
+def require_size(size: int) -> None:
+    """Raise ValueError unless images of this height and width can be learned from."""
+    if not (_SMALLEST <= size <= _LARGEST and size % _MULTIPLE == 0):
+        raise ValueError(f"size: Expected a multiple of {_MULTIPLE} from {_SMALLEST} to {_LARGEST}; got {size}.")
+
+
+def image_size(image: EncodedImage) -> tuple[int, int]:
+    """Width and height, from the header alone.
+
+    Raises:
+        ValueError: no image.
+    """
+    with _opened(image) as opened:
+        return opened.size
+
+
+def decode_image(image: EncodedImage, size: int, first: EncodedImage, first_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image as (size, size, 3), averaged over areas; greyscale becomes RGB, and what is transparent black.
+
+    A JPEG is read at half, a quarter or an eighth where that is large enough, which averages blocks too, and is faster.
+
+    Args:
+        first, first_size: an image of the same set, and its width and height, which all must have.
+
+    Raises:
+        ValueError: an image that is missing, corrupt, truncated, of more than 8 bits a channel, not square, smaller
+            than `size`, or of another size than the first.
+    """
+    with _opened(image) as opened:
+        _require_square(image, opened, size)
+        if opened.size != first_size:
+            expected = f"images of one size, {_pixels(first_size)} as {first.where}"
+            raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
+        if isinstance(opened, JpegImagePlugin.JpegImageFile):
+            opened.draft(None, (size, size))
+        colours = _to_rgb(opened)
+        return np.asarray(colours.resize((size, size), Image.Resampling.BOX))
+
+
+def _require_square(image: EncodedImage, opened: Image.Image, size: int) -> None:
+    if opened.mode not in _EIGHT_BITS:
+        raise ValueError(f"{image.where}: Expected at most 8 bits a channel; got an image of mode {opened.mode}")
+    if opened.width != opened.height:
+        raise ValueError(f"{image.where}: Expected a square image; got {_pixels(opened.size)}")
+    if opened.width < size:
+        expected = f"an image of at least {_pixels((size, size))}, the size to be written"
+        raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
+
+
+def _to_rgb(opened: Image.Image) -> Image.Image:
+    if "A" not in opened.getbands() and "transparency" not in opened.info:
+        return opened.convert("RGB")
+    layer = opened.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
+
+
+@contextmanager
+def _opened(image: EncodedImage) -> Iterator[Image.Image]:
+    """The open image; whatever Pillow says of a bad one becomes a ValueError that names it."""
+    content: Any = image.content if isinstance(image.content, Path) else io.BytesIO(image.content)
+    try:
+        with Image.open(content) as opened:
+            yield opened
+    except FileNotFoundError as error:
+        raise ValueError(f"{image.where}: Expected an image; got no such file") from error
+    except ValueError as error:
+        # the checks above name the image themselves
+        if str(error).startswith(image.where):
+            raise
+        raise _corrupt(image, error) from error
+    except (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise _corrupt(image, error) from error
+
+
+def _corrupt(image: EncodedImage, error: Exception) -> ValueError:
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    return ValueError(f"{image.where}: Expected a whole image; got a corrupt or truncated one ({reason})")
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
 
 
 Block = list[tuple[EncodedImage, EncodedImage]]
 
 
-class ImagePairs(ABC):
+class PairSource(ABC):
     """Pairs that become one data set.
 
     Attributes:
@@ -56,7 +155,7 @@ class ImagePairs(ABC):
 
 
 @final
-class PairsOfFiles(ImagePairs):
+class PairsOfFiles(PairSource):
     """Pairs whose images are files of their own."""
 
     def __init__(
@@ -95,7 +194,7 @@ def identity_of_files(files: Iterable[Path]) -> str:
 
 def write_image_pairs(
     out: Path,
-    sources: Sequence[ImagePairs],
+    sources: Sequence[PairSource],
     identity: Mapping[str, str],
     size: int,
     *,
@@ -104,8 +203,8 @@ def write_image_pairs(
 ) -> dict[Path, int]:
     """Write a file for each of the `sources` to `out`, which appears whole or not at all; return their pairs.
 
-    What was interrupted is gone on with, where the settings and `identity`, which tells one source from another, are
-    the same. The bytes depend on the images, the truth, `size` and the metadata alone.
+    An interrupted call resumes where the settings and `identity` are the same; `identity` tells one source from
+    another. The bytes depend on the images, the truth, `size` and the metadata alone.
 
     Args:
         size: height and width of what is written.
@@ -124,9 +223,9 @@ def write_image_pairs(
     return {out / f"{pairs.name}.safetensors": len(pairs) for pairs in sources}
 
 
-def _write_file(path: Path, pairs: ImagePairs, size: int, threads: int, progress: bool) -> None:
+def _write_file(path: Path, pairs: PairSource, size: int, threads: int, progress: bool) -> None:
     metadata = {"made_by": "lcm import", "version": __version__, "size": str(size), **pairs.metadata}
-    # of the very first image also where the first blocks are there: all are compared with it
+    # always the size of the first image of all, also after a resume: every image is compared with it
     (((first, _),),) = pairs.read([(0, 1)])
     first_size = image_size(first)
     writer = PairWriter(path, len(pairs), (size, size, 3), pairs.truth, metadata)
@@ -150,7 +249,7 @@ def _decoded(
         try:
             for block in blocks:
                 images = [image for pair in block for image in pair]
-                waiting.append([pool.submit(decode, image, size, first, first_size) for image in images])
+                waiting.append([pool.submit(decode_image, image, size, first, first_size) for image in images])
                 if len(waiting) > _BLOCKS_AHEAD:
                     yield _gathered(waiting.popleft())
             while waiting:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lcm.base.rows import keep_freed_memory, return_free_memory
-from lcm.learn.training.objective import Group, Job, Objective, Schedule, Stages, Tracker
+from lcm.learn.training.objective import Job, Objective, Schedule, Stages, Tracker
 from lcm.learn.training.stack import Adam, Stack, structure
 from lcm.learn.training.tracker import Recorder
 
@@ -22,9 +22,6 @@ _DECAY_FROM = 0.5
 _LAST_RATE = 0.01
 _SLOTS = ("exp_avg", "exp_avg_sq")
 _ROWS_AT_ONCE = 16_384
-
-
-__all__ = ["Group", "Job", "Objective", "Schedule", "Stages", "Tracker", "optimise", "optimise_together"]
 
 
 def optimise(objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
@@ -239,16 +236,16 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / min(_WARM_UP_STEPS, steps)) * cosine
 
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 
-def run_together(fits: Sequence[Stages[T]], recorder: Recorder) -> list[T]:
+def run_together(fits: Sequence[Stages[_Result]], recorder: Recorder) -> list[_Result]:
     """Run fits to their ends and return their results, in order.
 
     All fits go on to their next job; jobs of one structure are then done together, and so on until none is left. Fit k
     is restart k to the recorder.
     """
-    results: dict[int, T] = {}
+    results: dict[int, _Result] = {}
     running: Sequence[int] = range(len(fits))
     while running:
         # no job is kept, so that the data of a stage go when its fit goes on
@@ -270,18 +267,18 @@ def _do(jobs: dict[int, Job], recorder: Recorder) -> list[int]:
     return list(jobs)
 
 
-def run_alone(fit: Stages[T], tracker: Tracker) -> T:
+def run_alone(fit: Stages[_Result], tracker: Tracker) -> _Result:
     """Run one fit, or a part of one, all of whose jobs report to `tracker`, and return its result."""
     while True:
         try:
             job = next(fit)
         except StopIteration as end:
-            result: T = end.value
+            result: _Result = end.value
             return result
         optimise_together([job.objective], job.schedule, [job.generator], tracker)
 
 
-def _advance(fits: Sequence[Stages[T]], numbers: Sequence[int], results: dict[int, T]) -> dict[int, Job]:
+def _advance(fits: Sequence[Stages[_Result]], numbers: Sequence[int], results: dict[int, _Result]) -> dict[int, Job]:
     """The next jobs of the fits with these numbers; what those without one return goes to `results`."""
     jobs = {}
     for number in numbers:

@@ -16,12 +16,12 @@ from lcm.base.rows import take_rows
 from lcm.model.decoder import ChainDecoder
 
 _GOLDEN_RATIO = (1 + 5**0.5) / 2
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 
 @final
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters with a step size and a gradient clip of their own."""
 
     parameters: list[nn.Parameter]
@@ -53,7 +53,7 @@ class Objective(nn.Module, ABC):
     """
 
     @abstractmethod
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """Parameter groups; each is clipped and stepped on its own."""
 
     @property
@@ -105,7 +105,7 @@ class Job:
     generator: torch.Generator
 
 
-Stages = Generator[Job, None, T]
+Stages = Generator[Job, None, _Result]
 """A part of a fit: it yields a job whenever one is to be done, continues when it is, and returns its result."""
 
 
