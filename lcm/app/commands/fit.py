@@ -60,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below override them")
-    parser.add_argument(
-        "--model", metavar="NAME", choices=tuple(models()), help="a model of the list below; default: flow"
-    )
+    parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="a model listed below; default: flow")
     parser.add_argument("--n", metavar="N", type=int, help="number of causal variables; default: estimated")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit; default: that of the config, else 0")
     parser.add_argument("--restarts", metavar="K", type=int, help="number of fits; the likeliest is kept")
