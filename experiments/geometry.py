@@ -1,10 +1,11 @@
 """geometry: decoders and the metrics that they pull back, product manifolds, groups that act, variables on a circle.
 
-The part `decoders` compares the true decoder of paper_configs/toy2d.yaml with LCMs fitted to pairs and VAEs (`beta-vae`)
-fitted to the same observations, each on its own, two seeds of each. It shows, over the encodings of held-out x, the
-magnification √det JᵀJ and geodesics from one x to eight others, the same for all. LCMs are in the order and orientation
-of the true variables, which theorem 1 leaves open; the latent variables of VAEs are as fitted. The other parts need no
-fit and take seconds: `manifolds`, `actions`, `equivariance` and `circle`, see experiments/_geometry_parts.py.
+The part `decoders` compares the true decoder of paper_configs/toy2d.yaml with LCMs fitted to pairs, and with VAEs
+(`beta-vae`) fitted to the same observations, each on its own. There are two seeds of each. It shows the magnification
+√det JᵀJ over the encodings of held-out x, and geodesics from one x to eight others, the same for all. LCMs are in the
+order and orientation of the true variables, which theorem 1 leaves open; the latent variables of VAEs are as fitted.
+The other parts need no fit and take seconds: `manifolds`, `actions`, `equivariance` and `circle`, see
+experiments/_geometry_parts.py.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def draw(test: PairData, out: Path) -> None:
     """Draw the figure from the models that were saved."""
-    import experiments._gaussian_vae  # noqa: F401, its models can be loaded once it is imported
+    import lcm.peer  # noqa: F401, its models can be loaded once it is imported
     from experiments._magnification import magnification_panel
     from experiments._plot_geometry import draw_magnification
     from lcm.model.storage import load_model

@@ -14,7 +14,8 @@ from command_line import called
 from small import fit_in, small_data
 from torch import Tensor
 
-from lcm.base.config import config_hash, load_config, parse_config, to_dict, to_yaml
+from lcm.base.config import config_hash, load_config, parse_config, to_yaml
+from lcm.base.requirement import to_dict
 from lcm.data.pairs import save_pairs
 from lcm.learn.config import KnownConfig
 from lcm.learn.training.objective import Stages

@@ -6,9 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -26,10 +25,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from lcm.base.files import existing_file
+from lcm.base.requirement import SECTIONS, Mismatch, one_of, suggestion, to_dict
 
 Config = TypeVar("Config")
-Sections = Mapping[str, type[Any]]
-_SECTIONS = "sections"
 
 
 def load_config(path: str | Path, cls: type[Config]) -> Config:
@@ -65,36 +63,6 @@ def to_yaml(config: Any) -> str:
     return dump_yaml(to_dict(config))
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as nested dicts, as in YAML: sections are keys beside the other fields."""
-    whole = asdict(config)
-    flat: dict[str, Any] = {}
-    for each in fields(config):
-        flat |= whole[each.name] if _SECTIONS in each.metadata else {each.name: whole[each.name]}
-    return flat
-
-
-def sections(table: Callable[[], Sections]) -> Any:
-    """A field with settings by section; in YAML, each section is a key beside the other fields of the dataclass.
-
-    Args:
-        table: gives the sections and the dataclasses of their settings; it is called again for every config.
-    """
-    return field(default_factory=dict, metadata={_SECTIONS: table})
-
-
-def fill_sections(config: Any) -> None:
-    """Add the defaults of all sections that a new config does not set; ValueError for an unknown section."""
-    for each in fields(config):
-        if _SECTIONS in each.metadata:
-            given, table = getattr(config, each.name), each.metadata[_SECTIONS]()
-            for key in given:
-                if key not in table:
-                    raise ValueError(f"{each.name}: Expected sections of {', '.join(table)}; got {key!r}.")
-            filled = {key: given[key] if key in given else settings() for key, settings in table.items()}
-            object.__setattr__(config, each.name, filled)
-
-
 def config_hash(config: Any) -> str:
     """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes.
 
@@ -107,54 +75,38 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-@final
-class _Mismatch(ValueError):
-    def __init__(self, expected: str, value: Any) -> None:
-        super().__init__(f"Expected {expected}; got {_described(value)}")
-        self.expected = expected
-
-
 def _structure_bool(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Mismatch("true or false", value)
+        raise Mismatch("true or false", value)
     return value
 
 
 def _structure_int(value: Any, _: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _Mismatch("an integer", value)
+        raise Mismatch("an integer", value)
     return value
 
 
 def _structure_float(value: Any, _: Any) -> float:
     # NaN is refused: it differs from itself, so no config that holds it could be recognised again.
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-        raise _Mismatch("a number", value)
+        raise Mismatch("a number", value)
     return float(value)
 
 
 def _structure_str(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise _Mismatch("a string", value)
+        raise Mismatch("a string", value)
     return value
 
 
 def _structure_none(value: Any, _: Any) -> None:
     if value is not None:
-        raise _Mismatch("null", value)
+        raise Mismatch("null", value)
 
 
 def _structure_literal(value: Any, cls: Any) -> Any:
-    return _one_of(value, get_args(cls))
-
-
-def _one_of(value: Any, choices: Sequence[Any]) -> Any:
-    for choice in choices:
-        if type(choice) is type(value) and choice == value:
-            return choice
-    listed = ", ".join(map(repr, choices))
-    suggestion = _suggestion(value, [choice for choice in choices if isinstance(choice, str)])
-    raise _Mismatch(f"one of {listed}{suggestion}", value)
+    return one_of(value, get_args(cls))
 
 
 def _structure_union(value: Any, cls: Any) -> Any:
@@ -169,13 +121,13 @@ def _structure_union(value: Any, cls: Any) -> Any:
         try:
             return _CONVERTER.structure(value, member)
         except (BaseValidationError, ValueError) as error:
-            expected.append(error.expected if isinstance(error, _Mismatch) else f"a valid {member}")
-    raise _Mismatch(", or ".join(expected), value)
+            expected.append(error.expected if isinstance(error, Mismatch) else f"a valid {member}")
+    raise Mismatch(", or ".join(expected), value)
 
 
 def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise _Mismatch("a list", value)
+        raise Mismatch("a list", value)
     types = get_args(cls)
     if types[-1] is Ellipsis:
         types = types[:1] * len(value)
@@ -194,7 +146,7 @@ def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
 
 
 def _dataclass_hook(cls: Any) -> Any:
-    if any(_SECTIONS in each.metadata for each in fields(cls)):
+    if any(SECTIONS in each.metadata for each in fields(cls)):
         return _structure_with_sections
     structure = make_dict_structure_fn(
         cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
@@ -202,14 +154,14 @@ def _dataclass_hook(cls: Any) -> Any:
 
     def structure_mapping(value: Any, target: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise _Mismatch("a mapping", value)
+            raise Mismatch("a mapping", value)
         return structure(value, target)
 
     return structure_mapping
 
 
 def _structure_with_sections(value: Any, cls: Any) -> Any:
-    tables = {each.name: each.metadata[_SECTIONS]() for each in fields(cls) if _SECTIONS in each.metadata}
+    tables = {each.name: each.metadata[SECTIONS]() for each in fields(cls) if SECTIONS in each.metadata}
     flat = _CONVERTER.structure(value, _with_keys(cls, tuple((name, *table.items()) for name, table in tables.items())))
     given = {each.name: getattr(flat, each.name) for each in fields(cls) if each.name not in tables}
     return cls(**given, **{name: {key: getattr(flat, key) for key in table} for name, table in tables.items()})
@@ -259,33 +211,13 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.name for field in fields(cast(Any, error.cl))]
         for key in sorted(map(str, error.extra_fields)):
-            suggestion = _suggestion(key, known)
-            expected = f"a known key{suggestion}" if suggestion else f"one of the keys {', '.join(known)}"
+            hint = suggestion(key, known)
+            expected = f"a known key{hint}" if hint else f"one of the keys {', '.join(known)}"
             yield _join(path, key), f"Expected {expected}; got an unknown one"
     elif isinstance(error, ValueError):
         yield path, _one_line(str(error))
     else:
         raise error
-
-
-def _suggestion(value: Any, choices: list[str]) -> str:
-    close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _described(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    names = {int: "the integer", float: "the number", str: "the string"}
-    text = repr(value) if isinstance(value, int | float | str) else str(value)
-    shown = text if len(text) <= 60 else text[:57] + "…"
-    return f"{names.get(type(value), type(value).__name__)} {shown}"
 
 
 def _join(path: str, key: Any) -> str:
@@ -377,29 +309,3 @@ def _refuse_duplicate_keys(node: yaml.Node, path: str, source: str, visited: set
                 raise ValueError(f"{source}: {key_path}: Expected each key once; got it again in line {line}")
             seen.add((key.tag, str(key.value)))
             _refuse_duplicate_keys(value, key_path, source, visited)
-
-
-def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
-    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
-    for key in keys:
-        value = getattr(config, key)
-        if value is not None and not holds(value):
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
-
-
-def require_one_of(config: object, key: str, choices: Sequence[str]) -> None:
-    """Raise a ValueError that lists the choices and suggests a close one, unless the value of `key` is among them."""
-    try:
-        _one_of(getattr(config, key), choices)
-    except _Mismatch as error:
-        raise ValueError(f"{key}: {error}") from error
-
-
-def require_positive(config: object, *keys: str) -> None:
-    """`require` for numbers above 0."""
-    require(config, keys, lambda value: value > 0, "a positive number")
-
-
-def require_at_least(config: object, least: float, *keys: str) -> None:
-    """`require` for numbers of at least `least`."""
-    require(config, keys, lambda value: value >= least, f"at least {least:g}")

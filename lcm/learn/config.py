@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
-from lcm.base.config import fill_sections, require, require_at_least, require_one_of, sections
+from lcm.base.requirement import fill_sections, require, require_at_least, require_one_of, sections
 from lcm.learn.config import FlowConfig, ImageConfig, KnownConfig, MechanismsConfig, NoiseEncoderConfig, ReadoutConfig
 from lcm.peer import PEERS
 from lcm.peer.search.config import GraphSearchConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm.app.commands.common import add_pairs_arguments, check_writable, pairs_of
-from lcm.base.config import to_dict
+from lcm.base.requirement import to_dict
 from lcm.run.config import FitConfig, models
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lcm.app.sweep.config import DataConfig, SweepConfig, at_path, flattened, nested
-from lcm.base.config import config_hash, load_config, structure_config, to_dict, to_yaml
+from lcm.base.config import config_hash, load_config, structure_config, to_yaml
 from lcm.base.files import existing_file
+from lcm.base.requirement import to_dict
 from lcm.run.config import FitConfig
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
 from lcm.app.sweep.executors import Executor
 from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
-from lcm.base.config import config_hash, to_dict
+from lcm.base.config import config_hash
 from lcm.base.files import atomic_write, read_json, write_json
+from lcm.base.requirement import to_dict
 from lcm.metric.scores import KEYS
 
 _LOCK = ".lock"

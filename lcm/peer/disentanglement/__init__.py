@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_positive
 from lcm.peer.base import Peer, later
 
 _CHOICES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_positive
 from lcm.peer.base import Peer, later
 
 

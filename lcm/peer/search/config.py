@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_positive
 
 SearchMethod = Literal["tests", "jacobian", "dependence", "enco", "pc", "ges", "gies", "lingam", "none"]
 
