@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv, about a minute where the packages are near ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## recover two small causal models from pairs, and show what was recovered
@@ -35,7 +35,7 @@ test: lint types ## lint, types, and all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,discovery,ray,parquet]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,ray]'
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py
 
 lint: $(STAMP) ## check style and layout

@@ -138,10 +138,25 @@ def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
         config,
         noise_encoder=replace(flow, steps=steps, marginal_steps=min(steps, flow.marginal_steps)),
         mechanisms=replace(mechanisms, steps=min(steps, mechanisms.steps)),
-        implicit_vae=replace(config.implicit_vae, steps=steps),
-        explicit=replace(config.explicit, steps=steps, refit_steps=min(steps, config.explicit.refit_steps)),
-        disentanglement=replace(config.disentanglement, steps=steps),
+        peers={section: _shortened(settings, steps) for section, settings in config.peers.items()},
     )
+
+
+def autoencoder_config(n: int, seed: int, steps: int | None) -> FitConfig:
+    """A `beta-vae` of n variables, without a graph, with `steps` or the default number of them."""
+    from lcm.peer.search.config import GraphSearchConfig
+    from lcm.run.config import FitConfig
+
+    config = FitConfig(model="beta-vae", n=n, seed=seed, graph_search=GraphSearchConfig(method="none"))
+    if steps is None:
+        return config
+    return replace(config, peers={key: _shortened(settings, steps) for key, settings in config.peers.items()})
+
+
+def _shortened(settings: Any, steps: int) -> Any:
+    """Settings of a peer with other steps, and no more in a refit."""
+    refit = {"refit_steps": min(steps, settings.refit_steps)} if hasattr(settings, "refit_steps") else {}
+    return replace(settings, steps=steps, **refit)
 
 
 def make_cell(data: DataSet, seed: int, config: FitConfig, label: str = "", **keys: Any) -> Cell:

@@ -16,21 +16,30 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from experiments._gaussian_vae import GaussianVAE, VAEConfig, fit_vae
+from experiments._experiment import autoencoder_config
 from experiments._independent import independent_pairs
 from experiments._limits_fits import THICKNESS, Budget, fit_to, found_as_block, gap_to_nature, nature_of, score, split
 from experiments._theorem.soft_twin import empty_graph_twin
 from experiments._theorem.torus import torus_counterexample
 from experiments._theorem.two_sample import mmd_test, pair_rows
 from lcm.base.config import load_config
-from lcm.data.nature.build import InterventionConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import GenerateConfig
+from lcm.data.data_set import GenerateConfig
+from lcm.data.encode import encode_pairs
+from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.pairs import PairData, save_pairs
 from lcm.isomorphism import Comparison, find_isomorphism
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.model.intervention import (
+    InterventionConfig,
+    PerfectInterventionConfig,
+    ShiftedInterventionConfig,
+    SoftInterventionConfig,
+)
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
 from lcm.model.storage import save_model
 from lcm.report.tables import Column
+from lcm.run.fitting import fit_pairs
 from lcm.run.result import FitResult
 
 TOY = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
@@ -98,7 +107,7 @@ def _fit_record(result: FitResult, train: PairData, test: PairData) -> dict[str,
 
 
 def _control(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(), seed)
+    nature = nature_of(PerfectInterventionConfig(), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     return _fit_record(fit_to(train, budget.steps), train, test)
 
@@ -106,10 +115,10 @@ def _control(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
 def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
     nature = build_nature(load_config(TOY, GenerateConfig).nature, seed)
     train, test = split(nature, "train", seed, budget.toy_pairs), split(nature, "test", seed, budget.test)
-    config = VAEConfig(n=2, steps=budget.autoencoder_steps)
-    # seeds of their own for each nature, or the same draws of weights would be compared in all of them
+    # other seeds for each nature, or the same draws of weights would be compared in all of them
     numbers = range(seed * budget.models, (seed + 1) * budget.models)
-    autoencoders = [fit_vae(train.x, config, seed=number).model for number in numbers]
+    configs = [autoencoder_config(2, number, budget.autoencoder_steps) for number in numbers]
+    autoencoders = [fit_pairs(train, config).model for config in configs]
     fits = [fit_to(train, budget.toy_steps, s) for s in range(budget.models)]
     causal = [fit.model for fit in fits]
     folder = models / f"observations-seed{seed}"
@@ -118,7 +127,8 @@ def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
     for name, group in (("vae", autoencoders), ("lcm", causal)):
         for index, model in enumerate(group):
             save_model(model, folder / f"{name}{index}.safetensors")
-    bounds = [float(model.elbo(test.x, torch_generator(seed, "elbo"), 16).mean()) for model in autoencoders]
+    # each observation is on its own: half the bound of pairs
+    bounds = [0.5 * float(encode_pairs(model, test).log_density.mean()) for model in autoencoders]
     among_autoencoders, among_causal = _comparisons(autoencoders, test), _comparisons(causal, test)
     return {
         "elbo": bounds,
@@ -127,7 +137,7 @@ def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
         "vae_r2": [float(found.r2.min()) for found in among_autoencoders],
         "median_vae_r2": float(np.median([found.r2.min() for found in among_autoencoders])),
         "vae_agreeing": sum(found.isomorphic for found in among_autoencoders),
-        "greatest_vae_mcc": max(_mcc(model.encode(test.x), test) for model in autoencoders),
+        "greatest_vae_mcc": max(_mcc(encode_pairs(model, test).z, test) for model in autoencoders),
         "lcm_r2": [float(found.r2.min()) for found in among_causal],
         "least_lcm_r2": min(float(found.r2.min()) for found in among_causal),
         "lcm_agreeing": sum(found.isomorphic for found in among_causal),
@@ -146,12 +156,12 @@ def _mcc(z: torch.Tensor, test: PairData) -> float:
     return mean_correlation(correlation, match_variables(correlation))
 
 
-def _comparisons(models: Sequence[LatentCausalModel | GaussianVAE], test: PairData) -> list[Comparison]:
+def _comparisons(models: Sequence[PairModel], test: PairData) -> list[Comparison]:
     return [find_isomorphism(a, b, test) for a, b in combinations(models, 2)]
 
 
 def _no_support(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(targets=((), (0,), (1,))), seed)
+    nature = nature_of(PerfectInterventionConfig(targets=((), (0,), (1,))), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     fits = [fit_to(train, budget.steps, s) for s in range(budget.fits)]
     scored = [score(fit.model, test) for fit in fits]
@@ -166,7 +176,7 @@ def _no_support(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
 
 def _never_atomic(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
     sets = ((), *BLOCKS)
-    nature = nature_of(InterventionConfig(targets=sets), seed)
+    nature = nature_of(PerfectInterventionConfig(targets=sets), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     told = [score(fit_to(train, budget.steps, s, sets).model, test) for s in range(budget.fits)]
     return {
@@ -203,7 +213,7 @@ def _greatest_difference(a: LatentCausalModel, b: LatentCausalModel, seed: int, 
 
 
 def _independent(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(), seed)
+    nature = nature_of(PerfectInterventionConfig(), seed)
     train = independent_pairs(*(split(nature, name, seed, budget.pairs) for name in ("train", "others")))
     test = independent_pairs(*(split(nature, name, seed, budget.test) for name in ("test", "other tests")))
     return _fit_record(fit_to(train, budget.steps), train, test)
@@ -312,7 +322,7 @@ ROWS = (
         name="shifted",
         title="soft interventions: fresh noise and a shift, parents kept",
         prediction="The noise is found and the graph is empty; that model explains the pairs exactly.",
-        measure=_soft(InterventionConfig(kind="shifted")),
+        measure=_soft(ShiftedInterventionConfig()),
         criterion=(
             f"MCC of noise >= {FOUND}, no learned edge, within {EQUAL_NATS} nats of nature; the model without edges "
             f"has nature's log-density to {EQUAL_DENSITY:g}"
@@ -338,7 +348,7 @@ ROWS = (
             "The noise is found; what differs between the old and the new mechanism is taken for the mechanism, and "
             "variables and graph are not the true ones."
         ),
-        measure=_soft(InterventionConfig(kind="soft")),
+        measure=_soft(SoftInterventionConfig()),
         criterion=f"MCC of noise >= {FOUND}, least R² of a variable < {BLOCK_FOUND}",
         holds=lambda r: r["noise_mcc"] >= FOUND and r["least_z_r2"] < BLOCK_FOUND,
         columns=(

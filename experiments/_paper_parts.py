@@ -11,10 +11,11 @@ from experiments._experiment import Plan, make_cell
 from experiments._experiment_data import draw_config, given_data
 from lcm.app.sweep.cells import Cell, DataSet
 from lcm.base.config import load_config, structure_config
+from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig
-from lcm.run.config import MODELS, FitConfig
+from lcm.run.config import FitConfig, models
 
+MODELS = tuple(models())
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FLEXIBLE = ("flow", "linear")
 DEGRADED = ("flow", "linear", "ilcm-vae", "dvae")
@@ -97,8 +98,8 @@ def _budgeted(config: FitConfig, model: str) -> FitConfig:
     if model not in REDUCED_STEPS:
         return config
     section, steps = REDUCED_STEPS[model]
-    own = getattr(config, section)
-    return replace(config, **{section: replace(own, steps=min(own.steps or steps, steps))})
+    own = config.peers[section]
+    return replace(config, peers={**config.peers, section: replace(own, steps=min(own.steps, steps))})
 
 
 def _nature(request: Request, name: str, seed: int, n: int, pairs: int | None = None, **changes: Any) -> DataSet:

@@ -19,7 +19,7 @@ from experiments._experiment_data import draw_sizes
 from lcm.app.sweep.cells import Cell, DataSet
 from lcm.peer.search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
 from lcm.report.tables import Column, write_report
-from lcm.run.config import MODELS
+from lcm.run.config import models
 
 if TYPE_CHECKING:
     from lcm.peer.search.variables import FittedVariables
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
     parser = experiment_parser("discovery", "SHD by discovery method and representation, on the scaling family.")
     parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables")
-    known = (TRUTH, *MODELS)
+    known = (TRUTH, *models())
     parser.add_argument("--representations", nargs="+", choices=known, metavar="R", help=f"of {', '.join(known)}")
     parser.add_argument("--methods", nargs="+", choices=CHOSEN, metavar="M", help=f"of {', '.join(CHOSEN)}")
     options = parser.parse_args(argv)

@@ -1,9 +1,11 @@
-"""geometry: what decoders do to the latent space, side by side: the true one, fitted LCMs, and VAEs.
+"""geometry: decoders and the metrics that they pull back, product manifolds, groups that act, variables on a circle.
 
-The nature is that of paper_configs/toy2d.yaml. LCMs are fitted to pairs, VAEs to the x of the same pairs, two seeds
-each. Shown over the encodings of held-out x: the magnification √det JᵀJ, and geodesics from one x to eight others,
-the same for all. LCMs are in the order and orientation of the true variables, which theorem 1 leaves open; the latent
-variables of VAEs are as they come.
+The part `decoders` compares the true decoder of paper_configs/toy2d.yaml with LCMs fitted to pairs, and with VAEs
+(`beta-vae`) fitted to the same observations, each on its own. There are two seeds of each. It shows the magnification
+√det JᵀJ over the encodings of held-out x, and geodesics from one x to eight others, the same for all. LCMs are in the
+order and orientation of the true variables, which theorem 1 leaves open; the latent variables of VAEs are as fitted.
+The other parts need no fit and take seconds: `manifolds`, `actions`, `equivariance` and `circle`, see
+experiments/_geometry_parts.py.
 """
 
 from __future__ import annotations
@@ -12,22 +14,23 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from experiments._cells import run_once
-from experiments._experiment import at_least_one, base_parser, fit_config
+from experiments._experiment import at_least_one, autoencoder_config, base_parser, fit_config
 from experiments._experiment_data import draw_data
-from lcm.report.tables import Column, write_report
+from lcm.base.files import read_json, write_json, write_text
+from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, Column, to_markdown, to_text, write_report
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lcm.data.pairs import PairData
     from lcm.model.latent_causal_model import LatentCausalModel
-    from lcm.model.storage import StoredModel
+    from lcm.model.pair_model import PairModel
 
 
 @final
@@ -46,6 +49,7 @@ SEED = 0
 MODELS = (("nature", SEED), ("LCM", 0), ("LCM", 1), ("VAE", 0), ("VAE", 1))
 FULL, QUICK = Size(10_000, None, None, 50), Size(2_000, 300, 1_500, 20)
 DRAWN, ROWS = 8, 2_000
+DECODERS, PARTS = "decoders", ("manifolds", "actions", "equivariance", "circle")
 COLUMNS = (
     Column("mcc", "MCC"),
     Column("length_ratio", "geodesic / straight length"),
@@ -59,27 +63,79 @@ COLUMNS = (
 
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
-    parser = base_parser("geometry", "What decoders do to the latent space, side by side.")
+    parser = base_parser("geometry", "Decoders and their metrics, product manifolds, groups, variables on a circle.")
     parser.add_argument("--geodesics", type=at_least_one, metavar="N", help="how many are measured")
+    names = (DECODERS, *PARTS)
+    parser.add_argument(
+        "--parts", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}; default: all"
+    )
     options = parser.parse_args(argv)
 
     import torch
 
-    from lcm.data.pairs import load_pairs
-
     if options.threads is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(options.threads or 1)
-    size = chosen(options)
-    data = draw_data(CONFIG, "seed0", SEED, size.pairs, options.out)
+    (options.out / "figures").mkdir(parents=True, exist_ok=True)
+    results = options.out / RESULTS_JSON
+    # the table of the decoders is written over that of the other parts, which are kept
+    found = read_json(results).get("parts", {}) if results.exists() else {}
+    if DECODERS in options.parts:
+        compare_decoders(chosen(options), options.out)
+    found |= run_parts([name for name in PARTS if name in options.parts], options.out)
+    add_parts(found, options.out)
+    print(f"Results: {options.out}")
+
+
+def compare_decoders(size: Size, out: Path) -> None:
+    """The part on decoders: fit, measure and draw every model."""
+    from lcm.data.pairs import load_pairs
+
+    data = draw_data(CONFIG, "seed0", SEED, size.pairs, out)
     train, test = load_pairs(data.train), load_pairs(data.test)
     records = []
     for kind, seed in MODELS:
-        records.append(fit_cell(kind, seed, train, test, size, options.out))
+        records.append(fit_cell(kind, seed, train, test, size, out))
         print(f"{model_name(kind, seed)}: {_one_line(records[-1])}", flush=True)
     title = "geometry: decoders of two variables"
-    table = write_report(options.out, title, records, {"model": "model"}, COLUMNS, _settings(size, test))
-    draw(test, options.out)
-    print(f"\n{title}; median (range)\n\n{table}\nResults: {options.out}")
+    table = write_report(out, title, records, {"model": "model"}, COLUMNS, _settings(size, test))
+    draw(test, out)
+    print(f"\n{title}; median (range)\n\n{table}")
+
+
+def run_parts(names: Sequence[str], out: Path) -> dict[str, list[dict[str, Any]]]:
+    """Compute, print and draw parts that need no fit; returns the records of each."""
+    import torch
+
+    from experiments import _plot_manifolds as plot
+    from experiments._geometry_parts import PARTS as parts
+
+    found = {}
+    for name in names:
+        found[name] = parts[name].compute(torch.Generator().manual_seed(SEED))
+        print(f"{parts[name].title}\n\n{to_text(parts[name].table(found[name]))}", flush=True)
+    for name, drawing in (("manifolds", plot.draw_manifolds), ("circle", plot.draw_circle)):
+        if name in found:
+            drawing(out / "figures" / f"{name}.png", torch.Generator().manual_seed(SEED))
+    if "equivariance" in found:
+        plot.draw_groups(out / "figures" / "groups.png", found["equivariance"])
+    return found
+
+
+def add_parts(found: Mapping[str, Sequence[Mapping[str, Any]]], out: Path) -> None:
+    """Add the records and the tables of parts to the results in `out`, below the table of the decoders."""
+    from experiments._geometry_parts import PARTS as parts
+
+    path, markdown = out / RESULTS_JSON, out / RESULTS_MARKDOWN
+    results = read_json(path) if path.exists() else {"title": "geometry"}
+    write_json(path, {**results, "parts": dict(found)})
+    head = markdown.read_text(encoding="utf-8").split("\n## ")[0] if markdown.exists() else "# geometry\n"
+    tables = [
+        f"\n## {part.title}\n\n{part.note}\n\n{to_markdown(part.table(found[name]))}\n"
+        f"Made by `lcm reproduce geometry -- --parts {name}`, seed {SEED}.\n"
+        for name, part in parts.items()
+        if name in found
+    ]
+    write_text(markdown, head + "".join(tables))
 
 
 def chosen(options: argparse.Namespace) -> Size:
@@ -132,24 +188,22 @@ def model_name(kind: str, seed: int) -> str:
     return f"{kind.lower()}{seed}"
 
 
-def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> StoredModel:
+def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size) -> PairModel:
     """The true model, or one that is fitted; a latent causal model comes in the order and orientation of the truth."""
-    from experiments._gaussian_vae import VAEConfig, fit_vae
     from lcm.run.fitting import fit_pairs
 
     if kind == "nature":
         return nature()
     if kind == "VAE":
-        config = VAEConfig(n=2) if size.vae_steps is None else VAEConfig(n=2, steps=size.vae_steps)
-        return fit_vae(train.x, config, seed).model
+        return fit_pairs(train, autoencoder_config(2, seed, size.vae_steps)).model
     return aligned(fit_pairs(train, replace(fit_config(size.steps), n=2, seed=seed)).model, test)
 
 
 def nature() -> LatentCausalModel:
     """The model that the data are from."""
     from lcm.base.config import load_config
+    from lcm.data.data_set import GenerateConfig
     from lcm.data.nature.build import build_nature
-    from lcm.data.nature.pairs import GenerateConfig
 
     return build_nature(load_config(CONFIG, GenerateConfig).nature, SEED)
 
@@ -174,7 +228,7 @@ def aligned(model: LatentCausalModel, test: PairData) -> LatentCausalModel:
     return element.apply(model).requires_grad_(False)
 
 
-def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any]:
+def measure(model: PairModel, test: PairData, geodesics: int) -> dict[str, Any]:
     """The geometry of one decoder at the encodings of held-out x."""
     import numpy as np
 
@@ -202,15 +256,12 @@ def measure(model: StoredModel, test: PairData, geodesics: int) -> dict[str, Any
     return record
 
 
-def encodings(model: StoredModel, test: PairData) -> tuple[Tensor, Tensor]:
+def encodings(model: PairModel, test: PairData) -> tuple[Tensor, Tensor]:
     """z (N, 2) and x (N, 2) of the first held-out observations, in float64."""
     import torch
 
-    from lcm.model.latent_causal_model import LatentCausalModel
-
     x = torch.as_tensor(test.x[:ROWS]).double()
-    z = model.encode(x).z if isinstance(model, LatentCausalModel) else model.encode(x)
-    return z.detach(), x
+    return model.encode(x).z.detach(), x
 
 
 def random_pairs(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -235,11 +286,12 @@ def star(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def draw(test: PairData, out: Path) -> None:
     """Draw the figure from the models that were saved."""
+    import lcm.peer  # noqa: F401, its models can be loaded once it is imported
     from experiments._magnification import magnification_panel
     from experiments._plot_geometry import draw_magnification
     from lcm.model.storage import load_model
 
-    titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE from x alone, seed {}"}
+    titles = {"nature": "the true decoder", "LCM": "LCM from pairs, seed {}", "VAE": "VAE without pairs, seed {}"}
     panels = []
     for kind, seed in MODELS:
         model = load_model(out / "models" / f"{model_name(kind, seed)}.safetensors").double()
@@ -247,7 +299,6 @@ def draw(test: PairData, out: Path) -> None:
         start, end = star(x, DRAWN)
         symbol = "z" if kind == "nature" else r"\hat{z}"
         panels.append(magnification_panel(titles[kind].format(seed), model, z, (z[start], z[end]), symbol=symbol))
-    (out / "figures").mkdir(exist_ok=True)
     draw_magnification(out / "figures" / "magnification.png", panels)
 
 

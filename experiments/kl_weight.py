@@ -60,13 +60,13 @@ def _cells(plan: Plan, steps: int) -> Iterator[Cell]:
 
 
 def _with(config: FitConfig, divergence: Literal["correct", "published"], steps: int) -> FitConfig:
-    own = replace(config.implicit_vae, divergence=divergence, steps=steps)
-    return replace(config, model="ilcm-vae", implicit_vae=own)
+    own = replace(config.peers["implicit_vae"], divergence=divergence, steps=steps)
+    return replace(config, model="ilcm-vae", peers={**config.peers, "implicit_vae": own})
 
 
 def _data(plan: Plan, seed: int) -> DataSet:
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     config, pairs = load_config(CONFIG, GenerateConfig), plan.size.pairs
     nature = replace(config.nature, mechanism=replace(config.nature.mechanism, normalise=True))

@@ -31,7 +31,8 @@ TITLE = "limits: identifiability where an assumption fails"
 HEADINGS = ("panel", "what is broken", "prediction", "measured", "detected", "as predicted")
 _MODELS = """\
 The models of the row on observations are in models/, for `lcm compare MODEL_A MODEL_B DATA`: in observations-seedS,
-vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders standardise each column of x.
+vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders are
+of the model beta-vae.
 """
 Records = list[dict[str, Any]]
 

@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments._experiment import Plan, Size, experiment_parser, fit_config, run_cells
-from experiments._paper_parts import LARGE_SIZES, PARTS, SIZES, Request
-from lcm.run.config import MODELS
+from experiments._paper_parts import LARGE_SIZES, MODELS, PARTS, SIZES, Request
 
 REDUCED = Size(model_seeds=3, data_seeds=3, pairs=100_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=5_000)

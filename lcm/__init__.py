@@ -8,50 +8,68 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lcm.base import __version__
+
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
     from lcm.isomorphism import find_isomorphism
+    from lcm.metric.scores import evaluate
     from lcm.model.graph import Graph
     from lcm.model.latent_causal_model import LatentCausalModel
-    from lcm.model.storage import load_causal_model as load
-    from lcm.run.fitting import fit, fit_ensemble
+    from lcm.model.scm import SCM, Do
+    from lcm.run.config import FitConfig
+    from lcm.run.estimator import LatentCausalRepresentation
+    from lcm.run.fitting import fit_ensemble
+    from lcm.run.public import fit, load, save
+    from lcm.run.result import FitResult
 
-__version__ = "0.1.0"
+_HOMES = {
+    "Do": "lcm.model.scm",
+    "FitConfig": "lcm.run.config",
+    "FitResult": "lcm.run.result",
+    "Graph": "lcm.model.graph",
+    "LatentCausalModel": "lcm.model.latent_causal_model",
+    "LatentCausalRepresentation": "lcm.run.estimator",
+    "PairData": "lcm.data.pairs",
+    "SCM": "lcm.model.scm",
+    "evaluate": "lcm.metric.scores",
+    "find_isomorphism": "lcm.isomorphism",
+    "fit": "lcm.run.public",
+    "fit_ensemble": "lcm.run.fitting",
+    "load": "lcm.run.public",
+    "load_pairs": "lcm.data.pairs",
+    "save": "lcm.run.public",
+    "save_pairs": "lcm.data.pairs",
+}
 
 __all__ = [
+    "SCM",
+    "Do",
+    "FitConfig",
+    "FitResult",
     "Graph",
     "LatentCausalModel",
+    "LatentCausalRepresentation",
     "PairData",
     "__version__",
+    "evaluate",
     "find_isomorphism",
     "fit",
     "fit_ensemble",
     "load",
     "load_pairs",
+    "save",
     "save_pairs",
 ]
-
-_HOMES = {
-    "Graph": ("lcm.model.graph", "Graph"),
-    "LatentCausalModel": ("lcm.model.latent_causal_model", "LatentCausalModel"),
-    "PairData": ("lcm.data.pairs", "PairData"),
-    "find_isomorphism": ("lcm.isomorphism", "find_isomorphism"),
-    "fit": ("lcm.run.fitting", "fit"),
-    "fit_ensemble": ("lcm.run.fitting", "fit_ensemble"),
-    "load": ("lcm.model.storage", "load_causal_model"),
-    "load_pairs": ("lcm.data.pairs", "load_pairs"),
-    "save_pairs": ("lcm.data.pairs", "save_pairs"),
-}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = getattr(import_module(module), attribute)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -44,14 +44,9 @@ every_circle_scm = pytest.mark.parametrize("name", ["product", "torus"])
 
 
 @every_circle_scm
-def test_the_circles_of_an_scm_and_its_manifold(name: str) -> None:
+def test_the_circles_of_an_scm(name: str) -> None:
     scm = SCMS[name](GRAPH)
     assert scm.circular.tolist() == ([True] * N if name == "torus" else every_other())
-    manifold = scm.manifold()
-    assert manifold.n == manifold.width == N
-    manifold.check_point(scm.sample(50, generator()).detach())
-    with pytest.raises(ValueError, match="Expected points on"):
-        manifold.check_point(torch.full((1, N), 4.0))
 
 
 @every_circle_scm

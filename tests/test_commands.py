@@ -213,7 +213,7 @@ def test_paper_configs_are_found_from_anywhere(
     called(capsys, "generate", "paper_configs/small.yaml", "--out", "data", "--quiet")
     assert (elsewhere / "data" / "train.safetensors").is_file()
     line = refused(capsys, "generate", "paper_configs/other.yaml", "--out", "more")
-    assert "Expected a config of paper_configs/; got none of that name (there are: small.yaml)" in line
+    assert "Expected a config of paper_configs/ (small.yaml); got no file of that name" in line
 
 
 def test_an_installed_package_says_how_to_get_a_checkout(

@@ -258,7 +258,7 @@ def test_data_of_another_dimension_are_refused(
 SAMPLE_ERRORS: dict[str, tuple[list[str], str]] = {
     "nothing": ([], "--n: Expected a number of pairs, or --from DATA with --do; got neither"),
     "nothing but do": (["--do", "0=1"], "--n: Expected a number of pairs"),
-    "from without do": (["--from", "d.safetensors", "--n", "3"], "--from: Expected --do beside it; got none"),
+    "from without do": (["--from", "d.safetensors", "--n", "3"], "--from: Expected --do with it; got none"),
     "no pairs": (["--n", "0"], "--n: Expected at least 1 pair; got 0"),
     "seed": (["--n", "3", "--seed", "-1"], "--seed: Expected at least 0; got -1"),
     "range": (["--n", "3", "--do", "2=1"], "do: Expected learned variables in 0..1; got 2"),

@@ -96,7 +96,9 @@ def test_an_interruption_says_what_goes_on(
         patched.setattr(PairWriter, "write", interrupted)
         assert main(argv) == 130
     captured = capsys.readouterr()
-    expected = f"interrupted; what was written is kept: the same command goes on with {tmp_path / 'out'}"
+    expected = (
+        f"interrupted; the images written so far are kept, and the same command continues with {tmp_path / 'out'}"
+    )
     assert captured.err.strip() == f"lcm import: {expected}" and not (tmp_path / "out").exists()
     called(capsys, *argv)
     assert len(load_pairs(tmp_path / "out" / "data.safetensors")) == 2

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.data.intrinsic_dimension import estimate_n, local_dimension
+from lcm.data.intrinsic_dimension import local_dimension
+from lcm.data.pairs import PairData
 
 Array = NDArray[np.float64]
 ROWS = 20_000
@@ -49,4 +50,4 @@ def test_the_guess_of_n_is_that_of_the_sheet_and_not_of_the_space_it_spans() -> 
     target = np.random.default_rng(2).integers(0, 3, ROWS)
     moved[np.arange(ROWS), target] = flat(1, seed=3)[:, 0]
     pairs = [curved(values, 6, 0.01).astype(np.float32) for values in (flat(3), moved)]
-    assert estimate_n(*pairs) == 3
+    assert PairData(*pairs).estimated_n == 3

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments._gaussian_vae import GaussianVAE
 from experiments._plot_limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
 from lcm.app.commands.reproduce import run_experiment
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.storage import load_model
+from lcm.peer.disentanglement.vae import BetaVAE
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--quick", "--pairs", "400", "--steps", "3", "--quiet"]
@@ -63,7 +63,7 @@ def test_every_limit_has_a_row_a_criterion_and_a_verdict(limits: Path) -> None:
 def test_models_of_observations_can_be_compared(limits: Path) -> None:
     folder = limits / "models" / "observations-seed0"
     for index in range(4):
-        assert isinstance(load_model(folder / f"vae{index}.safetensors"), GaussianVAE)
+        assert isinstance(load_model(folder / f"vae{index}.safetensors"), BetaVAE)
         assert isinstance(load_model(folder / f"lcm{index}.safetensors"), LatentCausalModel)
     assert (folder / "test.safetensors").exists()
 
@@ -73,7 +73,7 @@ def test_a_finished_cell_is_not_run_again(limits: Path, monkeypatch: pytest.Monk
         raise AssertionError("a finished cell was run again")
 
     before = contents(limits)
-    for name in ("fit_to", "fit_vae", "mmd_test"):
+    for name in ("fit_to", "fit_pairs", "mmd_test"):
         monkeypatch.setattr(sys.modules["experiments._limits_rows"], name, refuse)
     reproduce(*TINY, "--out", str(limits))
     assert contents(limits) == before

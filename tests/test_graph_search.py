@@ -21,8 +21,8 @@ from lcm.learn.training.tracker import Recorder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs
-from lcm.peer.search import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod, discover
-from lcm.peer.search.search import find_graph
+from lcm.peer.search import discover, find_graph
+from lcm.peer.search.config import METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
 from lcm.peer.search.variables import FittedVariables
 from lcm.readout.evidence import FoundGraph, directed, strongest_acyclic
 
@@ -203,7 +203,6 @@ BAD_CONFIGS: dict[str, tuple[type, dict[str, Any], str]] = {
     "graphs": (EncoConfig, {"graphs": 1}, r"graphs: Expected at least 2; got 1\."),
     "more graphs": (EncoConfig, {"batch_size": 8}, r"graphs: Expected at most batch_size, 8; got 32\."),
     "warm-up": (EncoConfig, {"warm_up": 1}, r"warm_up: Expected a share of the steps in \[0, 1\); got 1\."),
-    "sparsity": (EncoConfig, {"sparsity": -1}, r"sparsity: Expected at least 0; got -1\."),
 }
 
 

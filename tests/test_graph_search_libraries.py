@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lcm.model.graph import Graph
-from lcm.peer.search import SearchMethod, discover
-from lcm.peer.search.config import LIBRARY_METHODS
+from lcm.peer.search import discover
+from lcm.peer.search.config import LIBRARY_METHODS, SearchMethod
 from lcm.peer.search.libraries import _marks, moves
 from lcm.peer.search.variables import FittedVariables
 

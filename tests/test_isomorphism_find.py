@@ -13,39 +13,35 @@ from hypothesis import strategies as st
 from laws import negative_affine, randomised
 from small import sampled, without
 
-from experiments._gaussian_vae import GaussianVAE
 from experiments._theorem.torus import torus_counterexample
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    build_nature,
-)
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig, EmptyConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
 from lcm.isomorphism.comparison import comparison_text
-from lcm.isomorphism.maps import fit_monotone, leakage
+from lcm.isomorphism.matching import fit_monotone, leakage
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder, FlowDecoderConfig, RotationDecoderConfig
 from lcm.model.elementwise import AffineMap, SplineMap
 from lcm.model.graph import Graph
-from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.intervention import PerfectIntervention, SoftInterventionConfig, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import LinearMechanism
+from lcm.model.mechanism import AdditiveMechanismConfig, LinearMechanism, LocationScaleMechanismConfig
 from lcm.model.noise import LaplaceNoise, NormalNoise, PushforwardNoise
+from lcm.model.pair_model import Encoding
 from lcm.model.scm import SCM
+from lcm.peer.disentanglement import DisentanglementConfig
+from lcm.peer.disentanglement.vae import BetaVAE
 
 N = 4
 PERMUTATION = (2, 0, 3, 1)
 CONFIGS = {
-    "linear": NatureConfig(N, GraphConfig("chain"), thickness=0.02),
+    "linear": NatureConfig(N, ChainConfig(), thickness=0.02),
     "location-scale": NatureConfig(
-        N, GraphConfig("full"), MechanismConfig("location-scale"), decoder=DecoderConfig("flow"), thickness=0.02
+        N, FullConfig(), LocationScaleMechanismConfig(), decoder=FlowDecoderConfig(), thickness=0.02
     ),
-    "exact-embedded": NatureConfig(
-        N, mechanism=MechanismConfig("additive"), decoder=DecoderConfig("rotation", dim_x=7)
-    ),
-    "soft": NatureConfig(N, GraphConfig("full"), intervention=InterventionConfig(kind="soft"), thickness=0.02),
+    "exact-embedded": NatureConfig(N, mechanism=AdditiveMechanismConfig(), decoder=RotationDecoderConfig(dim_x=7)),
+    "soft": NatureConfig(N, FullConfig(), intervention=SoftInterventionConfig(), thickness=0.02),
 }
 
 
@@ -116,7 +112,7 @@ def changed(part: str) -> tuple[LatentCausalModel, LatentCausalModel]:
         adjacency = torch.tensor(graph.adjacency)
         scm = SCM(graph, LinearMechanism(adjacency, 0.8 * adjacency), NormalNoise(3))
         imposed = LaplaceNoise(3) if laws[1] else NormalNoise(3)
-        decoder = build_nature(NatureConfig(3, GraphConfig("empty")), 5).decoder
+        decoder = build_nature(NatureConfig(3, EmptyConfig()), 5).decoder
         targets = TargetDistribution.family(3, "atomic-or-empty", shares)
         return LatentCausalModel(scm, decoder, PerfectIntervention(imposed), targets, 0.02).requires_grad_(False)
 
@@ -169,8 +165,11 @@ def test_all_numbers_are_json_and_the_report_names_every_variable() -> None:
     assert "imposed values -" in text and "Tolerances: R2 >= 0.98" in text
 
 
-def vae(n: int = 2, seed: int = 0, d: int = 2) -> GaussianVAE:
-    return randomised(GaussianVAE(n, d, hidden=8), scale=0.3, seed=seed).requires_grad_(False)
+def vae(n: int = 2, seed: int = 0, d: int = 2) -> BetaVAE:
+    standardisation = ChainDecoder([AffineDecoder(n), EmbeddingDecoder(n, d)])
+    model = BetaVAE(standardisation, TargetDistribution.family(n, "atomic"), DisentanglementConfig(hidden=8))
+    model.draw_weights(torch.Generator().manual_seed(seed))
+    return model.requires_grad_(False)
 
 
 def test_of_a_vae_only_the_variables_are_compared() -> None:
@@ -184,9 +183,9 @@ def test_of_a_vae_only_the_variables_are_compared() -> None:
 
 
 def test_bad_input_is_an_error() -> None:
-    nature = build_nature(NatureConfig(3, GraphConfig("chain")), 0)
+    nature = build_nature(NatureConfig(3, ChainConfig()), 0)
     data = sampled(nature, 200)
-    wide = build_nature(NatureConfig(3, decoder=DecoderConfig("rotation", dim_x=5)), 0)
+    wide = build_nature(NatureConfig(3, decoder=RotationDecoderConfig(dim_x=5)), 0)
     with pytest.raises(ValueError, match=r"Expected two models of the same observations; got dimensions 3 \(A\) and 5"):
         find_isomorphism(nature, wide, data)
     with pytest.raises(ValueError, match=r"Expected two models with as many variables; got 3 \(A\) and 2"):
@@ -206,7 +205,7 @@ def test_bad_input_is_an_error() -> None:
         find_isomorphism(*torus, sampled(torus[0], 200))
     with pytest.raises(ValueError, match=r"Expected pairs as PairData, such as lcm\.load_pairs gives; got str"):
         find_isomorphism(nature, nature, "test.npz")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Expected a latent causal model or an autoencoder; got str"):
+    with pytest.raises(ValueError, match=r"Expected a model of pairs, such as lcm\.fit gives; got str"):
         find_isomorphism(nature, "run", data)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="leakage: Expected a tolerance in \\[0, 1\\]; got 2"):
         Tolerances(leakage=2.0)
@@ -234,12 +233,17 @@ def test_curves_that_are_not_monotone_and_tied_values_still_give_monotone_maps()
 
 
 def test_a_map_that_is_not_monotone_is_noticed() -> None:
-    nature = build_nature(NatureConfig(2, GraphConfig("empty")), 0)
+    nature = build_nature(NatureConfig(2, EmptyConfig()), 0)
     data = sampled(nature, 4000)
     folding = vae(2)
     # a representation that folds z_0: a function of z_0 alone, and no monotone one
     square, straight = torch.tensor([1.0, 0.0]), torch.tensor([0.1, 1.0])
-    folding.encode = lambda x: nature.encode(x).z ** 2 * square + nature.encode(x).z * straight  # type: ignore[method-assign]
+
+    def fold(x: torch.Tensor) -> Encoding:
+        z = nature.encode(x).z ** 2 * square + nature.encode(x).z * straight
+        return Encoding(z, z, None)
+
+    folding.encode = fold  # type: ignore[method-assign]
     found = find_isomorphism(nature, folding, data)
     assert not found.isomorphic and found.monotone_gain[0] > 0.3 > abs(found.monotone_gain[1])
     assert any(reason.startswith("No monotone functions") for reason in found.reasons)
@@ -307,7 +311,12 @@ def test_a_constant_variable_is_found_by_neither_side() -> None:
     data = sampled(build_nature(NatureConfig(2), 0), 1000)
     collapsed = vae(2)
     encode = collapsed.encode
-    collapsed.encode = lambda x: encode(x) * torch.tensor([1.0, 0.0]) + torch.tensor([0.0, 0.3])  # type: ignore[method-assign]
+
+    def collapse(x: torch.Tensor) -> Encoding:
+        z = encode(x).z * torch.tensor([1.0, 0.0]) + torch.tensor([0.0, 0.3])
+        return Encoding(z, z, None)
+
+    collapsed.encode = collapse  # type: ignore[method-assign]
     for pair in ((collapsed, vae(2)), (vae(2), collapsed)):
         found = find_isomorphism(*pair, data)
         assert np.isfinite(found.r2).all() and not (found.isomorphic and pair[0] is collapsed)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from laws import BASE_MODELS, N, generator
 
-from lcm.isomorphism.models import random_elementwise, random_isomorphism
+from lcm.isomorphism.apply import random_elementwise, random_isomorphism
 
 pytestmark = pytest.mark.usefixtures("float64")
 

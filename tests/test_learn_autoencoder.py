@@ -142,8 +142,8 @@ def test_a_killed_fit_goes_on_to_the_same_model(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("model", ["linear", "ilcm-vae", "dvae"])
 def test_peers_are_fitted_to_the_codes(model: Any, tmp_path: Path) -> None:
-    config = replace(SHORT, model=model, implicit_vae=replace(SHORT.implicit_vae, steps=20))
-    config = replace(config, disentanglement=replace(config.disentanglement, steps=20))
+    shortened = {section: replace(settings, steps=20) for section, settings in SHORT.peers.items()}
+    config = replace(SHORT, model=model, peers=shortened)
     data = image_pairs(400)
     fit_run(data, tmp_path / "run", config, progress=False)
     run = load_run(tmp_path / "run")

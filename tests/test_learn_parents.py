@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lcm.model.mechanism import LocationScaleMechanism
 from lcm.readout.dependence import Dependence
-from lcm.readout.parents import fitted_mechanisms, parent_tests, strength_errors
+from lcm.readout.edges import fitted_mechanisms, parent_tests, strength_errors
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -66,12 +66,12 @@ def test_p_values_of_ancestors_that_are_no_parents_are_no_smaller_than_uniform(r
 
 
 def test_errors_of_the_mechanism_between_are_allowed_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lcm.readout import parents
+    from lcm.readout import edges
 
     strong = CHAIN.clone()
     strong[1, 2] = 3.0
     honest = [float(parent_tests_of(300, seed, strong).mean[0, 2]) for seed in range(120)]
-    monkeypatch.setattr(parents, "propagated_covariance", lambda *_: torch.zeros(1, 1, 1))
+    monkeypatch.setattr(edges, "propagated_covariance", lambda *_: torch.zeros(1, 1, 1))
     naive = [float(parent_tests_of(300, seed, strong).mean[0, 2]) for seed in range(120)]
     assert np.mean(np.array(honest) < 0.05) < 0.12 < 0.3 < np.mean(np.array(naive) < 0.05)
 

@@ -22,11 +22,12 @@ from lcm.learn.training.tracker import Recorder
 from lcm.metric.scores import evaluate
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
-from lcm.peer.disentanglement.config import DisentanglementConfig
-from lcm.peer.explicit.config import ExplicitConfig
-from lcm.peer.implicit.config import ImplicitVAEConfig
+from lcm.peer.disentanglement import DisentanglementConfig
+from lcm.peer.explicit import ExplicitConfig
+from lcm.peer.implicit import ImplicitVAEConfig
 from lcm.peer.search.config import GraphSearchConfig
-from lcm.run.config import MODELS, FitConfig, ModelName
+from lcm.run.config import FitConfig
+from lcm.run.config import models as model_names
 from lcm.run.fitting import fit_ensemble, fit_pairs
 from lcm.run.known import require_usable
 from lcm.run.runs import fit_run, load_run
@@ -34,21 +35,24 @@ from lcm.run.runs import fit_run, load_run
 EVERY_100 = 250
 CONFIG = replace(
     SHORT,
-    implicit_vae=ImplicitVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
-    explicit=ExplicitConfig(
-        layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=EVERY_100, refit_steps=20, batch_size=32
-    ),
-    disentanglement=DisentanglementConfig(hidden=8, steps=EVERY_100, batch_size=32),
+    peers={
+        "implicit_vae": ImplicitVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
+        "explicit": ExplicitConfig(
+            layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=EVERY_100, refit_steps=20, batch_size=32
+        ),
+        "disentanglement": DisentanglementConfig(hidden=8, steps=EVERY_100, batch_size=32),
+    },
     graph_search=GraphSearchConfig(method="none"),
 )
 """Long enough for two checkpoints, too short to learn anything."""
 
+MODELS = tuple(model_names())
 TRAINED = tuple(model for model in MODELS if model != "linear")
 every_model = pytest.mark.parametrize("name", MODELS)
 every_trained_model = pytest.mark.parametrize("name", TRAINED)
 
 
-def config_of(name: ModelName, **changed: object) -> FitConfig:
+def config_of(name: str, **changed: object) -> FitConfig:
     return replace(CONFIG, model=name, **changed)  # type: ignore[arg-type]
 
 
@@ -118,13 +122,11 @@ def test_double_precision_changes_little(
 
 
 @every_trained_model
-def test_the_seed_decides(name: ModelName, data: PairData) -> None:
+def test_the_seed_decides(name: str, data: PairData) -> None:
     short = replace(SHORT.noise_encoder, steps=20)
     quick = replace(
         config_of(name, noise_encoder=short),
-        implicit_vae=replace(CONFIG.implicit_vae, steps=20),
-        explicit=replace(CONFIG.explicit, steps=20),
-        disentanglement=replace(CONFIG.disentanglement, steps=20),
+        peers={section: replace(settings, steps=20) for section, settings in CONFIG.peers.items()},
     )
     first, again, other = (fit_pairs(data, replace(quick, seed=seed)).model for seed in (0, 0, 1))
     assert equal_weights(first, again) and not equal_weights(first, other)
@@ -132,7 +134,7 @@ def test_the_seed_decides(name: ModelName, data: PairData) -> None:
 
 @every_trained_model
 def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
-    name: ModelName, data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(name)
     record = Recorder.record
@@ -151,7 +153,7 @@ def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
 
 
 @every_trained_model
-def test_an_ensemble_equals_separate_fits(name: ModelName, data: PairData) -> None:
+def test_an_ensemble_equals_separate_fits(name: str, data: PairData) -> None:
     configs = [replace(config_of(name), seed=seed) for seed in (0, 1)]
     together = fit_ensemble(data, configs, "cpu")
     for result, config in zip(together, configs, strict=True):
@@ -175,7 +177,7 @@ def test_the_commands_work_alike(name: str, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_settings_of_other_models_do_not_count() -> None:
-    other = replace(CONFIG, explicit=ExplicitConfig(steps=7))
+    other = replace(CONFIG, peers={**CONFIG.peers, "explicit": ExplicitConfig(steps=7)})
     assert config_hash(other) == config_hash(CONFIG)
     assert config_hash(replace(other, model="elcm-vae")) != config_hash(replace(CONFIG, model="elcm-vae"))
     assert len({config_hash(replace(CONFIG, model=name)) for name in MODELS}) == len(MODELS)

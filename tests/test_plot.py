@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch
 
+import lcm.report
 from experiments._plot_calibration import draw_calibration
 from experiments._plot_scores import draw_scores
-from lcm.metric.calibration import Reliability
+from lcm.metric.intervention import Reliability
 from lcm.model.graph import Graph
 from lcm.readout.evidence import GraphEvidence
 from lcm.report import (
     draw_evidence,
     draw_graph,
     draw_pairs,
-    draw_posterior,
     draw_training,
     draw_two_graphs,
     draw_variables,
@@ -87,13 +87,6 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     **{f"pairs {n}": lambda path, n=n: draw_pairs(path, table(n), table(n) + 0.5) for n in SIZES},  # type: ignore[misc]
     "pairs of images": lambda path: draw_pairs(path, *RANDOM.integers(0, 255, (2, 20, 4, 4, 3), dtype=np.uint8)),
     "unchanged pairs": lambda path: draw_pairs(path, table(3), table(3)),
-    **{
-        f"posterior {n}": lambda path, n=n: draw_posterior(path, np.eye(n + 1), np.arange(n + 1))  # type: ignore[misc]
-        for n in SIZES
-    },
-    "posterior of a set never drawn": lambda path: draw_posterior(
-        path, np.full((5, 3), 1 / 3), np.zeros(5, int), "abc"
-    ),
     "scores": lambda path: draw_scores(path, cells(), "n", {"mcc": "MCC", "shd": "SHD", "auroc": "AUROC"}, ["mcc"]),
     "training": lambda path: draw_training(path, records()),
     "training, one restart": lambda path: draw_training(path, records(1)),
@@ -127,9 +120,7 @@ def test_the_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize(
-    "name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "posterior 11", "scores", "training"]
-)
+@pytest.mark.parametrize("name", ["graphs 11", "variables 4", "variables 11", "pairs 4", "scores", "training"])
 def test_nothing_is_cut_off_at_the_edges(name: str, tmp_path: Path) -> None:
     FIGURES[name](tmp_path / "figure.png")
     image = imread(tmp_path / "figure.png")[..., :3]
@@ -184,15 +175,6 @@ def test_arrows_point_from_cause_to_effect() -> None:
         ),
         (lambda path: draw_pairs(path, table(3), table(2)), "Expected two or more pairs of one shape"),
         (
-            lambda path: draw_posterior(path, np.eye(3), np.zeros(2)),
-            r"Expected probability \(N, K\) and true_sets",
-        ),
-        (
-            lambda path: draw_posterior(path, np.eye(2), np.array([0, 2])),
-            r"Expected true sets in 0\.\.1; got 0 to 2",
-        ),
-        (lambda path: draw_posterior(path, np.eye(2), np.array([0, 1]), ["a"]), "Expected 2 labels; got 1"),
-        (
             lambda path: draw_scores(path, [], "n", {"mcc": "MCC"}),
             "Expected one or more records and panels; got 0 and 1",
         ),
@@ -204,10 +186,15 @@ def test_errors_say_what_was_expected(draw: Callable[[Path], None], message: str
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plotting_needs_neither_pyplot_nor_torch() -> None:
-    code = "import sys; from lcm.report import *; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+def test_figures_are_loaded_when_they_are_used_and_never_pyplot() -> None:
+    code = (
+        "import sys, lcm.report; print('matplotlib' in sys.modules, 'torch' in sys.modules);"
+        "from lcm.report import *; print(draw_graph.__name__, 'matplotlib.pyplot' in sys.modules)"
+    )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert finished.stdout.split() == ["False", "False"]
+    assert finished.stdout.split() == ["False", "False", "draw_graph", "False"]
+    with pytest.raises(AttributeError, match=r"module 'lcm\.report' has no attribute 'draw_nothing'"):
+        _ = lcm.report.draw_nothing
 
 
 def test_evidence_of_another_number_of_variables_is_refused(tmp_path: Path) -> None:

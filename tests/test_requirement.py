@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lcm.base.config import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_positive
 
 CONFIG = SimpleNamespace(steps=0, rate=-0.5, share=1.5, none=None, fine=3)
 

@@ -122,7 +122,7 @@ def test_fit_json_says_how_it_went(restarted: tuple[Path, FitResult]) -> None:
 def test_the_report_and_the_summary_are_readable(restarted: tuple[Path, FitResult]) -> None:
     out, result = restarted
     report = (out / "report.md").read_text(encoding="utf-8")
-    assert "2 variables, fitted to 300 pairs" in report and "(kept)" in report
+    assert "2 causal variables, fitted to 300 pairs" in report and "(kept)" in report
     assert all(f"](figures/{name})" in report for name in FIGURES)
     summary = f"{result}\n{next_steps(result, 'RUN')}"
     assert f"explicit {-result.held_out_nll:.4f}" in summary and "lcm evaluate RUN DATA" in summary

@@ -9,7 +9,7 @@ import torch
 from laws import generator, normal
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.training.loop import optimise
 from lcm.learn.training.objective import Objective, ParameterGroup, Schedule
 

@@ -18,10 +18,10 @@ from small_images import image_pairs
 
 from lcm.learn.config import ImageConfig, KnownConfig, NoiseEncoderConfig
 from lcm.model.pair_model import PairModel
-from lcm.peer.disentanglement.config import DisentanglementConfig
-from lcm.peer.explicit.config import ExplicitConfig
-from lcm.peer.implicit.config import ImplicitVAEConfig
-from lcm.run.config import MODELS, FitConfig
+from lcm.peer.disentanglement import DisentanglementConfig
+from lcm.peer.explicit import ExplicitConfig
+from lcm.peer.implicit import ImplicitVAEConfig
+from lcm.run.config import FitConfig, models
 from lcm.run.fitting import fit_pairs
 
 STORED = Path(__file__).with_name("weights.json")
@@ -29,17 +29,19 @@ STEPS = 30
 CONFIG = replace(
     SHORT,
     noise_encoder=replace(SHORT.noise_encoder, steps=STEPS, marginal_steps=STEPS),
-    implicit_vae=ImplicitVAEConfig(hidden=8, steps=STEPS, batch_size=32),
-    explicit=ExplicitConfig(
-        layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=STEPS, refit_steps=STEPS, batch_size=32
-    ),
-    disentanglement=DisentanglementConfig(hidden=8, steps=STEPS, batch_size=32),
+    peers={
+        "implicit_vae": ImplicitVAEConfig(hidden=8, steps=STEPS, batch_size=32),
+        "explicit": ExplicitConfig(
+            layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=STEPS, refit_steps=STEPS, batch_size=32
+        ),
+        "disentanglement": DisentanglementConfig(hidden=8, steps=STEPS, batch_size=32),
+    },
     image=ImageConfig(channels=(4,), hidden=8, passes=1, batch_size=32),
 )
 FITS: dict[str, tuple[str, FitConfig]] = {
     **{
         f"{model} on {data}": (data, replace(CONFIG, model=model))
-        for model in MODELS
+        for model in models()
         for data in ("linear", "nonlinear")
     },
     "flow, two restarts": ("nonlinear", replace(CONFIG, restarts=2, seed=3)),

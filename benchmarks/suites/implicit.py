@@ -15,9 +15,8 @@ from benchmarks.training import Stage
 from lcm.data.pairs import PairData
 from lcm.learn.prepared import prepare
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.implicit.config import ImplicitVAEConfig
-from lcm.peer.implicit.fit import new_implicit_vae
-from lcm.peer.implicit.objective import ImplicitVAEObjective
+from lcm.peer.implicit import ImplicitVAEConfig
+from lcm.peer.implicit.fit import ImplicitVAEObjective, new_implicit_vae
 from lcm.peer.implicit.vae import ImplicitVAE
 
 SUITE = "implicit"
@@ -78,5 +77,5 @@ def copy_weights(reference: ReferenceStyleModel, model: ImplicitVAE) -> None:
         others = [j for j in range(n) if j != i]
         for index, layer in enumerate(network[::2]):
             columns = others if index == 0 else slice(None)
-            model.solution.weights[index][i][:, columns] = layer.weight
-            model.solution.biases[index][i, 0] = layer.bias
+            model.solution.networks.weights[index][i][:, columns] = layer.weight
+            model.solution.networks.biases[index][i, 0] = layer.bias

@@ -6,16 +6,17 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin, get_type_hints
 
 import yaml
 from cattrs import Converter
 from cattrs.errors import (
+    AttributeValidationNote,
     BaseValidationError,
     ClassValidationError,
     ForbiddenExtraKeysError,
@@ -25,6 +26,8 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from lcm.base.files import existing_file
+from lcm.base.kinds import KindConfig
+from lcm.base.requirement import SECTIONS, Mismatch, one_of, suggestion, to_dict
 
 Config = TypeVar("Config")
 
@@ -59,66 +62,53 @@ def structure_config(values: Any, cls: type[Config], source: str) -> Config:
 
 def to_yaml(config: Any) -> str:
     """Write a dataclass as YAML, keys in the order of its fields; `parse_config` reads an equal one back."""
-    return dump_yaml(asdict(config))
+    return dump_yaml(to_dict(config))
 
 
 def config_hash(config: Any) -> str:
     """The SHA-256 (64 hex digits) of a dataclass; equal configs have equal hashes.
 
-    Keys that the config itself names as `unread` count for nothing, such as the settings of other models.
+    Keys that the config itself names as `unread`, such as the settings of other models, have no influence.
     """
     # Structured once more, 1 in a float field becomes 1.0, as it would from a file.
-    canonical = asdict(structure_config(asdict(config), type(config), type(config).__name__))
+    canonical = to_dict(structure_config(to_dict(config), type(config), type(config).__name__))
     for key in getattr(config, "unread", ()):
         del canonical[key]
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-@final
-class _Mismatch(ValueError):
-    def __init__(self, expected: str, value: Any) -> None:
-        super().__init__(f"Expected {expected}; got {_described(value)}")
-        self.expected = expected
-
-
 def _structure_bool(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Mismatch("true or false", value)
+        raise Mismatch("true or false", value)
     return value
 
 
 def _structure_int(value: Any, _: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _Mismatch("an integer", value)
+        raise Mismatch("an integer", value)
     return value
 
 
 def _structure_float(value: Any, _: Any) -> float:
     # NaN is refused: it differs from itself, so no config that holds it could be recognised again.
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-        raise _Mismatch("a number", value)
+        raise Mismatch("a number", value)
     return float(value)
 
 
 def _structure_str(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise _Mismatch("a string", value)
+        raise Mismatch("a string", value)
     return value
 
 
 def _structure_none(value: Any, _: Any) -> None:
     if value is not None:
-        raise _Mismatch("null", value)
+        raise Mismatch("null", value)
 
 
 def _structure_literal(value: Any, cls: Any) -> Any:
-    choices = get_args(cls)
-    for choice in choices:
-        if type(choice) is type(value) and choice == value:
-            return choice
-    listed = ", ".join(map(repr, choices))
-    suggestion = _suggestion(value, [choice for choice in choices if isinstance(choice, str)])
-    raise _Mismatch(f"one of {listed}{suggestion}", value)
+    return one_of(value, get_args(cls))
 
 
 def _structure_union(value: Any, cls: Any) -> Any:
@@ -133,13 +123,13 @@ def _structure_union(value: Any, cls: Any) -> Any:
         try:
             return _CONVERTER.structure(value, member)
         except (BaseValidationError, ValueError) as error:
-            expected.append(error.expected if isinstance(error, _Mismatch) else f"a valid {member}")
-    raise _Mismatch(", or ".join(expected), value)
+            expected.append(error.expected if isinstance(error, Mismatch) else f"a valid {member}")
+    raise Mismatch(", or ".join(expected), value)
 
 
 def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise _Mismatch("a list", value)
+        raise Mismatch("a list", value)
     types = get_args(cls)
     if types[-1] is Ellipsis:
         types = types[:1] * len(value)
@@ -158,16 +148,53 @@ def _structure_tuple(value: Any, cls: Any) -> tuple[Any, ...]:
 
 
 def _dataclass_hook(cls: Any) -> Any:
+    if any(SECTIONS in each.metadata for each in fields(cls)):
+        return _structure_with_sections
     structure = make_dict_structure_fn(
         cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
     )
 
     def structure_mapping(value: Any, target: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise _Mismatch("a mapping", value)
+            raise Mismatch("a mapping", value)
         return structure(value, target)
 
     return structure_mapping
+
+
+def _is_family(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, KindConfig) and "kinds" in vars(cls)
+
+
+def _structure_kind(value: Any, family: type[KindConfig]) -> Any:
+    """The member of a family whose kind the mapping names."""
+    if not isinstance(value, Mapping):
+        raise Mismatch("a mapping", value)
+    try:
+        kind = one_of(value.get("kind", family.default), family.names())
+    except Mismatch as error:
+        error.add_note(AttributeValidationNote("kind", "kind", str))
+        raise ClassValidationError("kind", [error], family) from error
+    return _CONVERTER.structure(value, family.kinds[kind])
+
+
+def _structure_with_sections(value: Any, cls: Any) -> Any:
+    tables = {each.name: each.metadata[SECTIONS]() for each in fields(cls) if SECTIONS in each.metadata}
+    flat = _CONVERTER.structure(value, _with_keys(cls, tuple((name, *table.items()) for name, table in tables.items())))
+    given = {each.name: getattr(flat, each.name) for each in fields(cls) if each.name not in tables}
+    return cls(**given, **{name: {key: getattr(flat, key) for key in table} for name, table in tables.items()})
+
+
+@lru_cache(maxsize=8)
+def _with_keys(cls: Any, tables: tuple[tuple[Any, ...], ...]) -> Any:
+    """The dataclass whose fields are the keys in YAML: those of `cls`, with the sections of a field instead of it."""
+    types, parts = get_type_hints(cls), {name: items for name, *items in tables}
+    keys: list[Any] = []
+    for each in fields(cls):
+        own = field(default=each.default, default_factory=each.default_factory)
+        instead = [(key, settings, field(default_factory=settings)) for key, settings in parts.get(each.name, ())]
+        keys += instead if each.name in parts else [(each.name, types[each.name], own)]
+    return make_dataclass(cls.__name__, keys, frozen=True)
 
 
 def _converter() -> Converter:
@@ -181,6 +208,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda cls: get_origin(cls) in (Union, UnionType), _structure_union)
     converter.register_structure_hook_func(lambda cls: get_origin(cls) is tuple, _structure_tuple)
     converter.register_structure_hook_factory(is_dataclass, _dataclass_hook)
+    converter.register_structure_hook_func(_is_family, _structure_kind)
     return converter
 
 
@@ -202,33 +230,15 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.name for field in fields(cast(Any, error.cl))]
         for key in sorted(map(str, error.extra_fields)):
-            suggestion = _suggestion(key, known)
-            expected = f"a known key{suggestion}" if suggestion else f"one of the keys {', '.join(known)}"
+            hint = suggestion(key, known)
+            expected = f"a known key{hint}" if hint else f"one of the keys {', '.join(known)}"
+            if issubclass(error.cl, KindConfig):
+                expected += f" of the kind {error.cl.kind}"
             yield _join(path, key), f"Expected {expected}; got an unknown one"
     elif isinstance(error, ValueError):
         yield path, _one_line(str(error))
     else:
         raise error
-
-
-def _suggestion(value: Any, choices: list[str]) -> str:
-    close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _described(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    names = {int: "the integer", float: "the number", str: "the string"}
-    text = repr(value) if isinstance(value, int | float | str) else str(value)
-    shown = text if len(text) <= 60 else text[:57] + "…"
-    return f"{names.get(type(value), type(value).__name__)} {shown}"
 
 
 def _join(path: str, key: Any) -> str:
@@ -320,21 +330,3 @@ def _refuse_duplicate_keys(node: yaml.Node, path: str, source: str, visited: set
                 raise ValueError(f"{source}: {key_path}: Expected each key once; got it again in line {line}")
             seen.add((key.tag, str(key.value)))
             _refuse_duplicate_keys(value, key_path, source, visited)
-
-
-def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
-    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
-    for key in keys:
-        value = getattr(config, key)
-        if value is not None and not holds(value):
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
-
-
-def require_positive(config: object, *keys: str) -> None:
-    """`require` for numbers above 0."""
-    require(config, keys, lambda value: value > 0, "a positive number")
-
-
-def require_at_least(config: object, least: float, *keys: str) -> None:
-    """`require` for numbers of at least `least`."""
-    require(config, keys, lambda value: value >= least, f"at least {least:g}")

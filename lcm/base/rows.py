@@ -10,14 +10,12 @@ import ctypes
 import json
 import mmap
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -32,8 +30,6 @@ _RESIDENT_BYTES = 1 << 24
 _BYTES_PER_READ = 1 << 16
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT_ARRAY = 1 << 30, 32 << 20
-_CHUNK_ROWS = 2_048
-_ROWS_AT_ONCE = 16_384
 
 
 _TYPES: dict[str, str] = {
@@ -191,38 +187,3 @@ def return_free_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-class RowSource(Protocol):
-    """Anything with rows that can be sliced, such as a tensor (N, ...)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice) -> Tensor: ...
-
-
-@torch.no_grad()
-def in_chunks(
-    function: Callable[..., tuple[Tensor, ...]], *arrays: RowSource, size: int = _CHUNK_ROWS, most: int | None = None
-) -> list[Tensor]:
-    """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients.
-
-    With `most`, only the first `most` rows are used.
-    """
-    count = len(arrays[0]) if most is None else min(len(arrays[0]), most)
-    joined: list[Tensor] = []
-    done = 0
-    for chunk in _chunks(arrays, count, size):
-        parts = function(*chunk)
-        joined = joined or [part.new_empty(count, *part.shape[1:]) for part in parts]
-        for whole, part in zip(joined, parts, strict=True):
-            whole[done : done + len(part)] = part
-        done += len(chunk[0])
-    return joined
-
-
-def _chunks(arrays: Sequence[RowSource], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
-    """The first `count` rows in chunks of `size`, read many at a time, because they are spread over a whole file."""
-    for start in range(0, max(count, 1), _ROWS_AT_ONCE):
-        blocks = [array[start : min(start + _ROWS_AT_ONCE, count)] for array in arrays]
-        yield from zip(*(block.split(size) for block in blocks), strict=True)

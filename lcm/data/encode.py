@@ -1,8 +1,10 @@
-"""What a model sees in pairs: causal variables, noise, and the posterior over target sets."""
+"""Encode pairs with a model: causal variables, noise, and the posterior over target sets."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcm.base import __version__
 from lcm.base.rows import release, require_whole, writable
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, write_arrays
+from lcm.data.table import pair_columns
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 Array = NDArray[Any]
@@ -22,7 +26,7 @@ _CHUNK_ENTRIES = 1 << 25
 
 
 def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
-    """Encode all pairs, some at a time, without gradients (docs/theory.md section 2).
+    """Encode all pairs in chunks, without gradients (docs/theory.md section 2).
 
     Raises:
         ValueError: observations of another shape than the model's.
@@ -38,7 +42,7 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
 def _filled(
     function: Callable[..., tuple[Tensor, ...]], arrays: tuple[Array, ...], chunk: int, like: Tensor
 ) -> list[Tensor]:
-    """A row-wise function of arrays, chunk by chunk, into results that are allocated once."""
+    """Apply a row-wise function to arrays chunk by chunk, into results that are allocated once."""
     results: list[Tensor] = []
     for start in range(0, len(arrays[0]), chunk):
         rows = slice(start, start + chunk)
@@ -57,7 +61,7 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     """The tensors of an encoding file, float32.
 
     z, z_tilde, noise, noise_tilde: (N, n) learned variables and their noise s⁻¹(z), s⁻¹(z_tilde).
-    target_probability: (N, K), a column for each entry of `target_columns`; rows sum to 1.
+    target_probability: (N, K), one column for each entry of `target_columns`; rows sum to 1.
 
     Raises:
         ValueError: observations of another shape than the model's.
@@ -68,10 +72,34 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
 
 
+def write_encoding(path: str | Path, model: PairModel, data: PairData, name: str) -> None:
+    """Write the tensors of `encode_data` to a .safetensors, .npz, .csv or .parquet file, whole or not at all.
+
+    Args:
+        name: name of the model, for the metadata.
+
+    Raises:
+        ValueError: observations of another shape than the model's, or another suffix.
+    """
+    tensors, sets = encode_data(model, data), target_columns(model)
+    metadata = {
+        "made_by": "lcm encode",
+        "version": __version__,
+        "model": name,
+        "data": data.source,
+        "target_sets": json.dumps(sets),
+    }
+    probability = tensors["target_probability"]
+    table = pair_columns({name: tensor for name, tensor in tensors.items() if name != "target_probability"})
+    for column, targets in zip(probability.T, sets, strict=True):
+        table[f"probability_{'+'.join(f'z{i}' for i in targets) or 'none'}"] = column
+    write_arrays(path, tensors, metadata, table=table)
+
+
 def target_columns(model: PairModel) -> list[list[int]]:
     """The target set of each column of `target_probability`, as 0-based learned variables.
 
-    Where no set has several targets: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets in
+    If every set has at most one target: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets, in
     their order.
     """
     sets = model.target_distribution.as_lists()
@@ -80,7 +108,7 @@ def target_columns(model: PairModel) -> list[list[int]]:
 
 
 def require_same_dimensions(model: PairModel, data: PairData) -> None:
-    """Raise ValueError for observations of another shape than the model's, such as images for a model of vectors."""
+    """Raise ValueError if observations have another shape than the model's, such as images for a model of vectors."""
     where = f"{data.source}: x" if data.source else "x"
     if data.x.shape[1:] != model.observation_shape:
         expected = ", ".join(map(str, ("N", *model.observation_shape)))
@@ -90,6 +118,6 @@ def require_same_dimensions(model: PairModel, data: PairData) -> None:
 def _in_columns(model: PairModel, posterior: Tensor) -> Tensor:
     columns: dict[tuple[int, ...], Any] = {tuple(targets): i for i, targets in enumerate(target_columns(model))}
     index = [columns[tuple(targets)] for targets in model.target_distribution.as_lists()]
-    # A set of the layout that the model's family lacks has probability zero.
+    # A column whose set is not in the model's family has probability zero.
     table = posterior.new_zeros(len(posterior), len(columns))
     return table.index_copy(1, torch.as_tensor(index, device=posterior.device), posterior)

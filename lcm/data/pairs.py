@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.base.files import read_npz, read_tensors, write_tensors
+from lcm.base.files import atomic_write, read_npz, read_tensors, write_tensors
 from lcm.base.rows import row_blocks
 from lcm.data.image_files import ShardedImages, found_shards
-from lcm.model.graph import validate_adjacency
+from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
+from lcm.data.table import (
+    TABLE_SUFFIXES,
+    Table,
+    frame_table,
+    is_frame,
+    joined,
+    own_layout,
+    pair_columns,
+    read_table,
+    split,
+    write_table,
+)
+from lcm.data.validation import TENSORS, validate_pairs
 
 Array = NDArray[Any]
 
 
 PAIRS_PER_TARGET_SET = 50
-OBSERVATIONS = ("x", "x_tilde")
-VARIABLES = ("z", "z_tilde", "noise", "noise_tilde")
-TENSORS = (*OBSERVATIONS, *VARIABLES, "targets", "adjacency")
+WRITTEN_SUFFIXES = (".safetensors", ".npz", *TABLE_SUFFIXES)
 MAPPED_FROM = 1 << 26
-"""Size, in bytes, from which on a .safetensors file is memory-mapped instead of read."""
+"""A .safetensors file of at least this size, in bytes, is memory-mapped instead of read."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PairData:
-    """A data set of N pairs, with the truth about it where it is known.
+    """A data set of N pairs, with the truth if it is known.
 
-    Build it by `load_pairs` or `PairData.from_arrays`, which validate; the constructor does not.
+    Build it with `load_pairs` or `PairData.from_arrays`, which validate the data. The constructor does not.
 
     Attributes:
         x, x_tilde: observations before and after the intervention, float32 (N, d) or uint8 (N, H, W, C).
-        z, z_tilde: causal variables, float32 (N, n). Truth, for scoring only, as everything below.
-        noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both by the unintervened model, float32 (N, n).
-        targets: bool (N, n), whether a variable was intervened on.
+        z, z_tilde: true causal variables, float32 (N, n). The truth, from here to adjacency, is for scores only.
+        noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both in the model without intervention, float32 (N, n).
+        targets: bool (N, n), whether the variable was a target.
         adjacency: uint8 (n, n), `adjacency[i, j]` is 1 iff i -> j.
-        metadata: what made the data, the seed, the package version.
-        source: the file that the data came from, which errors about them name; "" for arrays.
+        metadata: program that made the data, seed, package version.
+        source: file of the data, which errors name; "" for arrays.
+        columns: names of the columns of x, if a table gave them.
+        frame: the DataFrame of x, without its columns; None for other sources.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> len(pairs), pairs.x.shape, pairs.adjacency is not None
+        (2000, (2000, 3), True)
     """
 
     x: Array
@@ -54,6 +75,8 @@ class PairData:
     adjacency: NDArray[np.uint8] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    columns: tuple[str, ...] = ()
+    frame: Any = None
 
     @classmethod
     def from_arrays(
@@ -69,13 +92,13 @@ class PairData:
         adjacency: Any = None,
         metadata: Mapping[str, str] | None = None,
     ) -> PairData:
-        """Validate numpy arrays or torch tensors, of the shapes of the class; ValueError names a bad one.
+        """Build pairs from numpy arrays or torch tensors with the shapes above. A ValueError names a bad array.
 
-        Arrays that already have the right type are kept, not copied.
+        Arrays of the right type are kept, not copied.
         """
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
-        return cls(**validate_pairs(arrays, source=""), metadata=dict(metadata or {}), source="")
+        return cls(**_valid(arrays, source=""), metadata=dict(metadata or {}), source="")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -90,44 +113,115 @@ class PairData:
         """The number of entries of one observation: d, or H·W·C."""
         return int(np.prod(self.x.shape[1:]))
 
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The principal components of vectors x and x̃ together, computed once."""
+        return spectrum(self.x, self.x_tilde)
+
+    @cached_property
+    def estimated_n(self) -> int:
+        """The estimated number of variables of vectors x (`lcm.data.intrinsic_dimension`), computed once."""
+        return dimension(self.spectrum, self.x)
+
     def first(self, rows: int) -> PairData:
-        """The first pairs, at most `rows` of them, with their truth."""
+        """The first `rows` pairs with their truth, or all pairs if there are fewer."""
         names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
         parts = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None})
+        frame = None if self.frame is None else self.frame.iloc[:rows]
+        return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, frame=frame)
 
     def tensors(self) -> dict[str, Array]:
-        """The tensors that are present, by the names of the file format."""
+        """The tensors of the data set, by their names in the file format."""
         return {key: getattr(self, key) for key in TENSORS if getattr(self, key) is not None}
 
 
-def load_pairs(path: str | Path) -> PairData:
-    """Read pairs from a .safetensors or .npz file; nothing is ever unpickled.
+def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairData:
+    """Load pairs from files, arrays or DataFrames. No file is unpickled.
 
-    A .safetensors file of 64 MiB or more is memory-mapped: float32 tensors in it are not copied, cannot be written to,
-    and are read from the file whenever they are used. The file must stay as it is meanwhile (docs/method.md, Memory).
+    Args:
+        x: both observations: a .safetensors or .npz file with `x` and `x_tilde`; or a .csv file, a .parquet file or a
+            DataFrame with the columns of x and x̃. If `x_tilde` is given, x alone: a .csv file, a .parquet file, a
+            DataFrame, an array or tensor (N, d), or images (N, H, W, C) of uint8. A `PairData` is returned as it is.
+        x_tilde: x̃, in the same form as x. DataFrames and named columns are aligned by their column and row names.
+        mark: prefix or suffix of the columns of x̃, if one table holds both (`lcm.data.table.split`).
 
-    A data set in several parts, NAME-00001-of-00003.safetensors and so on, is read by the name it would have as one.
+    A .safetensors file of 64 MiB or more is memory-mapped. Its float32 tensors are not copied, are read-only, and are
+    read from the file at each use. Do not change the file meanwhile (docs/method.md, Memory). To read a data set in
+    parts, NAME-00001-of-00003.safetensors and so on, give NAME.safetensors.
 
-    Raises ValueError, one line that names the file and the key, for a file that is missing, truncated or of
-    another type, and for tensors that are missing, of a wrong type or shape, not finite, constant, or (a
-    graph) cyclic.
+    Raises:
+        ValueError: a file that is missing, truncated or of another type; values that are missing, of a wrong type or
+            shape, not finite or constant; or a cyclic graph. The message is one line with the file and the key or
+            column.
+        ImportError: a Parquet file without the extra `parquet`.
+
+    Example:
+        >>> import numpy as np, lcm
+        >>> x = np.random.default_rng(0).normal(size=(100, 2))
+        >>> len(lcm.load_pairs(x, x + [[1.0, 0.0]]))
+        100
     """
+    if isinstance(x, PairData):
+        return x
+    if _is_path(x) and Path(x).suffix not in TABLE_SUFFIXES:
+        if x_tilde is not None:
+            raise ValueError(f"{x}: Expected a .csv or .parquet file beside another; got the suffix {Path(x).suffix!r}")
+        return _load_tensors(x)
+    tables = [_as_table(part, key) for part, key in ((x, "x"), (x_tilde, "x_tilde")) if part is not None]
+    if None in tables:
+        return PairData.from_arrays(x, x_tilde)
+    return _from_tables([table for table in tables if table is not None], mark, x.iloc[:, :0] if is_frame(x) else None)
+
+
+def _valid(arrays: Mapping[str, Any], source: str) -> dict[str, Any]:
+    return dict(validate_pairs(arrays, source=source))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _as_table(part: Any, key: str) -> Table | None:
+    """The table in a file or a DataFrame; None for an array."""
+    if _is_path(part):
+        if Path(part).suffix not in TABLE_SUFFIXES:
+            raise ValueError(f"{part}: Expected a .csv or .parquet file; got the suffix {Path(part).suffix!r}")
+        return read_table(part)
+    return frame_table(part, key) if is_frame(part) else None
+
+
+def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairData:
+    """Pairs from one table with both observations, or from two tables."""
+    first = tables[0]
+    if len(tables) == 1:
+        own = own_layout(first)
+        if own is not None:
+            return replace(PairData(**_valid(own, first.source)), source=first.source)
+        before, after = split(first, mark)
+    else:
+        before, after = tables
+    x, x_tilde = joined(before, after)
+    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frame is not None else first.source)
+    return PairData(**valid, source="" if frame is not None else first.source, columns=before.names, frame=frame)
+
+
+def _load_tensors(path: str | Path) -> PairData:
     suffix = Path(path).suffix
     if suffix == ".safetensors":
         parts = found_shards(path)
         if parts:
-            return _joined([load_pairs(part) for part in parts], str(path))
+            return _joined([_load_tensors(part) for part in parts], str(path))
         arrays, metadata = read_tensors(path, map_from=MAPPED_FROM)
     elif suffix == ".npz":
         arrays, metadata = read_npz(path), {}
     else:
-        raise ValueError(f"{path}: Expected a .safetensors or .npz file; got the suffix {suffix!r}")
-    return PairData(**validate_pairs(arrays, source=str(path)), metadata=metadata, source=str(path))
+        raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
+    columns = tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
+    return PairData(**_valid(arrays, source=str(path)), metadata=metadata, source=str(path), columns=columns)
 
 
 def _joined(parts: list[PairData], source: str) -> PairData:
-    """Parts of one data set of images, as one."""
+    """Join the parts of a data set of images."""
     first = parts[0]
     for part in parts:
         if not part.is_images or part.tensors().keys() != first.tensors().keys():
@@ -148,30 +242,75 @@ def _joined(parts: list[PairData], source: str) -> PairData:
 
 
 def save_pairs(path: str | Path, data: PairData) -> None:
-    """Write pairs to a .safetensors file, atomically; equal data give equal bytes.
+    """Write pairs to a file, whole or not at all. Equal data give equal bytes.
 
-    Raises ValueError if `path` has another suffix.
+    Args:
+        path: .safetensors, .npz, .csv or .parquet file. A table holds vectors and their truth, but no graph.
+
+    Raises:
+        ValueError: another suffix, or images for a table.
+        ImportError: a Parquet file without the extra `parquet`.
+
+    Example:
+        >>> import lcm, tempfile
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lcm.save_pairs(f"{folder}/pairs.csv", pairs)
+        ...     lcm.load_pairs(f"{folder}/pairs.csv").targets.shape
+        (2000, 3)
     """
-    if Path(path).suffix != ".safetensors":
-        raise ValueError(f"{path}: Expected a .safetensors file to write to; got the suffix {Path(path).suffix!r}")
-    write_tensors(path, data.tensors(), data.metadata)
+    if Path(path).suffix in TABLE_SUFFIXES and data.is_images:
+        raise ValueError(f"{path}: Expected a .safetensors or .npz file for images; got {Path(path).suffix!r}")
+    named = {"columns": json.dumps(data.columns)} if data.columns else {}
+    write_arrays(path, data.tensors(), {**data.metadata, **named}, data.columns)
+
+
+def write_arrays(
+    path: str | Path,
+    tensors: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    columns: Sequence[str] = (),
+    table: Mapping[str, Array] | None = None,
+) -> None:
+    """Write tensors to a file by its suffix, whole or not at all.
+
+    Args:
+        path: .safetensors, .npz, .csv or .parquet file.
+        metadata: metadata of a .safetensors file.
+        columns: names of the columns of x in a table.
+        table: all columns of a table; default: those of `lcm.data.table.pair_columns`.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    suffix = Path(path).suffix
+    if suffix == ".safetensors":
+        write_tensors(path, tensors, metadata)
+    elif suffix == ".npz":
+        with atomic_write(path) as temporary:
+            np.savez(temporary, **dict(tensors))  # type: ignore[arg-type]
+    elif suffix in TABLE_SUFFIXES:
+        write_table(path, pair_columns(tensors, columns) if table is None else table)
+    else:
+        listed = ", ".join(WRITTEN_SUFFIXES)
+        raise ValueError(f"{path}: Expected a file to write to with one of the suffixes {listed}; got {suffix!r}")
 
 
 def require_enough_pairs(data: PairData, n: int) -> None:
-    """Raise ValueError where there are fewer than 50 (n + 1) pairs to fit `n` variables on."""
+    """Raise ValueError if there are fewer than 50 (n + 1) pairs to fit `n` variables."""
     needed = PAIRS_PER_TARGET_SET * (n + 1)
     if len(data) < needed:
         raise ValueError(f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}")
 
 
 def require_enough_dimensions(data: PairData, n: int) -> None:
-    """Raise ValueError where the observations have fewer dimensions than the `n` variables."""
+    """Raise ValueError if observations have fewer than `n` dimensions."""
     if data.n_dimensions < n:
         raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
 
 
 def data_hash(data: PairData, with_targets: bool = False) -> str:
-    """The SHA-256 (64 hex digits) of what a fit sees: types, shapes and bytes of x, x_tilde and, if asked, targets."""
+    """SHA-256 (64 hex digits) of the types, shapes and bytes of x, x_tilde and, with_targets, the targets."""
     digest = hashlib.sha256()
     seen = (data.x, data.x_tilde, *([data.targets] if with_targets and data.targets is not None else []))
     for array in seen:
@@ -186,127 +325,8 @@ def _at(data: PairData, key: str) -> str:
 
 
 def _as_numpy(value: Any, key: str) -> Array:
-    # Duck-typed: torch need not be imported to accept its tensors.
+    # Duck typing accepts tensors without an import of torch.
     try:
         return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{key}: Expected an array of numbers; got {type(value).__name__} ({error})") from error
-
-
-_Array = NDArray[Any]
-
-
-def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
-    """Return the tensors of a data set in the types of the contract, or raise ValueError.
-
-    `arrays` needs "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). Optional are
-    "z", "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1,
-    returned as bool; "adjacency": (n, n), acyclic, returned as uint8. Other names are left out. `source`
-    opens each message.
-    """
-    where = {key: f"{source}: {key}" if source else key for key in TENSORS}
-    for key in OBSERVATIONS:
-        if key not in arrays:
-            raise ValueError(f"{where[key]}: Expected the tensors x and x_tilde; got {_names(arrays)}")
-    valid = {key: _observation(arrays[key], where[key]) for key in OBSERVATIONS}
-    if valid["x"].shape != valid["x_tilde"].shape:
-        raise ValueError(
-            f"{where['x_tilde']}: Expected the shape of x, {valid['x'].shape}; got {valid['x_tilde'].shape}"
-        )
-    _require_varying_columns(valid["x"], where["x"])
-    for key in VARIABLES:
-        if key in arrays:
-            valid[key] = _real(arrays[key], where[key], "(N, n)")
-    if "targets" in arrays:
-        valid["targets"] = _targets(arrays["targets"], where["targets"])
-    if "adjacency" in arrays:
-        valid["adjacency"] = _adjacency(arrays["adjacency"], where["adjacency"])
-    _require_equal_sizes(valid, where)
-    return valid
-
-
-def _observation(array: _Array, where: str) -> _Array:
-    if array.dtype == np.uint8 and array.ndim == 4 and array.size:
-        return np.ascontiguousarray(array)
-    return _real(array, where, "(N, d), or uint8 (N, H, W, C) for images")
-
-
-def _real(array: _Array, where: str, shape: str) -> NDArray[np.float32]:
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: Expected real numbers; got dtype {array.dtype}")
-    if array.ndim != 2:
-        raise ValueError(f"{where}: Expected shape {shape}; got {array.dtype} {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"{where}: Expected at least one row and one column; got shape {array.shape}")
-    return _finite_float32(array, where)
-
-
-def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
-    if not all(np.isfinite(block).all() for (block,) in row_blocks(values)):
-        raise ValueError(f"{where}: Expected finite numbers; got {_not_finite(values)}")
-    return values
-
-
-def _not_finite(values: NDArray[np.float32]) -> str:
-    n_nan = n_infinite = n_rows = 0
-    first = None
-    for (block,) in row_blocks(values):
-        n_nan += int(np.isnan(block).sum())
-        n_infinite += int(np.isinf(block).sum())
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if first is None and bad.size:
-            first = n_rows + int(bad[0])
-        n_rows += len(block)
-    return f"{n_nan} NaN and {n_infinite} infinite entries, first in row {first}"
-
-
-def _require_varying_columns(x: _Array, where: str) -> None:
-    # A single row, as in encoding one observation, says nothing of constancy; nor do black corners of images.
-    if len(x) == 1 or x.ndim == 4:
-        return
-    least, most = zip(*((block.min(axis=0), block.max(axis=0)) for (block,) in row_blocks(x)), strict=True)
-    constant = np.flatnonzero(np.min(least, axis=0) == np.max(most, axis=0))
-    if constant.size:
-        listed = ", ".join(map(str, constant[:10])) + (", …" if constant.size > 10 else "")
-        raise ValueError(f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}")
-
-
-def _targets(array: _Array, where: str) -> NDArray[np.bool_]:
-    _require_binary_type(array, where)
-    if array.ndim != 2:
-        raise ValueError(f"{where}: Expected shape (N, n); got {array.shape}")
-    if array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{where}: Expected entries 0 and 1; got entries from {array.min()} to {array.max()}")
-    return np.ascontiguousarray(array, dtype=np.bool_)
-
-
-def _adjacency(array: _Array, where: str) -> NDArray[np.uint8]:
-    _require_binary_type(array, where)
-    try:
-        return validate_adjacency(array).astype(np.uint8)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _require_binary_type(array: _Array, where: str) -> None:
-    if array.dtype.kind not in "biu":
-        raise ValueError(f"{where}: Expected booleans, or integers 0 and 1; got dtype {array.dtype}")
-
-
-def _require_equal_sizes(valid: Mapping[str, _Array], where: Mapping[str, str]) -> None:
-    n_rows, n, first = len(valid["x"]), None, ""
-    for key in (*VARIABLES, "targets", "adjacency"):
-        if key not in valid:
-            continue
-        rows, columns = valid[key].shape
-        if key != "adjacency" and rows != n_rows:
-            raise ValueError(f"{where[key]}: Expected {n_rows} rows, as x has; got {rows}")
-        if n is not None and columns != n:
-            raise ValueError(f"{where[key]}: Expected n = {n} variables, as {first} has; got {columns}")
-        n, first = columns, first or key
-
-
-def _names(arrays: Mapping[str, _Array]) -> str:
-    return ", ".join(sorted(arrays)) or "none"

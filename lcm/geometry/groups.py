@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lcm.geometry.group_action import Group, GroupAction, require_columns
 from lcm.isomorphism import Isomorphism
-from lcm.isomorphism.models import random_isomorphism
+from lcm.isomorphism.apply import random_isomorphism
 from lcm.model.circle import wrap
 from lcm.model.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap
 
@@ -151,7 +151,7 @@ class IsomorphismGroup(Group[Isomorphism]):
         return Isomorphism(old_label, InverseMap(a.noise_map, old_label), InverseMap(a.variable_map, old_label))
 
     def sample(self, generator: torch.Generator) -> Isomorphism:
-        """`lcm.isomorphism.models`, in the default dtype."""
+        """A draw of `random_isomorphism`, in the default dtype."""
         drawn, dtype = random_isomorphism(self.n, generator), torch.get_default_dtype()
         return Isomorphism(drawn.permutation, drawn.noise_map.to(dtype), drawn.variable_map.to(dtype))
 

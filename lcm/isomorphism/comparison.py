@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.isomorphism.maps import Isomorphism
+from lcm.isomorphism.apply import Isomorphism
 from lcm.model.elementwise import KnotMap
 
 Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Which learned variable is which true variable, and how well the two agree.
+"""Which learned variable is which true variable, how well the two agree, and the monotone curves between them.
 
 Learned variables come in arbitrary order and sign. `permutation[i] = j` means that true variable i is learned
 variable j; -1 marks a true variable without a match (possible only when there are fewer learned variables
@@ -7,15 +7,27 @@ than true ones).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import linear_sum_assignment, nnls
+from scipy.special import ndtri
 from scipy.stats import rankdata
+
+from lcm.model.elementwise import KnotMap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+_ROWS_FOR_TAILS = 2_000
+_ROWS_PER_KNOT = 10
+_LEAST_GAP = 1e-6
+_LEAST_RISE = 1e-5
+_RIDGE = 1e-6
+_LEVELS = np.concatenate([[0.0, 1e-3, 5e-3, 0.02], np.linspace(0.05, 0.95, 25), [0.98, 0.995, 0.999, 1.0]])
 
 
 def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -129,3 +141,98 @@ def checked_permutation(permutation: ArrayLike, n: int, m: int) -> IntArray:
 
 def _nonzero(scale: FloatArray) -> FloatArray:
     return np.where(scale > 0, scale, 1.0)
+
+
+def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
+    """The monotone maps h_i of least squares from source_i to target_i, as a float64 map of n variables.
+
+    Each is a spline with knots at quantiles of its source, of the orientation of the rank correlation.
+
+    Args:
+        source, target: (N, n), finite; column i of the one belongs to column i of the other.
+    """
+    ranks = [np.argsort(np.argsort(table, axis=0), axis=0).astype(np.float64) for table in (source, target)]
+    agreement = (unit_columns(ranks[0]) * unit_columns(ranks[1])).sum(0)
+    orientation = np.where(agreement < 0, -1.0, 1.0)
+    tables = np.stack([_one_curve(x, y) for x, y in zip(source.T, (target * orientation).T, strict=True)])
+    return KnotMap(len(tables), tables.shape[-1], torch.from_numpy(orientation), torch.from_numpy(tables)).double()
+
+
+def piecewise_linear(values: FloatArray, knots: FloatArray) -> FloatArray:
+    """The shares (N, K − 1) of each interval between K knots that lie below the values (N,): a basis of polygons."""
+    shares: FloatArray = np.clip((values[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
+    return shares
+
+
+def knots_of(values: FloatArray) -> FloatArray:
+    """K increasing knots at quantiles of the values (N,), apart even where these are tied; fewer for few values."""
+    few = int(np.clip(len(values) // _ROWS_PER_KNOT, 4, len(_LEVELS)))
+    knots = np.quantile(values, _LEVELS if len(values) >= _ROWS_FOR_TAILS else np.linspace(0.0, 1.0, few))
+    gap = _LEAST_GAP * max(np.abs(knots).max(), values.std(), 1e-300)
+    return knots + gap * np.arange(len(knots))
+
+
+def _one_curve(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Knots, values there and slopes (3, K) of the increasing curve from x to y (N,)."""
+    knots = knots_of(x)
+    basis = piecewise_linear(x, knots)
+    # a constant gets a map that hardly rises
+    scale = max(y.std(), 1e-6 * np.abs(y).max(), 1e-300)
+    # rises of polygons are non-negative least squares; the centred columns leave the constant free
+    triangle: FloatArray = np.linalg.qr(np.column_stack([basis - basis.mean(0), (y - y.mean()) / scale])).R
+    rises = nnls(triangle[:, :-1], triangle[:, -1])[0]
+    rises = np.maximum(rises, _LEAST_RISE * np.diff(knots) / max(knots[-1] - knots[0], 1e-300)) * scale
+    start = y.mean() - basis.mean(0) @ rises
+    values = start + np.concatenate([[0.0], np.cumsum(rises)])
+    slopes = PchipInterpolator(knots, values)(knots, 1)
+    return np.stack([knots, values, np.maximum(slopes, 1e-3 * (rises / np.diff(knots)).min())])
+
+
+class Leakage(NamedTuple):
+    """Shares of variance, held out and at least 0: total (n,), and by source (n, n), [i, j]: from z_j into z′_π(i)."""
+
+    total: FloatArray
+    by_source: FloatArray
+
+
+def leakage(residuals: FloatArray, variables: FloatArray, train: NDArray[np.bool_]) -> Leakage:
+    """Regress what is left of each variable on the others, alone and in interplay with its own source.
+
+    The regressors of z_j are Hermite polynomials of its normal score up to degree 3, times those of z_i up to degree
+    2; what z_i itself explains of the residual is taken out first. A regression on all j gives the total, one on each
+    j its share.
+
+    Args:
+        residuals: (N, n), z′_π(i) − h_i(z_i) in standard deviations of z′_π(i).
+        variables: (N, n), the z_i.
+        train: (N,) rows to fit on; the others are held out.
+    """
+    n = residuals.shape[1]
+    hermite = _hermite(ndtri((rankdata(variables, axis=0) - 0.5) / len(variables)))
+    total, by_source = np.zeros(n), np.zeros((n, n))
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        own = np.column_stack([np.ones(len(variables)), hermite[:, i, 1:]])
+        crossed = np.einsum("mja,mb->mjab", hermite[:, others, 1:], hermite[:, i, :3]).reshape(len(own), len(others), 9)
+        loss = _held_out_loss(own, residuals[:, i], train)
+        for index, j in enumerate(others):
+            by_source[i, j] = loss - _held_out_loss(np.hstack([own, crossed[:, index]]), residuals[:, i], train)
+        if others:
+            everything = np.hstack([own, crossed.reshape(len(own), -1)])
+            total[i] = loss - _held_out_loss(everything, residuals[:, i], train)
+    return Leakage(np.maximum(total, 0.0), np.maximum(by_source, 0.0))
+
+
+def _hermite(scores: FloatArray) -> FloatArray:
+    """Orthonormal Hermite polynomials of degree 0 to 3 of normal scores (N, n): (N, n, 4)."""
+    s = scores
+    return np.stack([np.ones_like(s), s, (s**2 - 1.0) / np.sqrt(2.0), (s**3 - 3.0 * s) / np.sqrt(6.0)], axis=-1)
+
+
+def _held_out_loss(design: FloatArray, response: FloatArray, train: NDArray[np.bool_]) -> float:
+    """Mean squared error on the rows that are not in `train`, of a least-squares fit on those that are."""
+    rows = design[train]
+    gram = rows.T @ rows
+    gram.flat[:: len(gram) + 1] += _RIDGE * len(rows)
+    weights = np.linalg.solve(gram, rows.T @ response[train])
+    return float(np.mean(np.square(response[~train] - design[~train] @ weights)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.config import FlowConfig
 from lcm.learn.implicit import ImplicitModel
 from lcm.learn.known import with_known

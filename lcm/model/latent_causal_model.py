@@ -6,18 +6,16 @@ Sources: docs/theory.md sections 1-3; Brehmer et al. 2022, sections 2 and 3.
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-import lcm.model.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
-from lcm.base.component import build, describe
-from lcm.base.rows import writable
-from lcm.model.decoder import Decoder, build_decoder
-from lcm.model.decoder.noise import NoiseDecoder, SolutionDecoder
+from lcm.base.arrays import as_tensor, in_kind_of
+from lcm.base.component import describe
+from lcm.model.decoder import Decoder, NoiseDecoder, SolutionDecoder, build_decoder
 from lcm.model.graph import Graph
-from lcm.model.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
+from lcm.model.intervention import InterventionalMechanism, TargetDistribution
 from lcm.model.likelihood import (
     THICKNESS_FLOOR,
     PairTerms,
@@ -26,28 +24,8 @@ from lcm.model.likelihood import (
     stay_log_density,
     target_posterior,
 )
-from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, PairModel
+from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs
 from lcm.model.scm import SCM, Do
-
-
-class Pairs(NamedTuple):
-    """Pairs and their truth: x, x_tilde (N, d); z, z_tilde, noise, noise_tilde, bool targets (N, n)."""
-
-    x: Tensor
-    x_tilde: Tensor
-    z: Tensor
-    z_tilde: Tensor
-    noise: Tensor
-    noise_tilde: Tensor
-    targets: Tensor
-
-
-class Encoding(NamedTuple):
-    """Causal variables z (N, n), noise (N, n) and log|det ∂noise/∂x| (N,) of observations."""
-
-    z: Tensor
-    noise: Tensor
-    log_det: Tensor
 
 
 @final
@@ -56,6 +34,12 @@ class LatentCausalModel(PairModel):
 
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
     coordinates that are not targets still change; 0 for exact counterfactual pairs.
+
+    Example:
+        >>> import lcm
+        >>> model = lcm.fit("data/sample.safetensors", model="linear", quiet=True).model
+        >>> model.sample(5, seed=1).x.shape, model.scm.n
+        (torch.Size([5, 3]), 3)
     """
 
     kind: ClassVar[str] = "latent-causal-model"
@@ -106,10 +90,10 @@ class LatentCausalModel(PairModel):
         """The causal graph."""
         return self.scm.graph
 
-    def sample_pairs(self, n_samples: int, generator: torch.Generator) -> Pairs:
+    def sample_pairs(self, n_pairs: int, generator: torch.Generator) -> Pairs:
         """Draw pairs from the weakly supervised distribution p(x, x̃), with their truth."""
-        noise = self.scm.sample_noise(n_samples, generator)
-        targets = self.target_distribution.sample(n_samples, generator)
+        noise = self.scm.sample_noise(n_pairs, generator)
+        targets = self.target_distribution.sample(n_pairs, generator)
         fresh, jitter = (
             torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype) for _ in range(2)
         )
@@ -129,21 +113,15 @@ class LatentCausalModel(PairModel):
         x: Tensor = self.decoder(z)[0]
         return x
 
-    def encode(self, x: Tensor) -> Encoding:
-        """Causal variables and noise of observations x (N, d), or of a single one (d,), which gives (n,) and ().
-
-        x is an array or tensor of any precision on any device; the results are in the model's own.
-        """
-        x = torch.as_tensor(writable(x)).to(self.thickness)
-        batch = x.unsqueeze(0) if x.dim() == 1 else x
-        z, log_decoder = self.decoder.inverse(batch)
+    def encoding(self, x: Tensor) -> Encoding:
+        """Causal variables, noise and log|det ∂noise/∂x| of observations x (N, d)."""
+        z, log_decoder = self.decoder.inverse(x)
         noise, log_abduction = self.scm.abduct(z)
-        encoding = Encoding(z, noise, log_decoder + log_abduction)
-        return Encoding(*(part.squeeze(0) for part in encoding)) if x.dim() == 1 else encoding
+        return Encoding(z, noise, log_decoder + log_abduction)
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3."""
-        before, after = self.encode(x), self.encode(x_tilde)
+        before, after = self.encoding(x), self.encoding(x_tilde)
         joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
         return EncodedPairs(before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1))
 
@@ -156,8 +134,8 @@ class LatentCausalModel(PairModel):
         sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(self.thickness).expand(self.n)
         if not bool((sigma > 0).all()):
             raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
-        _, noise, log_det = self.encode(x)
-        z_tilde, noise_tilde, log_det_tilde = self.encode(x_tilde)
+        _, noise, log_det = self.encoding(x)
+        z_tilde, noise_tilde, log_det_tilde = self.encoding(x_tilde)
         normal, _ = self.scm.noise.to_normal(noise)
         normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
         log_slope = -self.scm.mechanism.inverse(z_tilde, z_tilde)[1]
@@ -186,9 +164,14 @@ class LatentCausalModel(PairModel):
         """p(I | x, x̃) (N, K), columns in the order of the target distribution's sets; rows sum to one."""
         return target_posterior(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
 
-    def counterfactual(self, x: Tensor, do: Do, generator: torch.Generator | None = None) -> Tensor:
+    def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
         """Counterfactual x̃ (N, d) of observations x (N, d) under a chosen intervention."""
-        return self.decode(self.scm.counterfactual(self.encode(x).z, do, generator))
+        z = self.encoding(as_tensor(x, self.thickness)).z
+        return in_kind_of(x, self.decode(self.scm.counterfactual(z, do, generator)))
+
+    def causal_model(self) -> LatentCausalModel:
+        """The model itself."""
+        return self
 
     def _target_sets(self) -> tuple[Tensor, Tensor]:
         return self.target_distribution.target_sets, self.target_distribution.log_probabilities()
@@ -209,7 +192,7 @@ class LatentCausalModel(PairModel):
         return LatentCausalModel(
             scm,
             build_decoder(description["decoder"], scm),
-            build(description["intervention"], INTERVENTION_KINDS),
+            InterventionalMechanism.build(description["intervention"]),
             TargetDistribution(scm.n, description["target_sets"], None),
         )
 

@@ -10,11 +10,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.model.circle import wrap_circles
 from lcm.model.graph import Graph, IntArray
-from lcm.model.mechanism import MECHANISM_KINDS, Mechanism
-from lcm.model.noise import NOISE_KINDS, Noise
+from lcm.model.mechanism import Mechanism
+from lcm.model.noise import Noise
 
 InterventionValue = Callable[[Tensor, Tensor], Tensor]
 """(z (N, n) with all parents solved, variables (k,)) → values (N, k) that an intervention imposes."""
@@ -27,6 +27,13 @@ class Do:
 
     `values` maps a 0-based variable to a number (hard) or to a one-variable `Noise`, drawn afresh for every
     row (stochastic). On a circle variable every value is taken modulo 2π.
+
+    Example:
+        >>> import lcm
+        >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
+        >>> x_if = result.counterfactual([[0.0, 0.0, 0.0]], lcm.Do({0: 1.5}))
+        >>> result.encode(x_if).round(3)[0, 0]
+        np.float32(1.5)
     """
 
     values: Mapping[int, float | Noise]
@@ -58,6 +65,12 @@ class SCM(nn.Module):
 
     `circular` (n,) bool says which variables are circles, given as angles in (−π, π]; the others are real.
     Solving runs over the topological generations; abduction runs over all variables at once.
+
+    Example:
+        >>> import lcm
+        >>> scm = lcm.fit("data/sample.safetensors", model="linear", quiet=True).model.scm
+        >>> scm.n, len(scm.graph.edges())
+        (3, 2)
     """
 
     def __init__(self, graph: Graph, mechanism: Mechanism, noise: Noise) -> None:
@@ -109,7 +122,7 @@ class SCM(nn.Module):
     def build(description: Mapping[str, Any]) -> SCM:
         """Rebuild an SCM, without its tensors, from `description`."""
         graph = Graph(description["adjacency"])
-        return SCM(graph, build(description["mechanism"], MECHANISM_KINDS), build(description["noise"], NOISE_KINDS))
+        return SCM(graph, Mechanism.build(description["mechanism"]), Noise.build(description["noise"]))
 
     def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""

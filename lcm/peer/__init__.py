@@ -1,25 +1,24 @@
-"""The peers: other models of the same pairs, a folder each, and searches for a graph over the variables of any."""
+"""The peers: other models of the same pairs, a folder each, and searches for a graph over the variables of any model.
+
+A new peer is a folder, which says in a `Peer` what it is, and one line in the table below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
+from lcm.model import MODEL_TABLES
+from lcm.peer.base import Peer
+from lcm.peer.disentanglement import BETA_VAE_PEER, DVAE_PEER, SUPERVISED_VAE_PEER
+from lcm.peer.explicit import ELCM_FLOW_PEER, ELCM_VAE_PEER
+from lcm.peer.implicit import ILCM_VAE_PEER
 
-from lcm.model.pair_model import MODEL_TYPES, PairModel
+PEERS: dict[str, Peer] = {
+    "elcm-flow": ELCM_FLOW_PEER,
+    "ilcm-vae": ILCM_VAE_PEER,
+    "elcm-vae": ELCM_VAE_PEER,
+    "dvae": DVAE_PEER,
+    "beta-vae": BETA_VAE_PEER,
+    "vae-supervised-interventions": SUPERVISED_VAE_PEER,
+}
+"""All peers by the name that `lcm fit --model` takes; a model that a peer loads has this name as its `kind`."""
 
-
-def _later(module: str, name: str) -> Callable[[dict[str, Any]], PairModel]:
-    """What rebuilds a model of a class that is imported when it is needed."""
-
-    def build(description: dict[str, Any]) -> PairModel:
-        model: PairModel = getattr(import_module(module), name).build(description)
-        return model
-
-    return build
-
-
-MODEL_TYPES["ilcm-vae"] = _later("lcm.peer.implicit.vae", "ImplicitVAE")
-MODEL_TYPES["elcm-vae"] = _later("lcm.peer.explicit.vae", "ExplicitVAE")
-for kind in ("dvae", "beta-vae", "vae-supervised-interventions"):
-    MODEL_TYPES[kind] = _later("lcm.peer.disentanglement.vae", "DisentanglementVAE")
+MODEL_TABLES.append(PEERS)

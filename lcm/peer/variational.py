@@ -1,30 +1,33 @@
-"""The common ground of variational peers: a prior, an encoder and a decoder in the coordinates of a fit."""
+"""What the variational peers share: their base class, their networks, the diagonal normal, and the thickness update."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, final
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lcm.base.component import build, describe
-from lcm.base.rows import writable
-from lcm.model.decoder import DECODER_KINDS, ChainDecoder
+from lcm.base.component import describe
+from lcm.model.decoder import ChainDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
-from lcm.model.pair_model import EncodedPairs, PairModel
+from lcm.model.likelihood import THICKNESS_FLOOR
+from lcm.model.noise import standard_normal_log_density
+from lcm.model.pair_model import EncodedPairs, Encoding, PairModel
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+_FEW_STAYING = 1e-6
 
 
 class VariationalModel(PairModel):
     """Abstract: a variational autoencoder of pairs with n latent variables, in n standardised coordinates of x.
 
-    `standardisation` leads from these coordinates to x, as `lcm.learn.prepared` finds it. The graph over the latent
-    variables is what was given or found last, empty before.
+    `standardisation` maps these coordinates to x, as `lcm.learn.prepared` finds it. The graph over the latent variables
+    is the one that `set_graph` was given last; it is empty before that.
     """
 
     adjacency: Tensor
@@ -48,11 +51,11 @@ class VariationalModel(PairModel):
         return Graph(self.adjacency.cpu().numpy())
 
     def set_graph(self, graph: Graph) -> None:
-        """Put a graph over the latent variables, which a discovery found."""
+        """Replace the graph over the latent variables."""
         self.adjacency.copy_(torch.from_numpy(graph.adjacency.copy()))
 
     def common_description(self) -> dict[str, Any]:
-        """What the descriptions of all variational models hold; `build_common` makes of it what they are built from."""
+        """The part of a description that all variational models have; `build_common` reads it back."""
         return {
             "type": self.kind,
             "standardisation": describe(self.standardisation),
@@ -63,10 +66,10 @@ class VariationalModel(PairModel):
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs y, y_tilde (N, n) in the coordinates of the fit; log_density is in their units."""
 
-    def encode(self, x: ArrayLike | Tensor) -> Tensor:
-        """Latent variables (N, n) of observations x (N, d), an array or tensor of any precision."""
-        y = self._coordinates(torch.as_tensor(writable(x))).y
-        return self.encode_coordinates(y, y).z
+    def encoding(self, x: Tensor) -> Encoding:
+        y = self._coordinates(x).y
+        encoded = self.encode_coordinates(y, y)
+        return Encoding(encoded.z, encoded.noise, None)
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
         first, second = (self._coordinates(part) for part in (x, x_tilde))
@@ -76,13 +79,10 @@ class VariationalModel(PairModel):
     def _coordinates(self, x: Tensor) -> _Coordinates:
         return _Coordinates(*self.standardisation.inverse(x.to(self._like())))
 
-    def _like(self) -> Tensor:
-        return next(self.parameters())
-
 
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:
     """The standardisation and the target sets, without their tensors, of a variational model's description."""
-    standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
+    standardisation = ChainDecoder.build(description["standardisation"])
     return standardisation, TargetDistribution(standardisation.n, description["target_sets"], None)
 
 
@@ -99,29 +99,36 @@ _GAINS = {"silu": 1.68, "relu": math.sqrt(2.0)}
 
 @final
 class Perceptron(nn.Module):
-    """Networks (..., inputs) → (..., outputs) with given hidden widths; none of them: an affine map.
+    """A network (..., inputs) → (..., outputs) with given hidden widths; without hidden layers it is an affine map.
 
-    With `copies` K, K networks with weights of their own: (..., K, inputs) → (..., K, outputs).
+    With `seen`, bool (K, inputs), it holds K networks with separate weights, (N, inputs) → (K, N, outputs); network k
+    reads the inputs that `seen[k]` marks.
     """
+
+    seen: Tensor
 
     def __init__(
         self,
         inputs: int,
         outputs: int,
         hidden: Sequence[int],
-        copies: int | None = None,
         activation: Literal["silu", "relu"] = "silu",
+        seen: Tensor | None = None,
     ) -> None:
         """All weights are zero until `draw_weights` draws them."""
         super().__init__()
-        self.activation = activation
-        widths, own = [inputs, *hidden, outputs], () if copies is None else (copies,)
-        self.weights = nn.ParameterList(torch.zeros(*own, after, before) for before, after in pairwise(widths))
-        self.biases = nn.ParameterList(torch.zeros(*own, after) for after in widths[1:])
+        self.activation, self.is_batched = activation, seen is not None
+        widths = [inputs, *hidden, outputs]
+        weight_copies, bias_copies = ((), ()) if seen is None else ((len(seen),), (len(seen), 1))
+        pairs = list(pairwise(widths))
+        self.weights = nn.ParameterList(torch.zeros(*weight_copies, after, before) for before, after in pairs)
+        self.biases = nn.ParameterList(torch.zeros(*bias_copies, after) for after in widths[1:])
+        if seen is not None:
+            self.register_buffer("seen", seen)
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator, last: float = 1.0) -> None:
-        """Draw all weights so that outputs have variance of about `last` squared; biases stay as they are."""
+        """Draw all weights so that the standard deviation of the outputs is about `last`; biases stay as they are."""
         layers = list(self.weights)
         for index, weight in enumerate(layers):
             gain = (1.0 if index == 0 else _GAINS[self.activation]) * (last if index == len(layers) - 1 else 1.0)
@@ -129,24 +136,80 @@ class Perceptron(nn.Module):
             weight.copy_((gain / math.sqrt(weight.shape[-1]) * drawn).to(weight.device))
 
     def forward(self, values: Tensor) -> Tensor:
-        # in place, since a fresh array costs more than the maximum that is written to it; and on flat arrays, since in
-        # place on a view would copy everything when differentiated
+        # ReLU in place, because a fresh array costs more than the maximum written to it; and on flat arrays, because
+        # the gradient of an in-place operation on a view copies everything
         activate = torch.relu_ if self.activation == "relu" else torch.nn.functional.silu
-        flat = values if self.weights[0].dim() == 3 else values.flatten(0, -2)
-        for index in range(len(self.weights)):
-            flat = self._layer(index, activate(flat) if index else flat)
+        if self.is_batched:
+            return self._batched(values, activate)
+        flat = values.flatten(0, -2)
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            flat = _affine(activate(flat) if index else flat, weight, bias)
         return flat.view(*values.shape[:-1], flat.shape[-1])
 
-    def _layer(self, index: int, values: Tensor) -> Tensor:
-        weight, bias = self.weights[index], self.biases[index]
-        if weight.dim() == 2:
-            return affine(values, weight, bias)
-        return torch.einsum("...ki,koi->...ko", values, weight) + bias
+    def _batched(self, rows: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
+        # all networks read the same rows, so their first layers are one product
+        layers = list(zip(self.weights, self.biases, strict=True))
+        first = (layers[0][0] * self.seen.unsqueeze(1)).flatten(0, 1)
+        values = _affine(rows, first, layers[0][1].flatten())
+        values = activate(values) if len(layers) > 1 else values
+        values = values.view(len(rows), len(self.seen), -1).transpose(0, 1)
+        for index, (weight, bias) in enumerate(layers[1:]):
+            values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)
+        return values
 
 
-def affine(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _affine(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """values (N, inputs) @ weight (outputs, inputs)ᵀ + bias (outputs,)."""
     if weight.shape[1] >= weight.shape[0]:
         return torch.nn.functional.linear(values, weight, bias)
-    # the gradients' products are taken in the order of the layouts: twice as fast in this one where inputs are few
+    # the layout decides the order of the products in the gradient: this one is twice as fast where inputs are few
     return torch.addmm(bias, values, weight.mT.contiguous())
+
+
+class Normals(NamedTuple):
+    """Independent normal distributions: means and logarithms of the standard deviations, (..., n) each."""
+
+    mean: Tensor
+    log_deviation: Tensor
+
+    def at(self, normal: Tensor) -> Tensor:
+        """The values (..., n) at standard-normal draws (..., n)."""
+        return self.mean + self.log_deviation.exp() * normal
+
+    def log_density(self, value: Tensor) -> Tensor:
+        """Log-densities (..., n) of values, one for each coordinate."""
+        scaled = (value - self.mean) * (-self.log_deviation).exp()
+        return -0.5 * (scaled.square() + LOG_TWO_PI) - self.log_deviation
+
+    def log_density_at(self, normal: Tensor) -> Tensor:
+        """Log-densities (..., n) of the values at standard-normal draws."""
+        return standard_normal_log_density(normal) - self.log_deviation
+
+    def divergence(self, other: Normals) -> Tensor:
+        """Kullback-Leibler divergence (..., n) from each distribution to that of `other`, in nats, ≥ 0."""
+        log_ratio = self.log_deviation - other.log_deviation
+        shift = (self.mean - other.mean) * (-other.log_deviation).exp()
+        return 0.5 * (torch.expm1(2.0 * log_ratio) + shift.square()) - log_ratio
+
+    def where(self, mask: Tensor, other: Normals) -> Normals:
+        """These distributions where the mask holds, those of `other` elsewhere."""
+        return Normals(*(torch.where(mask, own, another) for own, another in zip(self, other, strict=True)))
+
+    def unsqueeze(self, dim: int) -> Normals:
+        """The distributions with one more dimension."""
+        return Normals(self.mean.unsqueeze(dim), self.log_deviation.unsqueeze(dim))
+
+    def unbind(self) -> tuple[Normals, Normals]:
+        """The distributions (2, ..., n) of both observations of pairs, one by one."""
+        return Normals(self.mean[0], self.log_deviation[0]), Normals(self.mean[1], self.log_deviation[1])
+
+
+def staying_variance(difference: Tensor, stays: Tensor) -> Tensor:
+    """The thickness squared (n,) that maximises the likelihood (docs/theory.md section 2), at least its floor squared.
+
+    Args:
+        difference: (N, n), how far each noise encoding moved.
+        stays: (N, n) in [0, 1], probability that a coordinate is no target; 0 in pairs that did not change.
+    """
+    variance = (stays * difference.square()).sum(0) / stays.sum(0).clamp_min(_FEW_STAYING)
+    return variance.clamp_min(THICKNESS_FLOOR**2)

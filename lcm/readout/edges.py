@@ -1,6 +1,8 @@
-"""From noise encodings to a graph: ancestors, an order, parents, and edge strengths (docs/theory.md section 3).
+"""Ancestors, an order, parents and edge strengths, with error rates (docs/theory.md section 3).
 
-No threshold is tuned: relations and edges have p-values, and are accepted at error rates that are stated.
+No threshold is tuned: relations and edges have p-values, and are accepted at stated error rates. Given the other
+candidates' causal variables, ẽ_i depends on z_j iff j is a parent. Unlike noise, causal variables depend on each other
+and are estimated themselves; docs/readout.md says how the tests allow for that.
 """
 
 from __future__ import annotations
@@ -14,16 +16,28 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from lcm.model.graph import transitive_closure
-from lcm.model.mechanism.location_scale import require_location_scale
+from lcm.base.chunks import in_chunks
+from lcm.model.graph import Graph, transitive_closure
+from lcm.model.mechanism import TrainableMechanism, require_trainable
 from lcm.model.scm import SCM
-from lcm.readout.dependence import Dependence, allowed_share, independence_tests
+from lcm.readout.dependence import (
+    Basis,
+    Dependence,
+    Regression,
+    allowed_share,
+    bearable_degree,
+    independence_tests,
+    log_spread,
+    standardise,
+    tail,
+)
 from lcm.readout.evidence import GraphEvidence
-from lcm.readout.parents import fitted_mechanisms, parent_tests, strength_errors
 
 _EXCLUDED_ABOVE = 0.1
 _CLEARLY = 8.0
 _SLOPE_ROWS = 1024
+_OUTLIER = 4.0
+_POINTS = 1_000
 
 
 @final
@@ -114,9 +128,9 @@ def find_edges(
         held_out: ε and z, each (P, n), of others, at which the strengths are averaged.
 
     Raises:
-        ValueError: mechanisms that are not location-scale.
+        ValueError: mechanisms of a kind that a fit cannot learn.
     """
-    mechanism = require_location_scale(scm.mechanism)
+    mechanism = require_trainable(scm.mechanism)
     fitted = fitted_mechanisms(mechanism, *train)
     p_value = parent_tests(mechanism, fitted, ancestry.slack).p_value().cpu().numpy()
     return GraphEvidence(
@@ -147,3 +161,239 @@ def _squared_slopes(scm: SCM, z: Tensor) -> Tensor:
         values = scm.mechanism(noise, points)[0]
         rows = [torch.autograd.grad(values[:, j].sum(), points, retain_graph=True)[0] for j in range(scm.n)]
     return torch.stack([row.square().sum(0) for row in rows], 1).detach()
+
+
+@final
+@dataclass(frozen=True)
+class FittedMechanism:
+    """The mechanism of one variable at the M pairs in which it is a target, and how sure it is.
+
+    variable: i. index: its candidates (k,). z: (M, n) values before the intervention. noise_tilde: (M,).
+    slopes: (M, n), ∂m_i/∂z_j. basis: of the candidates, on these rows.
+    residual: (M,) of the imposed value on the basis; in a fit that is done it depends on nothing.
+    covariance: (p, p) of the error of m_i in terms of the basis, by a robust regression on these rows (HC3).
+    """
+
+    variable: int
+    index: Tensor
+    z: Tensor
+    noise_tilde: Tensor
+    slopes: Tensor
+    basis: Basis
+    residual: Tensor
+    covariance: Tensor
+
+    def regression(self) -> Regression:
+        """The regression on the basis, made anew: kept for all mechanisms, it would take most of a fit's memory."""
+        return Regression(self.basis(self.z[:, self.index]), self.basis.degree)
+
+
+def _influence(regression: Regression, residual: Tensor) -> Tensor:
+    """How much (M, p) each row, with its residual (M,), moves the coefficients of m_i."""
+    return regression.weights_of_rows * (residual.unsqueeze(1) / regression.kept)
+
+
+def fitted_mechanisms(
+    mechanism: TrainableMechanism, noise_tilde: Tensor, z: Tensor, weights: Tensor
+) -> dict[int, FittedMechanism]:
+    """Every mechanism that has candidates and enough rows to say how sure it is, by its variable.
+
+    Args:
+        mechanism: the candidate mechanisms; its adjacency holds the candidates, [j, i]: j may be a parent of i.
+        noise_tilde, z: (N, n), in the units of the mechanism.
+        weights: (N, n) posterior probability that i is a target; rows with more than one half count for i.
+    """
+    found = {}
+    for i in range(mechanism.n):
+        index = torch.nonzero(mechanism.adjacency[:, i]).flatten()
+        chosen = weights[:, i] > 0.5
+        degree = bearable_degree(int(chosen.sum()), len(index))
+        if degree > 0:
+            found[i] = _fitted(mechanism, i, index, noise_tilde[chosen, i], z[chosen], degree)
+    return found
+
+
+def _fitted(
+    mechanism: TrainableMechanism, i: int, index: Tensor, noise_tilde: Tensor, z: Tensor, degree: int
+) -> FittedMechanism:
+    with torch.enable_grad():
+        points = z.detach().requires_grad_()
+        location, _ = mechanism.location_and_log_scale(points, index.new_tensor([i]))
+        slopes = _gradient(location, points)
+    imposed = mechanism(noise_tilde.unsqueeze(1), z, index.new_tensor([i]))[0].detach()[:, 0].double()
+    reach = _OUTLIER * imposed.std()
+    imposed = imposed.clamp(imposed.mean() - reach, imposed.mean() + reach)
+    basis = Basis(z[:, index], degree)
+    regression = Regression(basis(z[:, index]), degree)
+    residual = regression.fit(imposed.unsqueeze(1))[1][:, 0]
+    influence = _influence(regression, residual)
+    covariance = influence.T @ influence
+    return FittedMechanism(i, index, z, noise_tilde, slopes.double(), basis, residual, covariance)
+
+
+def _gradient(values: Tensor, points: Tensor) -> Tensor:
+    """∂ values_m / ∂ points_m (M, n) of values (M, 1); zero where they do not depend on the points."""
+    if not values.requires_grad:
+        return torch.zeros_like(points)
+    (gradient,) = torch.autograd.grad(values.sum(), points, retain_graph=True)
+    return gradient
+
+
+def parent_tests(mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
+    """Does ẽ_i depend on z_j given the other candidates of i, for every candidate edge j → i?
+
+    For each edge, the mechanism is evaluated with z_j replaced by what the other candidates say of it. What it then
+    leaves of the imposed value is regressed on Hermite polynomials of all candidates; the robust Wald statistic of
+    those of z_j tests the edge, and again with the logarithm of the residual's size. Its covariance includes what the
+    errors of the other candidates' mechanisms add, to first order.
+
+    Args:
+        mechanism: the candidate mechanisms.
+        fitted: what `fitted_mechanisms` found.
+        slack: (n, n), share of variance that counts as no dependence.
+    """
+    n = mechanism.n
+    none = torch.ones(n, n, dtype=torch.float64, device=slack.device)
+    mean, spread, statistic = none, none.clone(), torch.zeros_like(none)
+    for i, own in fitted.items():
+        found = _test_candidates(mechanism, own, fitted, slack[own.index, i].double())
+        mean[own.index, i], spread[own.index, i], statistic[own.index, i] = found
+    return Dependence(mean, spread, statistic)
+
+
+def _test_candidates(
+    mechanism: TrainableMechanism, own: FittedMechanism, fitted: dict[int, FittedMechanism], slack: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    regression = own.regression()
+    raw = _without_each_candidate(mechanism, own, regression)
+    scale = raw.std(0).clamp_min(1e-12)
+    allowed = len(own.z) * slack
+
+    def test(targets: Tensor, further: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+        coefficients, residuals = regression.fit(targets)
+        statistic = regression.wald(coefficients, regression.robust_covariance(coefficients, residuals) + further)
+        p_value = tail(statistic, regression.degree, regression.degrees_of_freedom, allowed)
+        return statistic, p_value, regression.without_own(coefficients, residuals)
+
+    further = propagated_covariance(own, regression, fitted) / scale.square().view(-1, 1, 1)
+    statistic, mean, without = test(standardise(raw), further)
+    spread_statistic, spread, _ = test(log_spread(without), 0.0)
+    excess = torch.maximum(statistic, spread_statistic).sqrt() - allowed.sqrt()
+    return mean, spread, excess.clamp_min(0.0)
+
+
+def _without_each_candidate(mechanism: TrainableMechanism, own: FittedMechanism, regression: Regression) -> Tensor:
+    """The imposed values (M, k) as the mechanism has them that sees, in place of candidate j, its expectation."""
+    k, rows = len(own.index), len(own.z)
+    expected = own.z[:, own.index].double() - regression.unexplained() * own.basis.scale
+    replaced = own.z.repeat(k, 1, 1)
+    each = torch.arange(k, device=own.index.device)
+    replaced[each, :, own.index] = expected.T.to(own.z.dtype)
+    variable = own.index.new_tensor([own.variable])
+    noise = own.noise_tilde.repeat(k).unsqueeze(1)
+    (values,) = in_chunks(lambda e, z: (mechanism(e, z, variable)[0],), noise, replaced.view(k * rows, -1))
+    return values.view(k, rows).T.double()
+
+
+def propagated_covariance(own: FittedMechanism, regression: Regression, fitted: dict[int, FittedMechanism]) -> Tensor:
+    """What errors of the candidates' own mechanisms add to the covariance (k, degree, degree) of every block.
+
+    An error of m_k moves z_k, and by ∂m_i/∂z_k times that the value that i is said to be set to.
+    """
+    blocks = regression.row_blocks()
+    added = blocks.new_zeros(blocks.shape[1], blocks.shape[2], blocks.shape[2])
+    for effect, other in _effects_of_errors(own, fitted, blocks.flatten(1)):
+        each = effect.unflatten(0, blocks.shape[1:])
+        added += each @ other.covariance @ each.transpose(1, 2)
+    return added
+
+
+def _effects_of_errors(
+    own: FittedMechanism, fitted: dict[int, FittedMechanism], row_weights: Tensor
+) -> list[tuple[Tensor, FittedMechanism]]:
+    """For every candidate with a mechanism: what each coefficient of its error does to weighted sums of the rows."""
+    return [
+        (row_weights.T @ (own.slopes[:, [k]] * fitted[k].basis(own.z[:, fitted[k].index])), fitted[k])
+        for k in own.index.tolist()
+        if k in fitted
+    ]
+
+
+def strength_errors(
+    mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], noise: Tensor, z: Tensor
+) -> Tensor:
+    """Standard error (n, n) of every edge strength [j, i], by influence functions: the limit of a bootstrap over pairs.
+
+    Sources: the error of mechanism i (of its location, and of its scale by the Gaussian score), what errors of the
+    candidates' mechanisms add to it, those of both variables' standard deviations, and the finite number of points
+    over which the strength is averaged. The noise encodings are taken as given. 0 where there is no candidate or test.
+
+    Args:
+        mechanism: the candidate mechanisms.
+        fitted: what `fitted_mechanisms` found on the pairs of the fit.
+        noise, z: (P, n) the points at which the strengths were computed.
+    """
+    n = mechanism.n
+    errors = torch.zeros(n, n, dtype=torch.float64, device=z.device)
+    spread = z.double().std(0).clamp_min(1e-12)
+    scale_variance = torch.zeros_like(spread)
+    # Causes first: the error of a cause's own standard deviation is needed for its effects.
+    for i in (variable for variable in Graph(mechanism.adjacency.cpu().numpy()).order() if variable in fitted):
+        own = fitted[i]
+        slopes, directions, moves = _slopes_and_directions(mechanism, own, noise[:, i], z)
+        covariance = _joint_covariance(own, fitted)
+        centered = z[: len(moves), i].double() - z[:, i].double().mean()
+        of_scale = (centered.unsqueeze(1) * moves).mean(0) / spread[i].square()
+        scale_variance[i] = of_scale @ covariance @ of_scale
+        square = slopes.square().mean(0).clamp_min(1e-24)
+        gradient = torch.einsum("mk,mkq->kq", slopes[: len(directions)], directions) / len(directions)
+        gradient = gradient / square.unsqueeze(1) - of_scale
+        fit = torch.einsum("kq,qr,kr->k", gradient, covariance, gradient) + scale_variance[own.index]
+        points = _averaging(slopes, square, z[:, own.index], z[:, i])
+        errors[own.index, i] = ((fit + points) * square).sqrt() * spread[own.index] / spread[i]
+    return errors
+
+
+def _slopes_and_directions(
+    mechanism: TrainableMechanism, own: FittedMechanism, noise: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """∂f_i/∂z_j (P, k) at fixed noise (P,); how errors of location and log-scale move it, and z_i itself.
+
+    The latter two, (P′, k, 2p) and (P′, 2p), at the first points only: they are there to be averaged.
+    """
+    with torch.enable_grad():
+        points = z.detach().requires_grad_()
+        location, log_scale = mechanism.location_and_log_scale(points, own.index.new_tensor([own.variable]))
+        of_location, of_scale = _gradient(location, points), _gradient(log_scale, points)
+    moved = (log_scale.detach()[:, 0].exp() * noise).double().unsqueeze(1)
+    scale_slopes = of_scale[:, own.index].double() * moved
+    slopes = of_location[:, own.index].double() + scale_slopes
+    moved, scale_slopes, z = moved[:_POINTS], scale_slopes[:_POINTS], z[:_POINTS]
+    values = own.basis(z[:, own.index])
+    k, degree = len(own.index), own.basis.degree
+    each = torch.arange(k, device=z.device)
+    basis_slopes = values.new_zeros(len(z), k, k, degree)
+    basis_slopes[:, each, each] = own.basis.slopes(z[:, own.index])
+    basis_slopes = torch.cat([basis_slopes.flatten(2), values.new_zeros(len(z), k, 1)], 2)
+    of_log_scale = basis_slopes * moved.unsqueeze(2) + scale_slopes.unsqueeze(2) * values.unsqueeze(1)
+    return slopes, torch.cat([basis_slopes, of_log_scale], 2), torch.cat([values, values * moved], 1)
+
+
+def _joint_covariance(own: FittedMechanism, fitted: dict[int, FittedMechanism]) -> Tensor:
+    """Covariance (2p, 2p) of the coefficients of location and log-scale."""
+    size = own.residual.square() / own.residual.square().mean().clamp_min(1e-12)
+    regression = own.regression()
+    of_both = _influence(regression, own.residual), _influence(regression, 0.5 * (size - 1.0))
+    influence = torch.cat(of_both, 1)
+    covariance = influence.T @ influence
+    p = own.covariance.shape[0]
+    for effect, other in _effects_of_errors(own, fitted, regression.weights_of_rows):
+        covariance[:p, :p] += effect @ other.covariance @ effect.T
+    return covariance
+
+
+def _averaging(slopes: Tensor, square: Tensor, causes: Tensor, effect: Tensor) -> Tensor:
+    """Variance (k,) of the logarithm of a strength, from the finite number of points alone."""
+    halves = [0.5 * standardise(values.double()).square() for values in (causes, effect.unsqueeze(1))]
+    influence = 0.5 * slopes.square() / square + halves[0] - halves[1]
+    return influence.var(0) / len(slopes)

@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
 
 from lcm.model.graph import BoolArray, Graph
 
@@ -14,14 +15,13 @@ FloatArray = NDArray[np.float64]
 
 
 def rejections(p_values: ArrayLike, false_discovery_rate: float) -> BoolArray:
-    """Which hypotheses are rejected at a false discovery rate, by the step-up rule of Benjamini & Hochberg (1995).
+    """Which hypotheses the step-up rule of Benjamini & Hochberg (1995) rejects at a false discovery rate.
 
-    The k smallest of m p-values, for the largest k whose k-th is at most k/m times the rate. A larger rate never
-    rejects less. The expected share of false rejections is bounded by the rate for p-values that are independent or
-    positively dependent (Benjamini & Yekutieli 2001).
+    A larger rate never rejects less. The expected share of false rejections is at most the rate for p-values that are
+    independent or positively dependent (Benjamini & Yekutieli 2001).
 
     Args:
-        p_values: of any shape, each in [0, 1]; every one of them counts as a hypothesis.
+        p_values: of any shape, each in [0, 1]; every one counts as a hypothesis.
         false_discovery_rate: strictly between 0 and 1.
 
     Raises:
@@ -31,11 +31,7 @@ def rejections(p_values: ArrayLike, false_discovery_rate: float) -> BoolArray:
     values = np.asarray(p_values, dtype=np.float64)
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise ValueError("Expected p-values in [0, 1]; got others.")
-    ranked = np.sort(values, axis=None)
-    small = np.flatnonzero(ranked <= false_discovery_rate * np.arange(1, ranked.size + 1) / max(1, ranked.size))
-    if small.size == 0:
-        return np.zeros(values.shape, dtype=np.bool_)
-    rejected: BoolArray = values <= ranked[small[-1]]
+    rejected: BoolArray = false_discovery_control(values, axis=None).reshape(values.shape) <= false_discovery_rate
     return rejected
 
 

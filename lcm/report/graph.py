@@ -39,7 +39,7 @@ def draw_graph(
         ax: axes to draw on.
         adjacency: (n, n) of 0 and 1, [i, j]: i -> j; cycles are drawn as they are.
         strength: (n, n), at least 0; the width of the arrow, and its label where there are few.
-        labels: names of the n variables.
+        labels: names of the n variables; what follows a line break stands beside the node.
         title: above the graph.
         true_adjacency: (n, n), same variables; arrows that it lacks get another colour, its arrows that are
             missing are dashed.
@@ -71,13 +71,17 @@ def draw_graph(
 
 
 def draw_one_graph(
-    path: str | Path, adjacency: ArrayLike, strength: ArrayLike, title: str = "learned graph, edge strengths"
+    path: str | Path,
+    adjacency: ArrayLike,
+    strength: ArrayLike,
+    title: str = "learned graph, edge strengths",
+    labels: Sequence[str] | None = None,
 ) -> None:
     """Write a figure of a learned graph (n, n) with the strengths (n, n) of its edges; errors as of `draw_graph`."""
     edges = square_bool(adjacency)
     size = min(7.0, 3.4 + 0.16 * max(0, len(edges) - 4))
     figure = new_figure(size, size)
-    draw_graph(figure.subplots(), edges, strength, title=title)
+    draw_graph(figure.subplots(), edges, strength, labels, title)
     save_figure(figure, path)
 
 
@@ -186,7 +190,13 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
     for point, name in zip(points, names, strict=True):
         ax.add_patch(Circle(tuple(point), radius, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3))
         size = 13.0 * (radius / 0.2) ** 0.6
-        ax.text(point[0], point[1], name, ha="center", va="center", fontsize=size, color=INK, zorder=4)
+        inside, _, below = name.partition("\n")
+        ax.text(point[0], point[1], inside, ha="center", va="center", fontsize=size, color=INK, zorder=4)
+        if below:
+            # away from the middle, where the arrows are
+            x, y = point * (1.0 + 1.25 * radius / max(float(np.hypot(*point)), radius))
+            side = "center" if abs(point[0]) < radius else ("right" if point[0] < 0 else "left")
+            ax.text(x, y, below, ha=side, va="bottom" if point[1] > 0 else "top", fontsize=8, color=INK, zorder=4)
 
 
 def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
@@ -250,10 +260,10 @@ def _draw_strengths(
     ax.set_title("edge strength (frame: true, dot: learned)", fontsize=11)
 
 
-def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph) -> None:
+def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph, labels: Sequence[str] | None = None) -> None:
     """Write a figure of a graph and, beside it, of the strengths of its edges with their intervals.
 
-    Raises ValueError for a graph of another number of variables.
+    Raises ValueError for a graph of another number of variables, or another number of labels.
     """
     if graph.n != evidence.n:
         raise ValueError(f"Expected a graph of {evidence.n} variables; got {graph.n}.")
@@ -261,12 +271,12 @@ def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph) -> No
     shown = len(_listed(evidence, graph))
     figure = new_figure(size + 3.6, max(size, 1.0 + 0.22 * shown))
     axes = figure.subplots(1, 2, width_ratios=[size, 3.4])
-    draw_graph(axes[0], graph.adjacency, evidence.edge_strength, title="learned graph, edge strengths")
-    draw_edge_strengths(axes[1], evidence, graph)
+    draw_graph(axes[0], graph.adjacency, evidence.edge_strength, labels, "learned graph, edge strengths")
+    _draw_edge_strengths(axes[1], evidence, graph)
     save_figure(figure, path)
 
 
-def draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
+def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
     """Draw the strength of every edge with its 95 % interval and p-value; returns the axes.
 
     Edges of the graph come first, the strongest on top; candidates that were not accepted follow in grey, the

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from lcm.base.rows import row_blocks
+from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
@@ -21,48 +21,37 @@ from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import PairModel
+from lcm.peer import PEERS
 from lcm.run.config import FitConfig
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
+_RELATED_ROWS = 5_000
+_RELATED_COLUMNS = 3
 
 
-def fit(
-    x: PairData | Any,
-    x_tilde: Any = None,
-    n: int | None = None,
-    config: FitConfig | None = None,
-    *,
-    seed: int | None = None,
-    restarts: int | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> FitResult:
-    """Fit a latent causal model, or a peer, to pairs.
+def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """For each variable, the most related named columns of x, with |Spearman's rank correlation|."""
+    if not data.columns:
+        return ()
+    # scipy's statistics are heavy, and most data have no names
+    from lcm.isomorphism.matching import correlation_matrix
 
-    Args:
-        x: observations (N, d) before the intervention, array or tensor; or a `PairData` that holds both.
-        x_tilde: observations (N, d) after it.
-        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
-        config: all settings; `n`, `seed` and `restarts` override its entries.
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), or no such
-            device.
-    """
-    data = x if isinstance(x, PairData) else PairData.from_arrays(x, x_tilde)
-    given = {"n": n, "seed": seed, "restarts": restarts}
-    config = replace(config or FitConfig(), **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    return fit_pairs(data, config, device=resolve_device(device), recorder=Recorder(progress=progress))
+    few = data.first(_RELATED_ROWS)
+    strength = correlation_matrix(few.x, encode_pairs(model, few).z.cpu().numpy())
+    ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED_COLUMNS]
+    return tuple(
+        tuple((data.columns[column], float(strength[column, i])) for column in ranked[:, i]) for i in range(model.n)
+    )
 
 
 def fit_pairs(
     data: PairData, config: FitConfig, device: torch.device | None = None, recorder: Recorder | None = None
 ) -> FitResult:
-    """Fit from x and x̃ alone, with restarts ranked by the held-out likelihood of the explicit model.
+    """Fit from x and x̃ alone. The held-out likelihood of the explicit model ranks the restarts.
 
     Raises:
         ValueError: too few pairs, dim x < n, or a target set out of range.
@@ -77,21 +66,27 @@ def fit_ensemble(
     device: str | torch.device = "auto",
     recorder: Recorder | None = None,
 ) -> list[FitResult]:
-    """Fit once for every config, all at once; each result is that of `fit_pairs` to float tolerance.
+    """Fit one model for each config, all at the same time. Each result equals that of a single fit, to float tolerance.
 
-    Fits of one structure, such as other seeds, are one batched computation; others take turns. To the recorder all
-    restarts of all fits are restarts, counted on.
+    Fits of equal structure, such as fits with other seeds, run as one batched computation. Other fits take turns. The
+    recorder numbers the restarts of all fits consecutively.
 
     Args:
-        data: pairs for all configs, or for each config pairs of its own, all of one shape (N, d).
-        configs: settings of each fit.
+        data: pairs for all configs, or one data set for each config, all of one shape (N, d).
+        configs: the settings of each fit.
         device: "auto", "cpu", "cuda" or a torch device.
 
     Raises:
-        ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
+        ValueError: no configs, data sets of unequal number or shape, or data that cannot be fitted.
         FloatingPointError: a likelihood that is not finite.
+
+    Example:
+        >>> import lcm
+        >>> configs = [lcm.FitConfig(model="linear", seed=seed) for seed in (0, 1)]
+        >>> [result.model.n for result in lcm.fit_ensemble(lcm.load_pairs("data/sample.safetensors"), configs)]
+        [3, 3]
     """
-    where = resolve_device(device) if isinstance(device, str) else device
+    where = resolve_device(device)
     recorder = recorder or Recorder()
     pairs = _data_sets(data, len(configs))
     if pairs[0].is_images:
@@ -118,7 +113,7 @@ def fit_ensemble(
 def _fit_images(
     pairs: list[PairData], configs: Sequence[FitConfig], device: torch.device, recorder: Recorder
 ) -> list[FitResult]:
-    """Fits to images, one after the other: each of them is large enough for a machine."""
+    """Fit to images, one fit after the other, since each fit can fill a machine."""
     several = len(configs) > 1
     return [
         _fit_to_images(each, config, device, Recorder(progress=recorder.progress) if several else recorder)
@@ -127,7 +122,7 @@ def _fit_images(
 
 
 def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, recorder: Recorder) -> FitResult:
-    """An autoencoder, and `config.model` on its codes; restarts share the autoencoder."""
+    """Fit an autoencoder, and `config.model` to its codes. All restarts share the autoencoder."""
     from lcm.learn.autoencoder import fit_codes
 
     config = replace(config, n=choose_n(data, config))
@@ -140,13 +135,14 @@ def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, reco
         model=ImageModel(autoencoder, found.model).to(device),
         data=data,
         codes=codes,
+        size=(len(codes), codes.n_dimensions),
         seconds=recorder.seconds,
         records=tuple(recorder.records),
     )
 
 
 def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
-    """A data set for each of `count` configs."""
+    """One data set for each of `count` configs."""
     if count == 0:
         raise ValueError("configs: Expected at least one; got none.")
     pairs = [data] * count if isinstance(data, PairData) else list(data)
@@ -168,15 +164,15 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
     if restart > 0:
         prepared = prepared.restarted(np.random.default_rng([config.seed, restart]))
     own_targets = TargetDistribution(targets.n, targets.as_lists(), targets.probabilities.tolist()).to(device)
-    if config.model in ("flow", "linear"):
-        return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
-    return (yield from fit_peer(prepared, own_targets, config, generator))
+    if config.model in PEERS:
+        return (yield from fit_peer(prepared, own_targets, config, generator))
+    return (yield from fit_flow(prepared, own_targets, config.flow, generator, config.model == "linear"))
 
 
 def _best(
     results: list[Fitted], data: PairData, config: FitConfig, held_out: PairData | None, first: int, recorder: Recorder
 ) -> FitResult:
-    """The likeliest of the restarts of one fit, which are number `first` and those that follow to the recorder."""
+    """The likeliest restart of one fit, whose restarts have the numbers from `first` on in the recorder."""
     scores = tuple(result.held_out_nll for result in results)
     best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
     if not np.isfinite(scores[best]):
@@ -189,10 +185,14 @@ def _best(
     models = [result.model for result in results if isinstance(result.model, LatentCausalModel)]
     if results[best].implicit is not None and held_out is not None:
         others = compare_restarts(models, best, data, held_out)
+    fitted = results[best]
     return FitResult(
-        **vars(results[best]),
+        **vars(fitted),
         config=config,
         data=data,
+        size=(len(data), data.n_dimensions),
+        columns=data.columns,
+        related=related_columns(results[best].model, data),
         seconds=recorder.seconds,
         records=tuple(records),
         restart=best,
@@ -202,20 +202,17 @@ def _best(
 
 
 def choose_n(data: PairData, config: FitConfig) -> int:
-    """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
-    from lcm.data.intrinsic_dimension import dimension, spectrum
-
+    """The number of causal variables: that of the config, else dim x at full rank, else the estimated dimension."""
     at = f"{data.source}: " if data.source else ""
     if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
     if data.is_images:
         return _choose_n_of_images(data, config)
-    found = spectrum(data.x, data.x_tilde)
-    n = dimension(found, data.x) if config.n is None else config.n
+    n = data.estimated_n if config.n is None else config.n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
-    if not 1 <= n <= found.rank:
-        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {found.rank}.")
+    if not 1 <= n <= data.spectrum.rank:
+        raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {data.spectrum.rank}.")
     return n
 
 
@@ -234,7 +231,7 @@ def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
 
 
 def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
-    """The configured intervention family over n variables, uniform to start with.
+    """The intervention family of the config over n variables, with uniform probabilities.
 
     Raises:
         ValueError: a target out of range, a set twice, or all subsets of more than 16 variables.
@@ -249,12 +246,14 @@ def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
         raise ValueError(f"targets: {error}") from error
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda".
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda". A torch device is returned as it is.
 
     Raises:
         ValueError: another name, or a device this machine does not have.
     """
+    if isinstance(name, torch.device):
+        return name
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device: Expected auto, cpu or cuda; got {name!r}.")
     available = torch.cuda.is_available()

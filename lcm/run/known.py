@@ -8,35 +8,33 @@ from numpy.typing import NDArray
 from lcm.data.pairs import PairData
 from lcm.learn.known import known_graph
 from lcm.model.intervention import TargetDistribution
+from lcm.peer import PEERS
 from lcm.run.config import FitConfig
 
-SUPERVISED = "vae-supervised-interventions"
-_LEARNED_GRAPH = ("elcm-flow", "elcm-vae")
-_NO_TARGETS = (*_LEARNED_GRAPH, "beta-vae")
-_NO_GRAPH = ("beta-vae",)
-_NO_ORDER = ("dvae", "beta-vae", SUPERVISED)
+_MAKES_USE_OF = {
+    "targets": "makes use of targets",
+    "graph": "makes use of a graph",
+    "order": "learns with an order",
+}
 
 
 def require_usable(config: FitConfig, n: int) -> None:
     """Raise ValueError for a graph or an order that does not fit n variables, or that this model cannot use."""
-    known = config.known
-    if known.targets and config.model in _NO_TARGETS:
-        raise ValueError(f"known.targets: Expected a model that makes use of targets; got {config.model}.")
-    if known.graph is not None and config.model in _NO_GRAPH:
-        raise ValueError(f"known.graph: Expected a model that makes use of a graph; got {config.model}.")
+    known, learns_graph = config.known, config.model in PEERS and PEERS[config.model].learns_graph
+    _require_known_by_model(config, "targets", known.targets)
+    _require_known_by_model(config, "graph", known.graph is not None)
     if known.graph is not None:
         known_graph(known, n)
     if known.order is not None and sorted(known.order) != list(range(n)):
         raise ValueError(f"known.order: Expected each of the variables 0..{n - 1} once; got {list(known.order)}.")
     if known.order is not None and known.graph is not None:
         raise ValueError("known.order: Expected none beside known.graph, which has one; got both.")
-    if known.order is not None and config.model in _NO_ORDER:
-        raise ValueError(f"known.order: Expected a model that learns with an order; got {config.model}.")
-    if config.model in _LEARNED_GRAPH and known.order not in (None, tuple(range(n))):
+    _require_known_by_model(config, "order", known.order is not None)
+    if learns_graph and known.order not in (None, tuple(range(n))):
         raise ValueError(
             f"known.order: Expected [0, 1, …], in which {config.model} numbers its variables; got {list(known.order)}."
         )
-    numbered = knows_targets(config) or config.model in _LEARNED_GRAPH
+    numbered = knows_targets(config) or learns_graph
     if not numbered and (known.graph is not None or known.order is not None):
         key = "order" if known.graph is None else "graph"
         raise ValueError(
@@ -44,13 +42,18 @@ def require_usable(config: FitConfig, n: int) -> None:
         )
 
 
+def _require_known_by_model(config: FitConfig, key: str, given: bool) -> None:
+    if given and config.model in PEERS and key not in PEERS[config.model].knows:
+        raise ValueError(f"known.{key}: Expected a model that {_MAKES_USE_OF[key]}; got {config.model}.")
+
+
 def knows_targets(config: FitConfig) -> bool:
-    """Whether the fit is to know the targets of the data."""
-    return config.known.targets or config.model == SUPERVISED
+    """Whether the fit uses the targets of the data."""
+    return config.known.targets or (config.model in PEERS and PEERS[config.model].needs_targets)
 
 
 def known_targets(data: PairData, config: FitConfig, family: TargetDistribution) -> NDArray[np.bool_] | None:
-    """The targets (N, n) of the data where the fit is to know them, None otherwise.
+    """The targets (N, n) of the data if the fit uses them, None otherwise.
 
     Raises:
         ValueError: data without targets, or with targets of another number of variables or outside the family.

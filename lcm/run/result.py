@@ -1,10 +1,20 @@
-"""What a fit found: one type for every model, of vectors and of images."""
+"""The result of a fit: one type for every model, for vectors and for images."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.base.arrays import in_kind_of
+from lcm.data.encode import encode_pairs
+from lcm.data.pairs import PairData, load_pairs
+from lcm.data.sample import sample_pairs
+from lcm.model.pair_model import EncodedPairs
+from lcm.model.scm import Do
 from lcm.run.doubts import find_doubts
 from lcm.run.outcome import Outcome
 from lcm.run.report import fit_report, fit_text
@@ -12,12 +22,71 @@ from lcm.run.report import fit_report, fit_text
 
 @final
 class FitResult(Outcome):
-    """A fitted model, its graph with p-values, and the doubts about it; it prints itself on a page."""
+    """A fitted model, its graph with p-values, and the doubts about it. `print(result)` gives one page.
+
+    Attributes:
+        model: the fitted model, in the units of the data (`lcm.LatentCausalModel`, or a peer).
+        graph: the graph over the learned variables, which are numbered from 0.
+        p_values: (n, n) in [0, 1]; [i, j] is the p-value of "there is no edge i → j". None if the model has no test.
+        doubts: one text for each sign that an assumption is broken or that the fit fell short.
+        edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3).
+        order: the variables, causes first.
+
+    Example:
+        >>> import lcm
+        >>> result = lcm.fit(lcm.load_pairs("data/sample.safetensors"), model="linear", quiet=True)
+        >>> result.model.n, result.edge_strength.shape
+        (3, (3, 3))
+    """
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
-        """One sentence for each sign that an assumption is broken or that the fit fell short."""
-        return tuple(find_doubts(self))
+        """One text for each sign that an assumption is broken or that the fit fell short."""
+        return tuple(find_doubts(self)) if self.stored_doubts is None else self.stored_doubts
+
+    @property
+    def p_values(self) -> NDArray[np.float64] | None:
+        """(n, n) in [0, 1]; [i, j] is the p-value of "there is no edge i → j". None if the model has no test."""
+        return None if self.found.evidence is None else self.found.evidence.edge_p_value
+
+    def encode(self, x: Any) -> Any:
+        """The learned variables z (N, n) of observations, as the kind of array that x is.
+
+        Args:
+            x: observations (N, d) as an array, a tensor or a DataFrame; or a `PairData`, whose x is encoded.
+
+        Raises:
+            ValueError: observations of another shape than the model's.
+        """
+        if not isinstance(x, PairData):
+            return self.model.encode(x).z
+        z = encode_pairs(self.model, x).z
+        return z.cpu().numpy() if x.frame is None else in_kind_of(x.frame, z, [f"z{i}" for i in range(self.model.n)])
+
+    def encode_pairs(self, pairs: Any, x_tilde: Any = None) -> EncodedPairs:
+        """Variables, noise, posterior over target sets and log-density of pairs, as tensors.
+
+        Args:
+            pairs, x_tilde: anything that `lcm.load_pairs` takes.
+        """
+        return encode_pairs(self.model, load_pairs(pairs, x_tilde))
+
+    def sample(self, n_pairs: int, seed: int = 0) -> PairData:
+        """Draw pairs and their truth from the fitted model. Raises NotImplementedError if it has no mechanisms."""
+        return replace(sample_pairs(self.model, n_pairs, seed=seed), columns=self.columns)
+
+    def counterfactual(self, x: Any, do: Do) -> Any:
+        """What each observation x (N, d) would have been after `do`. Raises NotImplementedError without mechanisms."""
+        return self.model.counterfactual(x, do)
+
+    def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
+        """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.
+
+        Args:
+            pairs, x_tilde: anything that `lcm.load_pairs` takes.
+        """
+        found: NDArray[np.float64] = self.encode_pairs(pairs, x_tilde).log_density.double().cpu().numpy()
+        return found
 
     def report(self) -> str:
         """The fit in Markdown, as `lcm fit` writes it to report.md."""

@@ -1,10 +1,12 @@
-"""A fit that lives in a folder: run, interrupted, resumed, read back."""
+"""A fit in a run folder: fit, resume, write, read."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -17,12 +19,13 @@ from lcm.base.config import config_hash, load_config, to_yaml
 from lcm.base.files import read_json, write_json, write_text
 from lcm.base.rows import return_free_memory
 from lcm.data.pairs import PairData, data_hash
-from lcm.learn.training.tracker import METRICS_FILE, Recorder
+from lcm.learn.restarts import Restart
+from lcm.learn.training.tracker import METRICS_FILE, Recorder, read_metrics
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
-from lcm.readout.evidence import GraphEvidence
+from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
@@ -52,12 +55,12 @@ class Run:
     """A finished fit, read from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: the run folder.
         model: the fitted model.
         config: all settings of the fit.
-        info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
-        fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
-        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); of a peer, as
+        info: content of run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
+        fit: content of fit.json (`lcm.run.report.fit_numbers`).
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); for a peer, as
             the search for its graph measures it.
         order: the variables, causes first.
         evidence: p-values of edges and ancestor relations, strengths with standard errors; None for a peer.
@@ -72,8 +75,12 @@ class Run:
     order: tuple[int, ...]
     evidence: GraphEvidence | None
 
+    def result(self) -> FitResult:
+        """The result of the fit, as `fit` returned it, without its data and its implicit model."""
+        return _stored_result(self)
+
     def require_evidence(self) -> GraphEvidence:
-        """The evidence; ValueError for a peer, whose edges come without p-values."""
+        """The evidence. Raises ValueError for a peer, whose edges have no p-values."""
         if self.evidence is None:
             raise ValueError(
                 f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without "
@@ -95,27 +102,28 @@ def fit_run(
     out: str | Path,
     config: FitConfig,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> FitResult:
-    """Fit to x and x̃ alone, in the folder `out`; a fit of the same data and config that was interrupted resumes.
+    """Fit a model to pairs in the folder `out`. An interrupted fit of the same data and config resumes.
 
     The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
-    events, figures/, and run.json, which says "finished" once all the rest is there. `seconds` of the result is
-    the time from data in memory to the written model, all restarts and interrupted parts, without figures.
+    events, figures/, and run.json. The state in run.json becomes "finished" when all other files are written. `seconds`
+    of the result is the time from data in memory to the written model, over all restarts and interrupted parts, without
+    figures.
 
     Args:
-        data: pairs (N, d); its truth is not looked at.
+        data: pairs (N, d). The fit does not use their truth, except for targets that the config declares known.
         out: a new or empty folder, or one with an unfinished fit of the same data, config, device and package version.
-        device: "auto", "cpu" or "cuda".
-        overwrite: whether another run in `out` may be replaced; an unfinished one of the same fit resumes anyway.
+        device: "auto", "cpu", "cuda" or a torch device.
+        overwrite: whether another run in `out` may be replaced. An unfinished run of the same fit resumes in any case.
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: data that cannot be fitted, a target out of range, no such device, or a folder that holds
-            anything else; nothing is left behind.
-        FloatingPointError: a likelihood that is not finite; nothing is left behind.
+        ValueError: data that cannot be fitted, a target out of range, a missing device, or a folder that holds
+            something else. No files are left behind.
+        FloatingPointError: a likelihood that is not finite. No files are left behind.
     """
     _import_the_rest()
     started = time.perf_counter()
@@ -139,16 +147,18 @@ def fit_run(
     return result
 
 
-def write_run(folder: Path, result: FitResult, data: PairData, config: FitConfig, device: torch.device) -> None:
-    """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
+def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
+    """Write the result of a fit as the run folder that `fit_run` would have written.
 
     Raises:
         ValueError: a folder that holds anything but a run.
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    info = _identity(data, config, device)
-    with claimed_folder(folder, info, overwrite=True):
+    assert result.data is not None
+    device = next(result.model.buffers()).device
+    info, config = _identity(result.data, result.config, device), result.config
+    with claimed_folder(folder, info, overwrite):
         write_text(folder / CONFIG_FILE, to_yaml(config))
         write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
         with SummaryWriter(str(folder)) as events:
@@ -166,7 +176,7 @@ def load_run(path: str | Path) -> Run:
     """Read a finished run from its folder.
 
     Raises:
-        ValueError: no run, an unfinished one, one of an unknown schema version, or a file in it that is missing or bad.
+        ValueError: no run, an unfinished run, an unknown schema version, or a file in the run that is missing or bad.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -200,7 +210,7 @@ def _with_keys(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _import_the_rest() -> None:
-    """Import what a fit would import on its way, before its clock starts."""
+    """Import what a fit needs before its clock starts."""
     import torch.utils.tensorboard  # noqa: F401
 
 
@@ -228,7 +238,7 @@ def _write_results(folder: Path, result: FitResult) -> None:
     write_json(folder / FIT_FILE, fit_numbers(result))
     write_text(folder / REPORT_FILE, fit_report(result))
     return_free_memory()
-    # last, since matplotlib stays in memory
+    # drawn last, since matplotlib stays in memory
     _draw(folder / FIGURE_FOLDER, result)
 
 
@@ -237,11 +247,43 @@ def _draw(folder: Path, result: FitResult) -> None:
 
     folder.mkdir(exist_ok=True)
     graph, vectors = result.model.graph, result.vectors
+    assert vectors is not None and result.data is not None
+    labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
     if result.found.evidence is not None:
-        draw_evidence(folder / "graph.png", result.found.evidence, graph)
+        draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
-        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength)
+        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
     draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS])
+    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
+
+
+def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
+    kept = {field.name: numbers[field.name] for field in fields(Restart)}
+    worse_by = math.inf if kept["worse_by"] is None else kept["worse_by"]
+    return Restart(**{**kept, "worse_by": worse_by, "reasons": tuple(kept["reasons"])})
+
+
+def _stored_result(run: Run) -> FitResult:
+    fit = run.fit
+    related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
+    held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
+    metrics = run.folder / METRICS_FILE
+    return FitResult(
+        model=run.model,
+        found=FoundGraph(run.model.graph, run.edge_strength, run.order, run.evidence),
+        held_out_nll=math.nan if held_out is None else held_out,
+        config=run.config,
+        data=None,
+        size=(fit["n_pairs"], fit.get("n_dimensions", run.model.d)),
+        implicit_nll=implicit,
+        seconds=fit["fit_seconds"],
+        records=tuple(read_metrics(metrics)) if metrics.exists() else (),
+        restart=fit["restart"],
+        restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
+        other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
+        columns=tuple(fit.get("columns", ())),
+        related=related,
+        stored_doubts=tuple(fit.get("doubts", ())),
+    )

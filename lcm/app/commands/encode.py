@@ -1,57 +1,52 @@
-"""`lcm encode`: the learned variables of every pair."""
+"""`lcm encode`: write the learned variables of every pair."""
 
 from __future__ import annotations
 
 import argparse
 
-from lcm.app.commands.common import check_output, open_model, open_pairs
+from lcm.app.commands.common import add_pairs_arguments, check_output, open_model, pairs_of
 
 HELP = "write the learned variables of every pair"
 DESCRIPTION = """\
-Encode pairs: learned causal variables, their noise, and which variable each intervention changed.
+Encode pairs: write the learned causal variables, their noise, and the probability of each intervention target.
 
-FILE holds, for N pairs and n learned variables, float32
-  z, z_tilde            (N, n)      causal variables before and after
-  noise, noise_tilde    (N, n)      their noise; noise_tilde is the noise that the unintervened model gives z_tilde
-  target_probability    (N, n + 1)  column 0: nothing was intervened on; column k + 1: learned variable k was
-and the JSON list of the columns' target sets under the metadata key target_sets; a fit whose sets have several
-targets has a column for each set, in that order.
+For N pairs and n learned variables, FILE holds these float32 tensors:
+  z, z_tilde            (N, n)      causal variables before and after the intervention
+  noise, noise_tilde    (N, n)      their noise; the model without intervention maps noise_tilde to z_tilde
+  target_probability    (N, n + 1)  column 0: no intervention; column k + 1: learned variable k is the target
+
+If a target set of the fit has several targets, target_probability has one column for each target set instead. The
+metadata key target_sets lists the target set of each column, as JSON. An .npz file has no metadata.
+
+A .csv or .parquet file has one column for each variable: z0, z0_tilde, noise0, noise0_tilde, probability_none,
+probability_z0, and so on.
 """
 EPILOG = """\
-example:
+examples:
   lcm encode run data/toy2d/test.safetensors --out encoded.safetensors
+  lcm encode run before.csv after.csv --out encoded.csv
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file")
-    parser.add_argument("data", metavar="DATA", help=".safetensors or .npz file with x and x_tilde")
-    parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors file to write")
+    add_pairs_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors, .npz, .csv or .parquet file")
     parser.add_argument("--float64", action="store_true", help="compute in double precision")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.out, ".safetensors", arguments.data, arguments.run_folder)
-    data = open_pairs(arguments.data)
+    from lcm.data.pairs import WRITTEN_SUFFIXES
 
-    import json
+    out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.data, arguments.after, arguments.run_folder)
+    data = pairs_of(arguments)
 
-    from lcm.base import __version__
-    from lcm.base.files import write_tensors
-    from lcm.data.encode import encode_data, target_columns
+    from lcm.data.encode import write_encoding
 
     model = open_model(arguments.run_folder, arguments.float64).model
-    tensors = encode_data(model, data)
-    metadata = {
-        "made_by": "lcm encode",
-        "version": __version__,
-        "model": str(arguments.run_folder),
-        "data": data.source,
-        "target_sets": json.dumps(target_columns(model)),
-    }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(out, tensors, metadata)
+    write_encoding(out, model, data, str(arguments.run_folder))
     if not arguments.quiet:
         print(f"Encoded {len(data):,} pairs in {model.n} variables: {out}")

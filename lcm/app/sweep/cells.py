@@ -6,17 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lcm.app.sweep.config import DataConfig, SweepConfig, at_path, flattened, nested
 from lcm.base.config import config_hash, load_config, structure_config, to_yaml
 from lcm.base.files import existing_file
+from lcm.base.requirement import to_dict
 from lcm.run.config import FitConfig
 
 if TYPE_CHECKING:
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
 KEY_DIGITS = 12
 """How many hexadecimal digits of a cell's key end its name."""
@@ -72,12 +73,12 @@ def sweep_cells(sweep: SweepConfig, file: Path, out: Path) -> list[Cell]:
     _require_own_names(data, file)
     configs = _fit_configs(sweep, file)
     columns = list(dict.fromkeys([*(key for key in _ALWAYS if hasattr(FitConfig(), key)), *sweep.varied()]))
-    differing = [key for key in columns if len({_text(at_path(asdict(config), key)) for config, _ in configs}) > 1]
+    differing = [key for key in columns if len({_text(at_path(to_dict(config), key)) for config, _ in configs}) > 1]
     cells: dict[str, Cell] = {}
     for each in data:
         for config, identity in configs:
             key = cell_key(each, identity)
-            settings = asdict(config)
+            settings = to_dict(config)
             values = {"data": each.name, **each.values, **{name: at_path(settings, name) for name in columns}}
             label = _label(each.name, {name: values[name] for name in differing})
             cells.setdefault(key, Cell(each, config, values, key, f"{label}-{key[:KEY_DIGITS]}"))
@@ -112,7 +113,7 @@ def _data_sets(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
 
 def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[DataSet]:
     from lcm.base.config import parse_yaml
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     source = file.parent / str(config.generate)
     content = flattened(parse_yaml(existing_file(source).read_text(encoding="utf-8"), str(source)), str(source))
@@ -121,7 +122,7 @@ def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
     for settings in config.settings():
         where = f"{file}: data[{index}]"
         made_by = structure_config(nested({**content, **settings}, where), GenerateConfig, where)
-        whole = asdict(made_by)
+        whole = to_dict(made_by)
         values = {key: at_path(whole, key) for key in config.varied()}
         name = _label(config.name or source.stem, values)
         folder = out / "data" / f"{name}-{config_hash(made_by)[:KEY_DIGITS]}"
@@ -148,7 +149,7 @@ def draw(data: DataSet) -> None:
     """
     if data.made_by is None:
         return
-    from lcm.data.nature.pairs import generate
+    from lcm.data.data_set import generate
     from lcm.report.images import draw_contact_sheet
 
     folder = data.train.parent

@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
@@ -29,6 +28,7 @@ from lcm.app.sweep.executors import Executor
 from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
 from lcm.base.config import config_hash
 from lcm.base.files import atomic_write, read_json, write_json
+from lcm.base.requirement import to_dict
 from lcm.metric.scores import KEYS
 
 _LOCK = ".lock"
@@ -66,7 +66,7 @@ class Records:
         """Write the outcome of a cell, and the table."""
         path = _record_file(self.out, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": asdict(cell.config)}
+        settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": to_dict(cell.config)}
         write_json(path, {"schema": _SCHEMA, "cell": cell.name, "key": cell.key, **outcome, **settings})
         self.found[cell.key] = read_json(path)
         self.write_table()

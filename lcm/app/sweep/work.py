@@ -165,9 +165,9 @@ def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
     finally:
         recorder.close()
     share = recorder.seconds / len(works)
-    for work, pairs, result in zip(works, data, results, strict=True):
+    for work, result in zip(works, results, strict=True):
         if not _is_fitted(work):
-            write_run(work.folder, replace(result, seconds=share), pairs, work.config, where)
+            write_run(work.folder, replace(result, config=work.config, seconds=share), overwrite=True)
 
 
 @final

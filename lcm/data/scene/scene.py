@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
-from lcm.base.config import require
+from lcm.base.requirement import require
 
 _SMALLEST, _LARGEST, _MULTIPLE, _MOST_SUPERSAMPLING = 16, 512, 16, 4
 SCENE_HOMES = {

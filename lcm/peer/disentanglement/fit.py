@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Rows, Schedule, Stages
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.disentanglement.config import DisentanglementConfig
+from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.disentanglement.vae import DISENTANGLEMENT_KINDS, BetaVAE, DisentanglementVAE, SupervisedVAE, Terms
-
-DisentanglementKind = Literal["dvae", "beta-vae", "vae-supervised-interventions"]
 
 _STAGE = "disentanglement autoencoder"
 _HELD_OUT_DRAWS = 4
@@ -30,12 +28,12 @@ def fit_disentanglement_vae(
     targets: TargetDistribution,
     config: DisentanglementConfig,
     generator: torch.Generator,
-    kind: DisentanglementKind,
+    kind: str,
 ) -> Stages[DisentanglementVAE]:
-    """Fit one of the disentanglement peers to pairs; it is left at its best held-out bound.
+    """Fit one of the disentanglement peers, of `DISENTANGLEMENT_KINDS`, to pairs.
 
-    Targets that `prepared` has are used by all but beta-vae. The probabilities of `targets` become the mean posterior
-    over the training pairs, but for beta-vae, which has no use for them.
+    All except beta-vae use the targets in `prepared`, if there are any. The probabilities of `targets` become the mean
+    posterior over the training pairs, except in beta-vae, which does not use them.
 
     Raises:
         ValueError: vae-supervised-interventions without targets.
@@ -68,9 +66,9 @@ def _count_targets(model: DisentanglementVAE, train: tuple[Rows, Rows]) -> None:
 
 @final
 class DisentanglementObjective(Objective):
-    """The negative mean bound of pairs, divergences weighted by β, one draw for each pair.
+    """The negative mean bound of pairs, with one draw for each pair and the divergences weighted by β.
 
-    Held out, β is that of the end, and the draws are always the same ones.
+    On held-out pairs, β has its final value and the draws are always the same.
     """
 
     def __init__(self, model: DisentanglementVAE, prepared: Prepared, generator: torch.Generator) -> None:

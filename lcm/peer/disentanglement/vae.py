@@ -1,7 +1,7 @@
-"""Variational autoencoders of pairs with independent latent variables, of which a pair shares all but a few.
+"""Variational autoencoders with independent latent variables; a pair shares all of them except a few.
 
-Locatello et al., "Weakly-supervised disentanglement without compromises" (2020), and, where nothing is shared, Higgins
-et al., "beta-VAE" (2017). These are the baselines of Brehmer et al. (2022), section 5.
+Sources: Locatello et al., "Weakly-supervised disentanglement without compromises" (2020); Higgins et al., "beta-VAE"
+(2017), which shares none. Brehmer et al. (2022), section 5, compare with them.
 """
 
 from __future__ import annotations
@@ -17,55 +17,16 @@ from torch import Tensor, nn
 from lcm.model.decoder import ChainDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs
-from lcm.peer.disentanglement.config import DisentanglementConfig
-from lcm.peer.variational import Perceptron, VariationalModel, build_common
+from lcm.peer.disentanglement import DisentanglementConfig
+from lcm.peer.variational import Normals, Perceptron, VariationalModel, build_common
 
-_LOG_TWO_PI = math.log(2.0 * math.pi)
 _START_DEVIATION = 0.1
 _LEAST_LOG_DEVIATION = math.log(1e-4)
 _HEURISTIC_START = (-3.0, 15.0, 15.0)
-# Posteriors are narrower than the prior; a network may say otherwise.
+# The standard deviation of x given z, where x has standard deviation 1: at first, and the least.
+_DEVIATION, _LEAST_DEVIATION = 0.1, 0.01
+# A posterior is narrower than the prior; a network need not be.
 _LEAST_PRECISION = 1.001
-
-
-class Normals(NamedTuple):
-    """Independent normal laws: means and logarithms of the standard deviations, (..., n) each."""
-
-    mean: Tensor
-    log_deviation: Tensor
-
-    def at(self, normal: Tensor) -> Tensor:
-        """The value of a standard-normal draw."""
-        return self.mean + self.log_deviation.exp() * normal
-
-    def log_density(self, value: Tensor) -> Tensor:
-        """Logarithms of the densities of values, one for each coordinate."""
-        scaled = (value - self.mean) * (-self.log_deviation).exp()
-        return -0.5 * (scaled.square() + _LOG_TWO_PI) - self.log_deviation
-
-    def divergence(self, other: Normals) -> Tensor:
-        """Kullback-Leibler divergence from each law to that of `other`, in nats, ≥ 0."""
-        log_ratio = self.log_deviation - other.log_deviation
-        shift = (self.mean - other.mean) * (-other.log_deviation).exp()
-        return 0.5 * (torch.expm1(2.0 * log_ratio) + shift.square()) - log_ratio
-
-    def log_overlap(self, other: Normals) -> Tensor:
-        """log ∫ q(z) r(z) / N(z; 0, 1) dz of these laws q, narrower than N(0, 1), and `other` ones r."""
-        precision = (-2.0 * self.log_deviation).exp().clamp_min(_LEAST_PRECISION)
-        another = (-2.0 * other.log_deviation).exp()
-        total = precision + another - 1.0
-        # written without the differences of large numbers that a completed square would have
-        square = precision * another * (self.mean - other.mean).square()
-        square = square - precision * self.mean.square() - another * other.mean.square()
-        return 0.5 * (precision.log() + another.log() - total.log() - square / total)
-
-    def where(self, mask: Tensor, other: Normals) -> Normals:
-        """These laws where the mask holds, those of `other` elsewhere."""
-        return Normals(*(torch.where(mask, own, another) for own, another in zip(self, other, strict=True)))
-
-    def unsqueeze(self, dim: int) -> Normals:
-        """The laws with one more dimension."""
-        return Normals(self.mean.unsqueeze(dim), self.log_deviation.unsqueeze(dim))
 
 
 class Terms(NamedTuple):
@@ -78,8 +39,8 @@ class Terms(NamedTuple):
 class DisentanglementVAE(VariationalModel):
     """Abstract: z ~ N(0, 1), y | z ~ N(decoder(z), variance), and the same of ỹ with z̃, in standardised coordinates.
 
-    z̃ equals z but in the variables of a target set I, where it is drawn from a normal law of its own. What is
-    variational is q(z | y), diagonal, and for variables that are shared a combination of q(z | y) and q(z | ỹ).
+    z̃ equals z except in the variables of a target set I, where it has its own normal distribution. The variational
+    posterior q(z | y) is diagonal; for shared variables it is a combination of q(z | y) and q(z | ỹ).
     """
 
     def __init__(
@@ -93,10 +54,7 @@ class DisentanglementVAE(VariationalModel):
         self.config = config or DisentanglementConfig()
         n, hidden = self.n, [self.config.hidden] * self.config.layers
         self.encoder, self.decoder = Perceptron(n, 2 * n, hidden), Perceptron(n, n, hidden)
-        deviation, least = self.config.deviation, self.config.least_deviation
-        excess = max(deviation**2 - least**2, torch.finfo(torch.float32).tiny)
-        learned = self.config.variance == "learned"
-        self.log_excess = nn.Parameter(torch.full((n,), math.log(excess)), requires_grad=learned)
+        self.log_excess = nn.Parameter(torch.full((n,), math.log(_DEVIATION**2 - _LEAST_DEVIATION**2)))
         self.imposed_mean = nn.Parameter(torch.zeros(n))
         self.imposed_log_deviation = nn.Parameter(torch.zeros(n))
         if self.config.aggregation == "posterior":
@@ -106,7 +64,7 @@ class DisentanglementVAE(VariationalModel):
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator, unmixing: Tensor | None = None) -> None:
-        """Draw all weights, the networks beside an unmixing (n, n) small; encoders start with a small variance."""
+        """Draw all weights, small ones beside an unmixing (n, n); the encoder starts with a small variance."""
         linear = self.config.start == "linear" and unmixing is not None
         for network in (self.encoder, self.decoder):
             network.draw_weights(generator, last=0.1 if linear else 1.0)
@@ -124,32 +82,35 @@ class DisentanglementVAE(VariationalModel):
         return Normals(mean, log_deviation.clamp_min(_LEAST_LOG_DEVIATION))
 
     def likelihood(self, z: Tensor) -> Normals:
-        """p(y | z), (..., n)."""
+        """p(y | z), (..., n), in the coordinates of the fit."""
         mean = self.decoder(z)
         if self.config.start == "linear":
             mean = mean + z @ self.mixing.T
-        log_variance = (self.config.least_deviation**2 + self.log_excess.exp()).log()
+        log_variance = (_LEAST_DEVIATION**2 + self.log_excess.exp()).log()
         return Normals(mean, 0.5 * log_variance.expand_as(mean))
 
     def posteriors(self, y: Tensor, y_tilde: Tensor) -> tuple[Normals, Normals]:
         """q(z | y) and q(z̃ | ỹ) of the observations of pairs, each on its own, in one pass of the encoder."""
-        both = self.posterior(torch.stack([y, y_tilde]))
-        return Normals(both.mean[0], both.log_deviation[0]), Normals(both.mean[1], both.log_deviation[1])
+        return self.posterior(torch.stack([y, y_tilde])).unbind()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Means (N, d) of observations, in the units of the data, given latent variables z (N, n)."""
+        return self.standardisation(self.likelihood(z).mean)[0]
 
     def imposed(self) -> Normals:
-        """Law of z̃ (n,) for targets."""
+        """Distribution of z̃ (n,) for targets."""
         return Normals(self.imposed_mean, self.imposed_log_deviation)
 
     def prior(self) -> Normals:
-        """Law of z (n,)."""
+        """Distribution of z (n,)."""
         zeros = torch.zeros_like(self.imposed_mean)
         return Normals(zeros, zeros)
 
     def combined(self, first: Normals, second: Normals) -> Normals:
-        """Posterior of variables that are shared, from those of each observation on its own.
+        """Posterior of shared variables, from the posteriors of each observation on its own.
 
-        The average has the mean of the means and of the variances (Locatello et al. 2020). The product divides that of
-        both laws by the prior, which is exact where both are; it is never wider than the prior.
+        The average has the mean of the means and of the variances (Locatello et al. 2020). The product of both
+        densities is divided by the prior, which is exact where both are exact; it is never wider than the prior.
         """
         variances = [(2.0 * part.log_deviation).exp() for part in (first, second)]
         if self.config.combination == "average":
@@ -161,8 +122,8 @@ class DisentanglementVAE(VariationalModel):
     def changed(self, first: Normals, second: Normals) -> Tensor:
         """Which variables a pair does not share, bool (N, n), by the adaptive rule of Locatello et al. (2020).
 
-        Those whose posteriors diverge by more than the midpoint of the least and the largest divergence of the pair:
-        at least one, unless all are equal, as they are where x̃ = x.
+        These are the variables whose posteriors diverge by more than the midpoint of the least and the largest
+        divergence of the pair: at least one, unless all are equal, as for x̃ = x.
         """
         divergence = first.divergence(second)
         return divergence > 0.5 * (divergence.amax(-1, keepdim=True) + divergence.amin(-1, keepdim=True))
@@ -170,16 +131,16 @@ class DisentanglementVAE(VariationalModel):
     def target_log_posterior(self, first: Normals, second: Normals) -> Tensor:
         """log q(I | y, ỹ), (N, K), of the model's target sets.
 
-        p(I) times the odds of its members, normalised. With posterior aggregation, the log-odds of a variable are
-        a + b |δ| + c δ², δ the difference of the means (Brehmer et al. 2022, appendix). Otherwise they are the Bayes
-        factor of two draws against one shared draw, were the decoder linear and both posteriors exact.
+        q(I) is p(I) times the odds of its members, normalised. With posterior aggregation, the log-odds of a variable
+        are a + b |δ| + c δ², where δ is the difference of the means (Brehmer et al. 2022, appendix). Otherwise they are
+        the Bayes factor of two draws against one shared draw, as if the decoder were linear and both posteriors exact.
         """
         sets = self.target_distribution.target_sets.to(first.mean.dtype)
         if self.config.aggregation == "posterior":
             difference = (second.mean - first.mean).abs()
             odds = self.heuristic[0] + self.heuristic[1] * difference + self.heuristic[2] * difference.square()
         else:
-            odds = second.log_overlap(self.imposed()) - first.log_overlap(second)
+            odds = _log_overlap(second, self.imposed()) - _log_overlap(first, second)
         return torch.log_softmax(odds @ sets.T + self.target_distribution.log_probabilities(), -1)
 
     @abstractmethod
@@ -193,10 +154,10 @@ class DisentanglementVAE(VariationalModel):
     def terms(
         self, pair: tuple[Tensor, Tensor], laws: tuple[Normals, Normals], changed: Tensor, draws: tuple[Tensor, Tensor]
     ) -> Terms:
-        """The bound of log p(y, ỹ | I) for the variables that changed, its expectation taken at one draw.
+        """The bound of log p(y, ỹ | I) for the variables that changed, with one draw for the expectation.
 
-        Shapes broadcast: y, ỹ, laws, bool `changed` and standard-normal draws are (..., n), the terms (...). A shared
-        variable is one variable: drawn once, and one divergence.
+        Shapes broadcast: y, ỹ, the posteriors `laws`, bool `changed` and standard-normal draws are (..., n), the terms
+        (...). A shared variable is drawn once, and its divergence counts once.
         """
         first, second = self._projected(laws, changed)
         z = first.at(draws[0])
@@ -207,8 +168,8 @@ class DisentanglementVAE(VariationalModel):
 
     def _fit(self, pair: tuple[Tensor, Tensor], z: Tensor, z_tilde: Tensor) -> Tensor:
         """log p(y | z) + log p(ỹ | z̃) of each coordinate (..., n), in one pass of the decoder."""
-        laws = self.likelihood(torch.stack([z, z_tilde]))
-        each = (Normals(laws.mean[k], laws.log_deviation[k]).log_density(pair[k]) for k in range(2))
+        laws = self.likelihood(torch.stack([z, z_tilde])).unbind()
+        each = (law.log_density(part) for law, part in zip(laws, pair, strict=True))
         return sum(each, torch.zeros_like(z))
 
     def _projected(self, laws: tuple[Normals, Normals], changed: Tensor) -> tuple[Normals, Normals]:
@@ -217,11 +178,11 @@ class DisentanglementVAE(VariationalModel):
     def elbo(self, y: Tensor, y_tilde: Tensor, draws: Tensor) -> Tensor:
         """A lower bound (N,) of log p(y, ỹ) in nats, in the coordinates of the fit.
 
-        With q(I | y, ỹ) over the target sets, but for beta-vae, where nothing is shared.
+        Target sets are weighted by q(I | y, ỹ); in beta-vae nothing is shared.
 
         Args:
             y, y_tilde: (N, n).
-            draws: (2, S, N, n), standard-normal; over S of them expectations are taken.
+            draws: (2, S, N, n), standard-normal, S for each expectation.
         """
         return self.mixture_bound((y, y_tilde), self.posteriors(y, y_tilde), draws)
 
@@ -243,27 +204,11 @@ class DisentanglementVAE(VariationalModel):
         inner = terms.fit.mean(0) - beta * (terms.divergence + log_weights - log_prior)
         return (log_weights.exp() * inner).sum(-1)
 
-    def iwae(self, y: Tensor, y_tilde: Tensor, draws: Tensor) -> Tensor:
-        """The importance-weighted bound (N,) of log p(y, ỹ) (Burda et al. 2016), target sets summed exactly.
-
-        At least the ELBO in expectation, and closer with more draws (2, S, N, n).
-        """
-        sets, log_prior = self._sets()
-        alone = self.posteriors(y, y_tilde)
-        first, second = self._projected((alone[0].unsqueeze(1), alone[1].unsqueeze(1)), sets)
-        z = first.at(draws[0].unsqueeze(2))
-        z_tilde = torch.where(sets, second.at(draws[1].unsqueeze(2)), z)
-        weight = self.prior().log_density(z) - first.log_density(z)
-        weight = weight + torch.where(sets, self.imposed().log_density(z_tilde) - second.log_density(z_tilde), 0.0)
-        weight = weight + self._fit((y.unsqueeze(1), y_tilde.unsqueeze(1)), z, z_tilde)
-        log_joint = weight.sum(-1) + log_prior
-        return log_joint.logsumexp(-1).logsumexp(0) - math.log(len(log_joint))
-
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
         """Means of the posteriors of each observation on its own; the noise is z itself.
 
-        log_density is the bound for the most probable target set alone, its expectation taken by the cubature of 2n
-        points at ±√n on the axes, which is exact for a linear decoder and draws nothing.
+        log_density is the bound for the most probable target set only. Its expectation is the cubature of 2n points at
+        ±√n on the axes, which is exact for a linear decoder and involves no random draws.
         """
         laws = self.posteriors(y, y_tilde)
         sets, log_prior = self._sets()
@@ -285,8 +230,18 @@ class DisentanglementVAE(VariationalModel):
         return DISENTANGLEMENT_KINDS[description["type"]](*build_common(description), config)
 
 
+def _log_overlap(one: Normals, other: Normals) -> Tensor:
+    """log ∫ q(z) r(z) / N(z; 0, 1) dz of the distributions q in `one`, narrower than N(0, 1), and r in `other`."""
+    first, second = (-2.0 * one.log_deviation).exp().clamp_min(_LEAST_PRECISION), (-2.0 * other.log_deviation).exp()
+    total = first + second - 1.0
+    # written without the differences of large numbers that a completed square would have
+    square = first * second * (one.mean - other.mean).square()
+    square = square - first * one.mean.square() - second * other.mean.square()
+    return 0.5 * (first.log() + second.log() - total.log() - square / total)
+
+
 class _SharingVAE(DisentanglementVAE):
-    """Abstract: a pair shares all variables but those of one of the target sets."""
+    """Abstract: a pair shares all variables except those of one of the target sets."""
 
     def _sets(self) -> tuple[Tensor, Tensor]:
         return self.target_distribution.target_sets, self.target_distribution.log_probabilities()
@@ -297,16 +252,16 @@ class _SharingVAE(DisentanglementVAE):
 
 @final
 class DVAE(_SharingVAE):
-    """The disentanglement VAE: which variables are shared is found for each pair (Locatello et al. 2020)."""
+    """The disentanglement VAE, which finds for each pair the variables that it shares (Locatello et al. 2020)."""
 
     kind: ClassVar[str] = "dvae"
 
 
 @final
 class SupervisedVAE(_SharingVAE):
-    """A disentanglement VAE whose pairs come with their targets, which number its variables: an upper bound of `dvae`.
+    """A disentanglement VAE that is fitted with known targets, which number its variables: an upper bound of `dvae`.
 
-    Other pairs are encoded as `dvae` does.
+    Pairs without targets are encoded as in `dvae`.
     """
 
     kind: ClassVar[str] = "vae-supervised-interventions"
@@ -314,7 +269,7 @@ class SupervisedVAE(_SharingVAE):
 
 @final
 class BetaVAE(DisentanglementVAE):
-    """Both observations of a pair on their own (Higgins et al. 2017); the posterior over targets is that of `dvae`."""
+    """Each observation of a pair on its own (Higgins et al. 2017); the posterior over targets is that of `dvae`."""
 
     kind: ClassVar[str] = "beta-vae"
 

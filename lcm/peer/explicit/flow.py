@@ -1,6 +1,6 @@
-"""The explicit model with a flow for a decoder: graph, mechanisms and g learned jointly, by the exact pair likelihood.
+"""The explicit model with a flow as decoder: graph, mechanisms and g learned jointly, by the exact pair likelihood.
 
-Sources: docs/theory.md section 2; Brehmer et al. 2022, whose explicit models have an autoencoder for the decoder.
+Sources: docs/theory.md section 2; Brehmer et al. 2022, whose explicit models have an autoencoder as decoder.
 """
 
 from __future__ import annotations
@@ -22,32 +22,25 @@ from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, joint_log_density, 
 from lcm.model.mechanism import LocationScaleMechanism
 from lcm.model.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
 from lcm.model.scm import SCM
-from lcm.peer.explicit.config import ExplicitConfig
+from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.explicit.graph_parameters import GraphParameters, topological_order
 from lcm.peer.explicit.start import LinearStart
+from lcm.peer.variational import staying_variance
 
 _FLOW_LAYERS = 8
-
-
 _ROWS = 20_000
-
-
-_FEW_STAYING = 1e-6
-
-
 _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
-
-
 _PARENTS = "mechanism.network.parents"
 
 
 @final
 class ExplicitFlow(nn.Module):
-    """All that `elcm-flow` learns, in the coordinates of a fit: decoder, mechanisms, graph, p_ε, p̃, p_𝓘 and σ.
+    """Everything that `elcm-flow` learns, in the coordinates of a fit: decoder, mechanisms, graph, p_ε, p̃, p_𝓘 and σ.
 
-    The flow ends in `coordinates`: at noise, from where the sampled mechanisms lead on to the causal variables, or at
-    these, from where they lead back. Both are the same models, g = ψ ∘ s⁻¹ or g itself, but not equally easy to train.
-    `exact`: the linear start leaves one-sparse differences already; it stays, but for a monotone map of each noise.
+    The flow ends in `coordinates`: at noise, which the sampled mechanisms map to the causal variables, or at the causal
+    variables, which they map back to noise. Both are the same family of models, with ψ = g ∘ s or g as the flow, but
+    the second is harder to train. `exact`: the linear start already leaves one-sparse differences; it stays fixed
+    except for a monotone map of each noise.
     """
 
     thickness: Tensor
@@ -87,7 +80,7 @@ class ExplicitFlow(nn.Module):
         base = standard_normal_log_density(u).sum(1) + log_det + log_normal.sum(1).view(2, -1).sum(0)
         move = self._move(tilde, log_normal.chunk(2)[1], adjacency)
         if self.exact:
-            # a thickness at its floor would reward stretching the gauge, so that it is measured before the gauge
+            # a thickness at its floor would reward stretching the gauge, so it is measured before the gauge
             difference = (x_tilde - x) @ torch.linalg.inv(self._linear().matrix()).T
             log_gauge = self._residual().marginal(tilde)[1]
             return PairTerms(base, stay_log_density(difference, thickness) + log_gauge, move), difference
@@ -127,7 +120,7 @@ class ExplicitFlow(nn.Module):
 
     @torch.no_grad()
     def measure_thickness(self, prepared: Prepared) -> None:
-        """Where the thickness was measured before the gauge, replace it by that of the standard-normal noise."""
+        """Replace a thickness that was measured before the gauge by that of the standard-normal noise."""
         if not self.exact:
             return
         x, x_tilde = (part[:_ROWS] for part in prepared.train)
@@ -139,11 +132,9 @@ class ExplicitFlow(nn.Module):
         self.thickness.copy_(self.staying_variance(difference, posterior, (x != x_tilde).any(1)).sqrt())
 
     def staying_variance(self, difference: Tensor, posterior: Tensor, changed: Tensor) -> Tensor:
-        """Closed-form σ² (n,), above its floor, given the posterior (N, K); unchanged pairs say nothing of it."""
+        """Closed-form σ² (n,), above its floor, given the posterior (N, K), from the pairs that changed, bool (N,)."""
         stays = 1.0 - posterior @ self.target_distribution.target_sets.to(posterior.dtype)
-        weights = stays * changed.to(stays.dtype).unsqueeze(1)
-        variance = (weights * difference.square()).sum(0) / weights.sum(0).clamp_min(_FEW_STAYING)
-        return variance.clamp_min(THICKNESS_FLOOR**2)
+        return staying_variance(difference, stays * changed.to(stays.dtype).unsqueeze(1))
 
     def assemble(self, graph: Graph, prepared: Prepared) -> LatentCausalModel:
         """The latent causal model over a graph, in the units of the data."""
@@ -160,10 +151,10 @@ class ExplicitFlow(nn.Module):
 
 @final
 class SampledMechanism(nn.Module):
-    """Location-scale mechanisms of n variables; an adjacency (n, n) of zeros and ones scales what parents tell."""
+    """Location-scale mechanisms of n variables under any acyclic adjacency (n, n) of zeros and ones."""
 
     def __init__(self, n: int, hidden: int, generator: torch.Generator) -> None:
-        """Independent variables, until trained; the generator draws hidden weights, on its device."""
+        """Variables are independent until training; the generator draws hidden weights, on its device."""
         super().__init__()
         self.mechanism = LocationScaleMechanism(~torch.eye(n, dtype=torch.bool), hidden).to(generator.device)
         self.mechanism.network.draw_weights(generator)

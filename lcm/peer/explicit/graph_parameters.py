@@ -1,7 +1,7 @@
 """Graphs that are learned by gradients: distributions over acyclic adjacencies (n, n), sampled from uniform draws.
 
-Every sample is hard and acyclic, so that likelihoods and solutions under it are exact; its gradient is that of the
-relaxed sample (straight-through; Jang et al. 2017). Parameters that all variables share are enough for a whole batch.
+Every sample is hard and acyclic, so likelihoods and solutions under it are exact. Its gradient is that of the relaxed
+sample at temperature 1 (straight-through; Jang et al. 2017).
 """
 
 from __future__ import annotations
@@ -26,16 +26,9 @@ class GraphParameters(nn.Module, ABC):
 
     allowed: Tensor
 
-    def __init__(self, allowed: Tensor, temperature: float = 1.0) -> None:
-        """`allowed` bool (n, n): edges that samples may have, apart from cycles; `temperature` of the relaxation.
-
-        Raises:
-            ValueError: a temperature that is not positive.
-        """
+    def __init__(self, allowed: Tensor) -> None:
+        """`allowed` bool (n, n): edges that samples may have, apart from cycles."""
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"Expected a positive temperature; got {temperature}.")
-        self.temperature = temperature
         self.register_buffer("allowed", allowed.to(torch.bool), persistent=False)
 
     @property
@@ -58,16 +51,16 @@ class GraphParameters(nn.Module, ABC):
 
     @abstractmethod
     def likely(self) -> Tensor:
-        """Edges (n, n), bool, that are more likely than not where the order permits them; perhaps cyclic.
+        """Edges (n, n), bool, that are more likely than not where the order permits them; they may form cycles.
 
-        All in all they have a probability of a quarter at least: an order that no edge depends on is left open.
+        Their marginal probability is at least a quarter, because an order that no edge depends on stays undecided.
         """
 
     @abstractmethod
     def expected_edges(self) -> Tensor:
-        """Sum () of the probabilities of edges wherever the order permits them: what a sparsity penalty weighs.
+        """Sum () of the probabilities of edges, given that the order permits them: what a sparsity penalty weighs.
 
-        The order has no part in it: it would be drawn towards one that permits the edges that are gone already.
+        It leaves out the order, which would otherwise move towards one that permits the edges already removed.
         """
 
     def cyclicity(self) -> Tensor:
@@ -90,10 +83,10 @@ class GraphParameters(nn.Module, ABC):
 
 
 class _LearnedEdges(GraphParameters):
-    """Abstract: independent edges of probability sigmoid(edge), as far as an order permits them."""
+    """Abstract: independent edges with probability sigmoid(edge), where an order permits them."""
 
-    def __init__(self, allowed: Tensor, temperature: float = 1.0) -> None:
-        super().__init__(allowed, temperature)
+    def __init__(self, allowed: Tensor) -> None:
+        super().__init__(allowed)
         self.edge = nn.Parameter(torch.full(allowed.shape, _START_LOGIT))
 
     def expected_edges(self) -> Tensor:
@@ -101,19 +94,19 @@ class _LearnedEdges(GraphParameters):
 
     def _sampled_edges(self, draws: Tensor) -> Tensor:
         """Zeros and ones (n, n) for draws (n²,): 1 with probability sigmoid(edge)."""
-        return straight_through(self.edge + logistic(draws.view(self.n, self.n)), self.temperature)
+        return _straight_through(self.edge + _logistic(draws.view(self.n, self.n)))
 
 
 @final
 class EncoGraph(_LearnedEdges):
     """P(i → j) = sigmoid(edge_ij) sigmoid(orientation_ij − orientation_ji) (Lippe et al. 2022).
 
-    A sample orients every pair of variables once; of edges on cycles, those to a variable that precedes more others are
-    left out.
+    A sample orients every pair of variables once. On a cycle, it leaves out the edges to a variable that precedes more
+    others.
     """
 
-    def __init__(self, n: int, temperature: float = 1.0) -> None:
-        super().__init__(_off_diagonal(n), temperature)
+    def __init__(self, n: int) -> None:
+        super().__init__(_off_diagonal(n))
         self.orientation = nn.Parameter(torch.zeros(n, n))
 
     @property
@@ -127,9 +120,9 @@ class EncoGraph(_LearnedEdges):
     def sample(self, draws: Tensor) -> Tensor:
         of_edges, of_order = draws.view(2, self.n, self.n)
         # one draw for each pair of variables, or both directions could be sampled
-        noise = logistic(of_order).triu(1)
+        noise = _logistic(of_order).triu(1)
         logits = self._orientation() + noise - noise.T
-        precedes = straight_through(logits, self.temperature) * self.allowed
+        precedes = _straight_through(logits) * self.allowed
         order = _precedence(precedes.detach().sum(1) + _tie_break(logits))
         return self._sampled_edges(of_edges) * precedes * order
 
@@ -144,12 +137,12 @@ class EncoGraph(_LearnedEdges):
 class PermutationGraph(_LearnedEdges):
     """Edges under a random order: variables sorted by score + Gumbel noise (Gumbel-top-k; Kool et al. 2019).
 
-    i precedes j with probability sigmoid(score_i − score_j). All that is needed of the permutation is who precedes
-    whom, an (n, n) matrix; its straight-through gradient is that of the pairwise relaxation. Acyclic by construction.
+    i precedes j with probability sigmoid(score_i − score_j). A sample is acyclic by construction. Its straight-through
+    gradient is that of the pairwise relaxation.
     """
 
-    def __init__(self, n: int, temperature: float = 1.0) -> None:
-        super().__init__(_off_diagonal(n), temperature)
+    def __init__(self, n: int) -> None:
+        super().__init__(_off_diagonal(n))
         self.score = nn.Parameter(torch.zeros(n))
 
     @property
@@ -159,7 +152,7 @@ class PermutationGraph(_LearnedEdges):
     def sample(self, draws: Tensor) -> Tensor:
         of_edges, of_order = draws.split([self.n**2, self.n])
         score = self.score - torch.log(-torch.log(_inside(of_order)))
-        precedes = straight_through(score.unsqueeze(1) - score, self.temperature)
+        precedes = _straight_through(score.unsqueeze(1) - score)
         return self._sampled_edges(of_edges) * precedes * self.allowed
 
     def mean(self) -> Tensor:
@@ -174,10 +167,10 @@ class PermutationGraph(_LearnedEdges):
 
 @final
 class OrderedGraph(_LearnedEdges):
-    """Edges from lower to higher variables alone: the order 0, …, n − 1 is known."""
+    """Edges from lower to higher variables only: the order 0, …, n − 1 is known."""
 
-    def __init__(self, n: int, temperature: float = 1.0) -> None:
-        super().__init__(torch.ones(n, n).triu(1), temperature)
+    def __init__(self, n: int) -> None:
+        super().__init__(torch.ones(n, n).triu(1))
 
     @property
     def n_draws(self) -> int:
@@ -195,7 +188,7 @@ class OrderedGraph(_LearnedEdges):
 
 @final
 class FixedGraph(GraphParameters):
-    """A known graph: every sample is it."""
+    """A known graph, which every sample equals."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(torch.from_numpy(graph.adjacency.copy()))
@@ -217,7 +210,7 @@ class FixedGraph(GraphParameters):
         return self.allowed
 
 
-def build_graph_parameters(kind: str, n: int, graph: Graph | None = None, temperature: float = 1.0) -> GraphParameters:
+def build_graph_parameters(kind: str, n: int, graph: Graph | None = None) -> GraphParameters:
     """The graph parameters of a kind: enco, gumbel-top-k, order or fixed, the last with a graph.
 
     Raises:
@@ -229,20 +222,20 @@ def build_graph_parameters(kind: str, n: int, graph: Graph | None = None, temper
         if graph.n != n:
             raise ValueError(f"graph: Expected a graph of {n} variables; got {graph.n}.")
         return FixedGraph(graph)
-    kinds: dict[str, Callable[[int, float], GraphParameters]] = {
+    kinds: dict[str, Callable[[int], GraphParameters]] = {
         "enco": EncoGraph,
         "gumbel-top-k": PermutationGraph,
         "order": OrderedGraph,
     }
     if kind not in kinds:
         raise ValueError(f"graph: Expected enco, gumbel-top-k, order or fixed; got {kind!r}.")
-    return kinds[kind](n, temperature)
+    return kinds[kind](n)
 
 
 def topological_order(adjacency: Tensor) -> Tensor:
     """Variables (n,), causes first, of an acyclic adjacency (n, n) of zeros and ones, without control flow on values.
 
-    A variable has more ancestors than any of its ancestors, so that their number sorts the variables.
+    A variable has more ancestors than any of its ancestors, so the number of ancestors sorts the variables.
     """
     n = len(adjacency)
     reaches = torch.eye(n, dtype=adjacency.dtype, device=adjacency.device) + adjacency.detach()
@@ -251,14 +244,14 @@ def topological_order(adjacency: Tensor) -> Tensor:
     return torch.argsort(reaches.sum(0), stable=True)
 
 
-def logistic(draws: Tensor) -> Tensor:
+def _logistic(draws: Tensor) -> Tensor:
     """Standard logistic noise from uniform draws."""
     return torch.logit(_inside(draws))
 
 
-def straight_through(logits: Tensor, temperature: float) -> Tensor:
-    """1 where a logit is positive, else 0, with the gradient of sigmoid(logit / temperature)."""
-    soft = torch.sigmoid(logits / temperature)
+def _straight_through(logits: Tensor) -> Tensor:
+    """1 where a logit is positive, else 0, with the gradient of sigmoid(logit)."""
+    soft = torch.sigmoid(logits)
     return (logits > 0).to(soft.dtype) + (soft - soft.detach())
 
 
@@ -271,7 +264,7 @@ def _off_diagonal(n: int) -> Tensor:
 
 
 def _tie_break(logits: Tensor) -> Tensor:
-    """Numbers (n,) in (−1, 1) / 2 that part variables of equally many wins, whatever they are called."""
+    """Numbers (n,) in (−1, 1) / 2 that separate variables with equally many wins, whatever their numbering."""
     return torch.nn.functional.softsign(logits.detach()).sum(1) / (2 * len(logits))
 
 

@@ -1,4 +1,4 @@
-"""Where explicit models start: the linear latent causal model that the differences of pairs give in closed form."""
+"""The start of explicit models: a linear latent causal model in closed form, from the differences of pairs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from lcm.learn.known import is_symmetric, label_components
 from lcm.learn.prepared import Prepared
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
-from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density, target_posterior
+from lcm.model.likelihood import PairTerms, stay_log_density, target_posterior
 from lcm.model.noise import standard_normal_log_density
+from lcm.peer.variational import staying_variance
 
 _ROWS = 20_000
 _START_THICKNESS = 0.1
@@ -44,11 +45,10 @@ class LinearStart:
 
 
 def linear_start(prepared: Prepared, targets: TargetDistribution, linear: bool = True) -> LinearStart:
-    """The closed-form linear model, or where not `linear` that of independent variables.
+    """The closed-form linear model; that of independent variables if not `linear`.
 
-    Where i alone was set from outside, z̃_i is what is left of ẽ_i by regression on all other noise encodings
-    (docs/theory.md section 2), and that is a row of the inverse covariance of ẽ among the pairs with target i. Normal
-    equations of all variables at once.
+    Among pairs with target i, z̃_i is the residual of a regression of ẽ_i on all other noise encodings (docs/theory.md
+    section 2). A row of the inverse covariance of ẽ gives it, for all variables at once.
     """
     sets = targets.target_sets.cpu()
     y, y_tilde = (part[:_ROWS].double().cpu() for part in prepared.train)
@@ -68,15 +68,15 @@ def linear_start(prepared: Prepared, targets: TargetDistribution, linear: bool =
 
 
 def labels_for_order(start: LinearStart, targets: TargetDistribution) -> list[int]:
-    """Labels (n,) under which the start's order is 0, …, n − 1; as they are where the target sets tell variables."""
+    """Labels (n,) under which the start's order is 0, …, n − 1; unchanged where target sets distinguish variables."""
     return list(start.order) if is_symmetric(targets.target_sets.cpu().numpy()) else list(range(targets.n))
 
 
 def labels_for_graph(start: LinearStart, targets: TargetDistribution, graph: Graph) -> list[int]:
-    """Labels (n,) under which the start has as much of its dependence as possible on the edges of a graph.
+    """Labels (n,) under which as much of the start's dependence as possible is on the edges of a graph.
 
-    Exchanges of two labels as long as one helps, from the order of both; as they are where the target sets tell
-    variables.
+    From the orders of both, two labels are exchanged as long as that helps. Labels stay unchanged where the target sets
+    distinguish variables.
     """
     if not is_symmetric(targets.target_sets.cpu().numpy()):
         return list(range(targets.n))
@@ -103,7 +103,7 @@ def _on_edges(dependence: np.ndarray, labels: np.ndarray, graph: Graph) -> float
 def _targets_probably(
     noise: Tensor, noise_tilde: Tensor, changed: Tensor, targets: TargetDistribution
 ) -> tuple[Tensor, Tensor]:
-    """p(i ∈ I | pair) (N, n) of a crude model, normal noise kept up to a thickness, and that thickness (n,)."""
+    """p(i ∈ I | pair) (N, n) of a crude model, in which normal noise stays up to a thickness, and that thickness."""
     sets = targets.target_sets.cpu().to(noise.dtype)
     difference = noise_tilde - noise
     base, move = standard_normal_log_density(noise).sum(1), standard_normal_log_density(noise_tilde)
@@ -112,14 +112,12 @@ def _targets_probably(
     for _ in range(_UPDATES):
         terms = PairTerms(base, stay_log_density(difference, thickness), move)
         weights = target_posterior(terms, sets, log_probabilities) @ sets
-        stays = (1.0 - weights) * changed.unsqueeze(1)
-        variance = (stays * difference.square()).sum(0) / stays.sum(0).clamp_min(1e-6)
-        thickness = variance.clamp_min(THICKNESS_FLOOR**2).sqrt()
+        thickness = staying_variance(difference, (1.0 - weights) * changed.unsqueeze(1)).sqrt()
     return weights, thickness
 
 
 def _solution_rows(noise_tilde: Tensor, weights: Tensor) -> Tensor:
-    """(n, n): row i gives z_i, of variance 1, from the noise: its own alone where i is hardly ever a target."""
+    """(n, n): row i gives z_i, with variance 1, from the noise; from its own noise only where i is rarely a target."""
     n = noise_tilde.shape[1]
     counts = weights.sum(0).clamp_min(1.0)
     means = (weights.T @ noise_tilde) / counts.unsqueeze(1)
@@ -132,7 +130,7 @@ def _solution_rows(noise_tilde: Tensor, weights: Tensor) -> Tensor:
 
 
 def _order(solution: Tensor) -> tuple[int, ...]:
-    """Variables, causes first: next is always the one that depends least on the noise of those that are left."""
+    """Variables, causes first: the next is the one that depends least on the noise of the remaining ones."""
     relative = (solution / solution.diagonal().unsqueeze(1)).square()
     relative.fill_diagonal_(0.0)
     left, order = list(range(len(solution))), []
@@ -144,6 +142,6 @@ def _order(solution: Tensor) -> tuple[int, ...]:
 
 
 def _keep_order(solution: Tensor, order: tuple[int, ...]) -> Tensor:
-    """The solution rows without what depends on the noise of later variables."""
+    """The solution rows without their dependence on the noise of later variables."""
     place = torch.tensor(order).argsort()
     return solution * (place.unsqueeze(0) <= place.unsqueeze(1))

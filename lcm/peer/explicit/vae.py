@@ -7,7 +7,7 @@ target sets in one batched pass.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from lcm.model.noise import standard_normal_log_density
 from lcm.model.pair_model import EncodedPairs
 from lcm.peer.explicit.flow import SampledMechanism
 from lcm.peer.explicit.start import LinearStart
-from lcm.peer.variational import Perceptron, VariationalModel, build_common
+from lcm.peer.variational import Normals, Perceptron, VariationalModel, build_common
 
 _LEAST_VARIANCE = 1e-4
 _START_LOG_VARIANCE = -3.0
@@ -30,27 +30,12 @@ _ENCODING_ROWS = 2_048
 _SETTINGS = ("layers", "hidden", "mechanism_hidden", "posterior")
 
 
-class _Posterior(NamedTuple):
-    """q(z | x) of one observation: means and logarithms of standard deviations, (N, n)."""
-
-    mean: Tensor
-    log_spread: Tensor
-
-    def at(self, normal: Tensor) -> Tensor:
-        """z (..., N, n) for standard-normal draws of that shape."""
-        return self.mean + self.log_spread.exp() * normal
-
-    def log_density(self, normal: Tensor) -> Tensor:
-        """log q(z_i | x) (..., N, n) of z at these draws."""
-        return standard_normal_log_density(normal) - self.log_spread
-
-
 @final
 class ExplicitVAE(VariationalModel):
-    """z ~ SCM, z̃ = z with the targets replaced by standard-normal values and solved again, x | z and x̃ | z̃ normal.
+    """z ~ SCM; z̃ solves it again with standard-normal values of the targets; x | z and x̃ | z̃ are normal.
 
-    q encodes both observations alike; given target set I, what z̃ takes from q(z̃ | x̃) are its targets alone, and the
-    noise of all others is that of z. Encoder and decoder are linear maps plus networks, in standardised coordinates y.
+    q(z | x) is the same for both observations. Given target set I, z̃ takes its targets from q(z̃ | x̃), and the noise
+    of all others from z. Encoder and decoder are linear maps plus networks, in standardised coordinates y.
     """
 
     kind = "elcm-vae"
@@ -65,7 +50,7 @@ class ExplicitVAE(VariationalModel):
         posterior: Literal["exact", "heuristic"] = "exact",
         generator: torch.Generator | None = None,
     ) -> None:
-        """The generator draws the weights, on its device; without one they are to be loaded."""
+        """The generator draws the weights, on its device; omit it where they are loaded."""
         super().__init__(standardisation, target_distribution)
         self.layers, self.hidden, self.mechanism_hidden, self.posterior = layers, hidden, mechanism_hidden, posterior
         generator, n = torch.Generator().manual_seed(0) if generator is None else generator, self.n
@@ -80,7 +65,7 @@ class ExplicitVAE(VariationalModel):
 
     @torch.no_grad()
     def start_at(self, start: LinearStart) -> None:
-        """Put encoder, decoder and mechanisms at a linear model."""
+        """Set encoder, decoder and mechanisms to a linear model."""
         self.encoder_linear.copy_(start.unmixing)
         self.decoder_linear.copy_(torch.linalg.inv(start.unmixing))
         self.mechanism.start_at(start.abduction)
@@ -88,7 +73,7 @@ class ExplicitVAE(VariationalModel):
     def log_weights(self, y: Tensor, y_tilde: Tensor, adjacency: Tensor, normal: Tensor) -> Tensor:
         """log p(y, ỹ, z, z̃, I) − log q(z, z̃ | y, ỹ, I), (S, N, K), for pairs (N, n) and draws (S, N, 2, n).
 
-        Their exponentials, summed over target sets, are unbiased for p(y, ỹ). `adjacency` (n, n) is acyclic.
+        Their exponentials, summed over target sets, are unbiased estimates of p(y, ỹ). `adjacency` (n, n) is acyclic.
         """
         first, second = self._encode(y), self._encode(y_tilde)
         of_first, of_second = normal.unbind(-2)
@@ -97,8 +82,8 @@ class ExplicitVAE(VariationalModel):
         prior = (standard_normal_log_density(noise) + log_slope).sum(1).view(normal.shape[:2])
         z_tilde = self._all_interventions(noise.view_as(z), free, adjacency)
         sets = self.target_distribution.target_sets.to(y.dtype)
-        gain = (standard_normal_log_density(free) - second.log_density(of_second)) @ sets.T
-        before = prior - first.log_density(of_first).sum(-1) + self._log_likelihood(y, z)
+        gain = (standard_normal_log_density(free) - second.log_density_at(of_second)) @ sets.T
+        before = prior - first.log_density_at(of_first).sum(-1) + self._log_likelihood(y, z)
         after = self._log_likelihood(y_tilde.unsqueeze(1), z_tilde) + gain
         return before.unsqueeze(-1) + after + self.target_distribution.log_probabilities()
 
@@ -113,7 +98,7 @@ class ExplicitVAE(VariationalModel):
     def elbo(self, y: Tensor, y_tilde: Tensor, adjacency: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """A lower bound (N,) of log p(y, ỹ), in expectation over draws (S, N, 2, n), and q(I | …) (S, N, K).
 
-        With the exact posterior over I it is that of the draws themselves, and the bound the tightest over it.
+        The exact posterior over I is that of the draws themselves; it makes the bound tightest.
         """
         log_weights = self.log_weights(y, y_tilde, adjacency, normal)
         if self.posterior == "exact":
@@ -122,13 +107,8 @@ class ExplicitVAE(VariationalModel):
         posterior = log_posterior.exp().expand_as(log_weights)
         return (posterior * (log_weights - log_posterior)).sum(-1).mean(0), posterior
 
-    def iwae(self, y: Tensor, y_tilde: Tensor, adjacency: Tensor, normal: Tensor) -> Tensor:
-        """The importance-weighted bound (N,) of log p(y, ỹ) from S draws (S, N, 2, n) (Burda et al. 2016)."""
-        log_weights = self.log_weights(y, y_tilde, adjacency, normal)
-        return torch.logsumexp(torch.logsumexp(log_weights, -1), 0) - math.log(len(normal))
-
     def _heuristic_log_posterior(self, y: Tensor, y_tilde: Tensor, adjacency: Tensor) -> Tensor:
-        """log q(I | x, x̃) (N, K): targets by how far their noise moved, with three learned numbers."""
+        """log q(I | x, x̃) (N, K), from how far each noise moved, with three learned numbers."""
         noise, noise_tilde = (self.mechanism.abduct(self._encode(part).mean, adjacency)[0] for part in (y, y_tilde))
         distance = (noise_tilde - noise).abs()
         score = self.heuristic[0] + self.heuristic[1] * distance + self.heuristic[2] * distance.square()
@@ -152,10 +132,11 @@ class ExplicitVAE(VariationalModel):
         joint = torch.logsumexp(self.log_weights(y, y_tilde, adjacency, drawn), 0) - math.log(len(normal))
         return EncodedPairs(z, z_tilde, noise, noise_tilde, torch.softmax(joint, -1), torch.logsumexp(joint, -1))
 
-    def _encode(self, y: Tensor) -> _Posterior:
+    def _encode(self, y: Tensor) -> Normals:
+        """q(z | x), (N, n)."""
         mean, raw = self.encoder(y).chunk(2, -1)
         log_spread = _START_LOG_SPREAD + _SPREAD_BOUND * torch.tanh(raw / _SPREAD_BOUND)
-        return _Posterior(y @ self.encoder_linear.T + mean, log_spread)
+        return Normals(y @ self.encoder_linear.T + mean, log_spread)
 
     def _log_likelihood(self, y: Tensor, z: Tensor) -> Tensor:
         """log p(y | z) (...,) for z (..., n)."""

@@ -1,9 +1,7 @@
-"""Solution functions s_i(e_i; e_others) as networks, all n of them in one batched product."""
+"""Solution functions s_i(e_i; e_others) as networks, all n in one batched product, and posteriors over target sets."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple, final
 
@@ -11,23 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from lcm.model.intervention import TargetDistribution
-from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, joint_log_density, stay_log_density
+from lcm.model.likelihood import PairTerms, joint_log_density, stay_log_density
 from lcm.model.noise import standard_normal_log_density
-from lcm.peer.variational import Perceptron, affine
+from lcm.peer.variational import Perceptron, staying_variance
 
 _MOST_LOG_SCALE = 7.0
-
-
+_LAST_LAYER = 0.1
 _START_SCALARS = (-3.0, 15.0, 15.0)
-
-
 _START_THICKNESS = 0.5
-
-
 _CLOSED_FORM_RATE = 0.02
-
-
-_GAINS = {"silu": 1.68, "relu": math.sqrt(2.0)}
 
 
 class Solved(NamedTuple):
@@ -41,10 +31,8 @@ class Solved(NamedTuple):
 class SolutionNetworks(nn.Module):
     """z_i = shift_i(e_others) + exp(log_scale_i(e_others)) e_i, increasing in e_i (Brehmer et al. 2022, section 4.2).
 
-    Where ancestors are known, they are the others that count.
+    The others are all other variables, or only the ancestors of i where these are known.
     """
-
-    others: Tensor
 
     def __init__(
         self,
@@ -59,33 +47,18 @@ class SolutionNetworks(nn.Module):
         All weights are zero, and so z is e, until `draw_weights` draws them.
         """
         super().__init__()
-        self.n, self.activation = n, activation
-        widths = [n, *[hidden] * layers, 2]
-        shapes = [(n, after, before) for before, after in itertools.pairwise(widths)]
-        self.weights = nn.ParameterList(torch.zeros(shape) for shape in shapes)
-        self.biases = nn.ParameterList(torch.zeros(n, 1, shape[1]) for shape in shapes)
+        self.n = n
         others = ~torch.eye(n, dtype=torch.bool)
-        self.register_buffer("others", others if ancestors is None else others & ancestors.T)
+        seen = others if ancestors is None else others & ancestors.T
+        self.networks = Perceptron(n, 2, [hidden] * layers, activation, seen)
 
-    @torch.no_grad()
-    def draw_weights(self, generator: torch.Generator, last: float = 0.1) -> None:
-        """Draw all weights, the last layer's at a small gain, so that z starts close to e."""
-        for index, weight in enumerate(self.weights):
-            gain = (1.0 if index == 0 else _GAINS[self.activation]) * (last if index == len(self.weights) - 1 else 1.0)
-            drawn = torch.randn(weight.shape, generator=generator, device=generator.device, dtype=weight.dtype)
-            weight.copy_((gain / math.sqrt(weight.shape[2]) * drawn).to(weight.device))
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights, those of the last layer small, so that z starts close to e."""
+        self.networks.draw_weights(generator, _LAST_LAYER)
 
     def shift_and_scale(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """shift_i and log_scale_i (..., n) of every variable, given all other noise in (..., n)."""
-        rows = noise.reshape(-1, self.n)
-        activate = torch.relu_ if self.activation == "relu" else nn.functional.silu
-        # the first layers of all functions see the same rows, and so are one product
-        layers = list(zip(self.weights, self.biases, strict=True))
-        first = (layers[0][0] * self.others.unsqueeze(1)).flatten(0, 1)
-        values = affine(rows, first, layers[0][1].flatten())
-        values = (activate(values) if len(layers) > 1 else values).view(len(rows), self.n, -1).transpose(0, 1)
-        for index, (weight, bias) in enumerate(layers[1:]):
-            values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)
+        values = self.networks(noise.reshape(-1, self.n))
         shift, log_scale = values.permute(2, 1, 0).reshape(2, *noise.shape).unbind()
         return shift, nn.functional.hardtanh(log_scale, -_MOST_LOG_SCALE, _MOST_LOG_SCALE)
 
@@ -107,7 +80,10 @@ class TargetPosterior(nn.Module, ABC):
 
     @torch.no_grad()
     def update(self, noise: Tensor, noise_tilde: Tensor, stays: Tensor) -> None:
-        """Move what has a closed form, given the probability `stays` (N, n) of each coordinate in a changed pair."""
+        """Update the part with a closed form, if any, from the probability `stays` (N, n) of each coordinate.
+
+        It is 0 in pairs that did not change.
+        """
 
 
 @final
@@ -127,7 +103,7 @@ class HeuristicPosterior(TargetPosterior):
 
 @final
 class NetworkPosterior(TargetPosterior):
-    """Logits by a network of the encoding before and of its change."""
+    """Logits from a network that reads the encoding before and its change."""
 
     def __init__(self, network: Perceptron) -> None:
         super().__init__()
@@ -140,9 +116,9 @@ class NetworkPosterior(TargetPosterior):
 
 @final
 class ExactPosterior(TargetPosterior):
-    """The posterior of the thickened pair likelihood, were the mean encodings exact (docs/theory.md section 2).
+    """The posterior of the thickened pair likelihood, as if the mean encodings were exact (docs/theory.md section 2).
 
-    The thickness (n,) follows its closed form, at the rate of a moving average.
+    The squared thickness (n,) is a moving average of its closed form.
     """
 
     needs_solution = True
@@ -164,7 +140,6 @@ class ExactPosterior(TargetPosterior):
 
     @torch.no_grad()
     def update(self, noise: Tensor, noise_tilde: Tensor, stays: Tensor) -> None:
-        squared, count = (stays * (noise_tilde - noise).square()).sum(0), stays.sum(0)
-        # of a coordinate that hardly ever stays, nothing is learned
-        found = torch.where(count > 1.0, squared / count.clamp_min(1.0), self.variance)
-        self.variance.copy_(self.variance.lerp(found, _CLOSED_FORM_RATE).clamp_min(THICKNESS_FLOOR**2))
+        # a coordinate that hardly ever stays keeps its thickness
+        found = torch.where(stays.sum(0) > 1.0, staying_variance(noise_tilde - noise, stays), self.variance)
+        self.variance.copy_(self.variance.lerp(found, _CLOSED_FORM_RATE))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.rows import in_chunks
+from lcm.base.chunks import in_chunks
 from lcm.model.decoder import ChainDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.pair_model import EncodedPairs
@@ -20,28 +20,20 @@ from lcm.peer.implicit.solution import (
     Solved,
     TargetPosterior,
 )
-from lcm.peer.variational import Perceptron, VariationalModel, build_common
+from lcm.peer.variational import LOG_TWO_PI, Normals, Perceptron, VariationalModel, build_common
 
 _SETTINGS = ("hidden", "layers", "activation", "posterior_kind", "projection", "linear", "variance")
-_LOG_TWO_PI = math.log(2.0 * math.pi)
 _LEAST_VARIANCE = 1e-4
 _START_LOG_VARIANCE = -3.0
-_LOG_SPREAD = (-7.0, 3.0)
+_LOG_DEVIATION = (-7.0, 3.0)
 _START_LOG_SPREAD, _START_SPREAD_GAIN = -2.0, 0.1
 _START_CORRECTION = 0.1
 _FIXED_DRAWS, _MOST_DECODED = 16, 256
 _CHUNK_ENTRIES = 1 << 23
 
 
-class Encoded(NamedTuple):
-    """Moments of the Gaussian noise encodings of N pairs, before and after: (2, N, n), the spreads as logarithms."""
-
-    mean: Tensor
-    log_spread: Tensor
-
-
 class Bounds(NamedTuple):
-    """What the bound is made of, in nats: log-likelihoods (K, N) of x and x̃, and log p(e, ẽ | I) − log q (K, N)."""
+    """The parts of the bound in nats: log-likelihoods (K, N) of x and x̃, and log p(e, ẽ | I) − log q (K, N)."""
 
     fit: Tensor
     latent: Tensor
@@ -51,8 +43,8 @@ class Bounds(NamedTuple):
 class ImplicitVAE(VariationalModel):
     """Noise encodings e ~ N(0, 1), x | e ~ N(decoder(e), diag(variance)), and z = s(e) by solution functions.
 
-    q(e, ẽ | x, x̃, I) comes from one Gaussian encoder: a coordinate that stays has one encoding, a mean of those of x
-    and x̃; a target has its own before and after. s_i(ẽ_i; ẽ_others) of a target i is standard normal.
+    q(e, ẽ | x, x̃, I) comes from one normal encoder. A coordinate that stays has one encoding, a mean of those of x and
+    x̃; a target has one before and one after. s_i(ẽ_i; ẽ_others) of a target i is standard normal.
     """
 
     kind: ClassVar[str] = "ilcm-vae"
@@ -71,10 +63,10 @@ class ImplicitVAE(VariationalModel):
         variance: float | None = None,
         ancestors: Tensor | None = None,
     ) -> None:
-        """Networks of `layers` hidden layers of `hidden` units; `linear`: with a linear map beside each.
+        """Networks of `layers` hidden layers of `hidden` units; `linear` adds a linear map to encoder and decoder.
 
-        All weights are zero until `draw_weights` draws them. `variance` of x in standardised coordinates, None learns
-        it; `ancestors` bool (n, n), [j, i]: j may be an ancestor of i, where that is known.
+        All weights are zero until `draw_weights` draws them. `variance` is that of x in standardised coordinates; None
+        learns it. `ancestors` bool (n, n), [j, i]: j may be an ancestor of i, where that is known.
         """
         super().__init__(standardisation, target_distribution)
         n, sizes = standardisation.n, [hidden] * layers
@@ -115,23 +107,23 @@ class ImplicitVAE(VariationalModel):
 
     @property
     def n_draws(self) -> int:
-        """How many draws (n,) a pair takes: two normal ones, and one in [0, 1) for a stochastic projection."""
+        """Number of draws (n,) for a pair: two normal ones, and one in [0, 1) for a stochastic projection."""
         return 3 if self.projection == "stochastic" else 2
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws (count, n_draws, n) for as many pairs."""
+        """Draws (count, n_draws, n) for `count` pairs."""
         device, dtype = generator.device, self._like().dtype
         normal = torch.randn(count, 2, self.n, generator=generator, device=device, dtype=dtype)
         if self.projection == "average":
             return normal
         return torch.cat([normal, torch.rand(count, 1, self.n, generator=generator, device=device, dtype=dtype)], 1)
 
-    def moments(self, y: Tensor, y_tilde: Tensor) -> Encoded:
-        """Moments of the noise encodings of pairs (N, n) in the coordinates of the fit."""
+    def moments(self, y: Tensor, y_tilde: Tensor) -> Normals:
+        """The encodings (2, N, n) of pairs (N, n) in the coordinates of the fit, before and after."""
         both = torch.stack([y, y_tilde])
-        mean, log_spread = self.encoder(both).chunk(2, -1)
+        mean, log_deviation = self.encoder(both).chunk(2, -1)
         mean = mean + both @ self.unmixing.T if self.linear else mean
-        return Encoded(mean, nn.functional.hardtanh(log_spread, *_LOG_SPREAD))
+        return Normals(mean, nn.functional.hardtanh(log_deviation, *_LOG_DEVIATION))
 
     def decode(self, noise: Tensor) -> Tensor:
         """Means (..., n) of observations, in the coordinates of the fit, given noise (..., n)."""
@@ -143,25 +135,25 @@ class ImplicitVAE(VariationalModel):
         solved: Solved = self.solution(noise)
         return solved
 
-    def log_posterior(self, encoded: Encoded) -> Tensor:
+    def log_posterior(self, encoded: Normals) -> Tensor:
         """log q(I | x, x̃) (N, K)."""
         solved = self.solve(encoded.mean[1]) if self.posterior.needs_solution else None
         found: Tensor = self.posterior(encoded.mean[0], encoded.mean[1], solved, self.target_distribution)
         return found
 
     def log_likelihood(self, y: Tensor, mean: Tensor) -> Tensor:
-        """log p(y | e) (...) of observations y (..., n), in their coordinates, given what e decodes to (..., n)."""
+        """log p(y | e) (...) of observations y (..., n), in their coordinates, given the decoded mean (..., n)."""
         variance = self.log_variance.exp() + (_LEAST_VARIANCE if self.variance is None else 0.0)
         misfit = (y - mean).square() @ variance.reciprocal()
-        return -0.5 * (misfit + (variance.log().sum() + self.n * _LOG_TWO_PI))
+        return -0.5 * (misfit + (variance.log().sum() + self.n * LOG_TWO_PI))
 
-    def sample(self, encoded: Encoded, draws: Tensor) -> Tensor:
+    def draw_noise(self, encoded: Normals, draws: Tensor) -> Tensor:
         """Noise (2, N, n) of x and of x̃, each from its own encoding, at draws (N, n_draws, n)."""
-        return torch.addcmul(encoded.mean, encoded.log_spread.exp(), draws[:, :2].transpose(0, 1))
+        return torch.addcmul(encoded.mean, encoded.log_deviation.exp(), draws[:, :2].transpose(0, 1))
 
-    def _stay(self, encoded: Encoded, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise (N, n) of coordinates that stay, from a mean of two independent encodings, and its variance."""
-        variances = (2.0 * encoded.log_spread).exp()
+    def _stay(self, encoded: Normals, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise (N, n) of coordinates that stay, from a mean of two independent encodings, with its variance."""
+        variances = (2.0 * encoded.log_deviation).exp()
         if self.projection == "average":
             mean, variance = encoded.mean.mean(0), 0.25 * variances.sum(0)
         else:
@@ -173,24 +165,24 @@ class ImplicitVAE(VariationalModel):
         self,
         y: Tensor,
         y_tilde: Tensor,
-        encoded: Encoded,
+        encoded: Normals,
         draws: Tensor,
         sets: Tensor | None = None,
         imposed: bool = True,
     ) -> Bounds:
         """The parts of the bound for every target set, in one pass of the decoder, at draws (N, n_draws, n).
 
-        `sets`, bool (N, n), replaces the K sets by one for each pair. Without `imposed`, the density of imposed values
-        is left out, as while solution functions are not learned yet.
+        `sets`, bool (N, n), replaces the K sets by one for each pair. Without `imposed`, the bound leaves out the
+        density of imposed values, as in the phases before the solution functions learn.
         """
         masks = self.target_distribution.target_sets.unsqueeze(1) if sets is None else sets.unsqueeze(0)
-        moved = self.sample(encoded, draws)
+        moved = self.draw_noise(encoded, draws)
         stay, variance = self._stay(encoded, draws)
         decoded = self._decode(masks, moved, stay)
         fit = self.log_likelihood(torch.stack([y, y_tilde]), decoded).sum(1)
-        # all terms twice, so that one factor of a half does for all
+        # all terms are doubled, so that one factor of a half suffices
         of_stay = variance.log() - stay.square()
-        change = torch.add(draws[:, 1].square(), encoded.log_spread.sum(0), alpha=2.0) - moved[0].square() - of_stay
+        change = torch.add(draws[:, 1].square(), encoded.log_deviation.sum(0), alpha=2.0) - moved[0].square() - of_stay
         change = change + self._imposed(masks, moved[1], stay) if imposed else change
         latent = (draws[:, 0].square() + of_stay).sum(1) + self._over_targets(masks, change, sets is None)
         return Bounds(fit, 0.5 * latent)
@@ -204,15 +196,15 @@ class ImplicitVAE(VariationalModel):
         return (change * weights).sum(-1)
 
     def _decode(self, masks: Tensor, moved: Tensor, stay: Tensor) -> Tensor:
-        """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of noise that has changed."""
+        """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of changed noise."""
         return self.decode(torch.where(masks.unsqueeze(1), moved, stay))
 
     def _imposed(self, masks: Tensor, after: Tensor, stay: Tensor) -> Tensor:
-        """2 log p̃(ζ_i) + 2 log ∂ζ_i/∂ẽ_i of each coordinate were it a target, but for log 2π: (N, n) or (K, N, n)."""
+        """2 log p̃(ζ_i) + 2 log ∂ζ_i/∂ẽ_i + log 2π, as if each i were a target: (N, n) or (K, N, n)."""
         if not self._atomic:
             solved = self.solve(torch.where(masks, after, stay))
             return 2.0 * solved.log_slope - solved.z.square()
-        # with no other target, all that the network of i is given has stayed
+        # with no other target, all inputs of the network of i have stayed
         shift, log_slope = self.solution.shift_and_scale(stay)
         return 2.0 * log_slope - torch.addcmul(shift, log_slope.exp(), after).square()
 
@@ -223,21 +215,10 @@ class ImplicitVAE(VariationalModel):
         gain = parts.fit.T + parts.latent.T + self.target_distribution.log_probabilities() - log_q
         return (log_q.exp() * gain).sum(1)
 
-    def iwae(self, y: Tensor, y_tilde: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        """A tighter lower bound (N,): the logarithm of a mean of importance weights (Burda et al. 2016).
-
-        The sum over target sets is exact, so that only the noise is drawn.
-        """
-        encoded, joint = self.moments(y, y_tilde), []
-        for _ in range(samples):
-            parts = self.bounds(y, y_tilde, encoded, self.draw(len(y), generator))
-            joint.append(parts.fit.T + parts.latent.T + self.target_distribution.log_probabilities())
-        return torch.logsumexp(torch.stack(joint), (0, 2)) - math.log(samples)
-
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
-        """Noise from the means of the encoder, z = s(noise); log_density is the ELBO at draws that are always the same.
+        """Noise from the means of the encoder, and z = s(noise); log_density is the ELBO at fixed quasi-random draws.
 
-        These are 16 quasi-random draws, or fewer where there are more than 16 target sets.
+        There are 16 of them, or fewer with more than 16 target sets.
         """
         encoded = self.moments(y, y_tilde)
         posterior = self.log_posterior(encoded).exp()

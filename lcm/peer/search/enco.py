@@ -1,9 +1,9 @@
 """ENCO (Lippe et al. 2022), batched: conditionals of all variables and K sampled graphs as dimensions of one tensor.
 
-Edges i → j have probability σ(γ_ij) σ(θ_ij) with θ antisymmetric. Conditionals are fitted to what was observed, under
-sampled graphs; γ and θ follow the paper's gradients: how much likelier z_j is with z_i as a parent than without, among
-pairs in which another variable was intervened on. Their variance is lower still, since both are of the same rows and
-the same other parents.
+Edges i → j have probability σ(γ_ij) σ(θ_ij) with θ antisymmetric. Conditionals are fitted to the observed z under
+sampled graphs. γ and θ follow the paper's gradients: how much likelier z_j is with z_i as a parent than without, among
+pairs in which another variable was the target. Their variance is lower than in the paper, because both likelihoods are
+of the same rows and the same other parents.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _VALIDATIONS = 20
 _HELD_OUT, _MOST_HELD_OUT = 0.1, 4_096
 _LEAST_LOG_DENSITY = -15.0
 _EXPLORED = 0.06
+_LEARNING_RATE, _EDGE_RATE, _ORIENTATION_RATE = 1e-2, 2e-2, 5e-2
+_SPARSITY = 0.004
 _SHARE_MET = 0.5
 _BETAS, _EPSILON = (0.9, 0.9), 1e-8
 _RIDGE = 1e-4
@@ -76,7 +78,7 @@ class EncoObjective(Objective):
         return self._z.shape[1]
 
     def groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup(list(self.parameters()), self.config.learning_rate)]
+        return [ParameterGroup(list(self.parameters()), _LEARNING_RATE)]
 
     @property
     def n_rows(self) -> int:
@@ -129,12 +131,12 @@ class EncoObjective(Objective):
         others = seen.unsqueeze(1)
         mean_gain = (gain * others).sum(0) / others.sum(0).clamp_min(1.0)
         edge, orientation = torch.sigmoid(self.edge), torch.sigmoid(self.orientation)
-        of_edge = edge * (1.0 - edge) * orientation * (mean_gain + self.config.sparsity)
+        of_edge = edge * (1.0 - edge) * orientation * (mean_gain + _SPARSITY)
         own = torch.diagonal(gain, dim1=0, dim2=1).T * edge
         of_orientation = orientation * (1.0 - orientation) * (own - own.T)
         steps = self._adam(torch.stack([of_edge, of_orientation]))
-        self.edge.sub_(rate * self.config.edge_rate * steps[0])
-        self.orientation.sub_(rate * self.config.orientation_rate * 0.5 * (steps[1] - steps[1].T))
+        self.edge.sub_(rate * _EDGE_RATE * steps[0])
+        self.orientation.sub_(rate * _ORIENTATION_RATE * 0.5 * (steps[1] - steps[1].T))
 
     def _losses(self, rows: Intervened, graphs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean −log p(z̃_j | z̃_pa) (K, n, n), [k, t, j], of rows with target t, and where [t, j] there are such rows."""
@@ -162,7 +164,7 @@ class EncoObjective(Objective):
         graph = self.decide()
         adjacency = torch.from_numpy(graph.adjacency.copy()).to(self._z).unsqueeze(0)
         losses, seen = self._losses(self._held_out, adjacency)
-        score = (losses[0] * seen).sum() / seen.any(1).sum().clamp_min(1) + self.config.sparsity * graph.n_edges
+        score = (losses[0] * seen).sum() / seen.any(1).sum().clamp_min(1) + _SPARSITY * graph.n_edges
         return {"validation_log_likelihood": -float(score.detach()), "edges": graph.n_edges}
 
 

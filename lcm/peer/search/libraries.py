@@ -1,7 +1,7 @@
-"""Methods of kept libraries, the extra `discovery`: PC, GES and DirectLiNGAM of causal-learn, GIES of gies.
+"""Searches by libraries, the extra `discovery`: PC, GES and DirectLiNGAM of causal-learn, GIES of gies.
 
-PC, GES and LiNGAM look at z before the interventions alone, GIES at z̃ by target as well. PC, GES and GIES find classes
-of graphs: an edge that they leave undirected points along the order in which interventions move the variables.
+PC, GES and LiNGAM read only z before the interventions, GIES also z̃ by target. PC, GES and GIES find classes of graphs:
+an edge that they leave undirected points along the order in which interventions move the variables.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def moves(variables: FittedVariables) -> FloatArray:
 
 
 def _library(module: str, name: str) -> Any:
-    """A name of a library's module; what it says on being imported is no concern of the user."""
+    """A name of a library's module, imported without its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

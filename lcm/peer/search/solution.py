@@ -1,7 +1,8 @@
-"""Solution functions z_i = s_i(ε) on encodings of any model: what `jacobian` and `dependence` are read from."""
+"""Readouts of the noise encodings of any model: solution functions for `jacobian` and `dependence`, and `tests`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any, NamedTuple, final
 
@@ -11,18 +12,27 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from torch import Tensor
 
-from lcm.base.rows import in_chunks
-from lcm.learn.implicit import SolutionFunctions
+from lcm.base.chunks import in_chunks
+from lcm.learn.config import MechanismsConfig
+from lcm.learn.implicit import ImplicitModel, SolutionFunctions
+from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
+from lcm.learn.noise_encoder import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
+from lcm.model.decoder import ChainDecoder, LinearDecoder
+from lcm.model.graph import Graph
+from lcm.model.intervention import TargetDistribution
 from lcm.peer.search.config import NetworksConfig
 from lcm.peer.search.variables import FittedVariables
+from lcm.readout.edges import causes_first, find_ancestry, find_edges
+from lcm.readout.evidence import GraphEvidence
 
 _VALIDATIONS = 20
 _ROWS_PER_REGRESSOR = 10
 _FAR_FROM_NORMAL = 0.1
 _KNOTS = 257
 _HELD_OUT = 0.1
-_POINTS = 4_000
+_POINTS, _FEW_POINTS = 4_000, 2_000
+_ANCESTOR_LEVEL = 0.01
 _LEAST_DIAGONAL = 1e-3
 
 
@@ -30,9 +40,9 @@ _LEAST_DIAGONAL = 1e-3
 class SolutionObjective(Objective):
     """Solution functions of all variables, each of all noise encodings, location-scale in its own.
 
-    Where the model has mechanisms, they regress z on ε before and after: a mean square. Where z is ε, they are the
-    conditional density of ũ_i given the others in pairs with target i, which perfect interventions make one of ζ_i
-    alone (docs/theory.md section 2).
+    If the model has mechanisms, they regress z on ε, before and after. If z is ε, they are the conditional density of
+    ũ_i given the others in pairs with target i, which for perfect interventions is a density of ζ_i only
+    (docs/theory.md section 2).
     """
 
     def __init__(self, variables: FittedVariables, config: NetworksConfig, generator: torch.Generator) -> None:
@@ -71,7 +81,7 @@ class SolutionObjective(Objective):
     def _losses(self, normal: Tensor, other: Tensor) -> Tensor:
         if not self.regresses:
             return -(other * self.functions.move_log_density(normal).clamp_min(-15.0)).sum(1)
-        # a share that no outlier dominates
+        # robust, so that no outlier dominates
         return torch.nn.functional.smooth_l1_loss(self.solve(self.noise(normal)), other, reduction="none").sum(1)
 
     def validate(self) -> dict[str, Any]:
@@ -133,9 +143,9 @@ class NoiseRows(NamedTuple):
 def in_gauge(variables: FittedVariables) -> tuple[NoiseRows, NoiseRows]:
     """Training rows and the last tenth, held out, all in the default precision.
 
-    Noise is put in standard deviations from its mean, since p_ε need not be normal: the mechanisms learn a monotone map
-    of it. Only where it is far from normal (a Kolmogorov distance above 0.1) does it become normal scores. Its sign is
-    that of the causal variable.
+    Noise is in standard deviations from its mean; p_ε need not be normal, because the mechanisms learn a monotone map
+    of it. Noise far from normal (a Kolmogorov distance above 0.1) is replaced by normal scores. Its sign is that of the
+    causal variable.
     """
     noise, noise_tilde = _normal_gauge(variables.noise.double(), variables.noise_tilde.double())
     z, spread = variables.z.double(), variables.z.double().std(0).clamp_min(1e-12)
@@ -168,12 +178,12 @@ def _normal_scores(reference: Tensor, values: Tensor) -> Tensor:
     inside = torch.linspace(first, 1.0 - first, _KNOTS, dtype=reference.dtype, device=device)
     scores = torch.special.ndtri(inside)
     quantiles = torch.quantile(_thinned(reference), inside, dim=0).T
-    # equal values are parted a little, or the knots would not increase
+    # equal values are separated a little, so that the knots increase
     knots = (quantiles + 1e-9 * torch.arange(_KNOTS, device=device)).contiguous()
     index = torch.searchsorted(knots, values.T.contiguous()).clamp(1, _KNOTS - 1)
     low, high = knots.gather(1, index - 1), knots.gather(1, index)
     share = (values.T - low) / (high - low).clamp_min(1e-6)
-    # beyond the outer knots a line, but not far: its slope is poorly known
+    # beyond the outer knots it is a line, but not far, because its slope is uncertain
     share = share.clamp(-20.0, 20.0)
     return (scores[index - 1] + share * (scores[index] - scores[index - 1])).T
 
@@ -209,3 +219,98 @@ def _jacobian(solution: SolutionObjective, noise: Tensor) -> tuple[Tensor, Tenso
         columns = range(z.shape[1])
         rows = [torch.autograd.grad(z[:, k].sum(), points, retain_graph=True)[0] for k in columns]
     return z.detach(), torch.stack(rows, 1)
+
+
+@torch.no_grad()
+def dependence_strengths(solution: SolutionObjective) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    """edge_strength (n, n) along an order of the variables, and that order, causes first.
+
+    The order repeatedly takes the variable whose solution function depends least on the noise of the remaining ones.
+    The strength [j, k] is how much z_k moves, in RMS over points and in standard deviations, when z_j is replaced by
+    that of another point, the noise of k stays, and the noise of all variables between them is adapted to keep these.
+    """
+    noise = solution.noise(solution.points[:_FEW_POINTS])
+    z = solution.solve(noise)
+    spread = math.sqrt(2.0) * z.std(0).clamp_min(1e-12)
+    order = causes_first(_numbers(_noise_effects(solution, noise, z) / spread))
+    return _numbers(_direct_effects(solution, noise, z, order) / spread), order
+
+
+def _noise_effects(solution: SolutionObjective, noise: Tensor, z: Tensor) -> Tensor:
+    """RMS change (n, n), [j, k], of z_k when ε_j is replaced by that of another point; 0 on the diagonal."""
+    n = noise.shape[1]
+    changed = noise.repeat(n, 1, 1)
+    each = torch.arange(n, device=noise.device)
+    changed[each, :, each] = noise.roll(1, 0).T
+    moved = solution.solve(changed.flatten(0, 1)).view_as(changed) - z
+    return moved.square().mean(1).sqrt().fill_diagonal_(0.0)
+
+
+def _direct_effects(solution: SolutionObjective, noise: Tensor, z: Tensor, order: tuple[int, ...]) -> Tensor:
+    """RMS change (n, n), [j, k], of z_k when only z_j, of those before k in the order, is that of another point."""
+    n, other = noise.shape[1], z.roll(1, 0)
+    adapted = noise.repeat(n, 1, 1)
+    effects = torch.zeros(n, n, dtype=z.dtype, device=z.device)
+    # one variable after the other, because the noise of each is adapted to its inputs; all causes j at once
+    for k in order:
+        variable = torch.tensor([k], device=z.device)
+        location, log_scale = solution.functions.mechanism.location_and_log_scale(adapted.flatten(0, 1), variable)
+        location, scale = location.view(n, -1), log_scale.exp().view(n, -1)
+        effects[:, k] = (location + scale * noise[:, k] - z[:, k]).square().mean(1).sqrt()
+        value = z[:, k].repeat(n, 1)
+        value[k] = other[:, k]
+        adapted[:, :, k] = (value - location) / scale
+    return effects.fill_diagonal_(0.0)
+
+
+def _numbers(values: Tensor) -> NDArray[np.float64]:
+    finite = torch.nan_to_num(values.double(), nan=0.0, posinf=0.0)
+    numbers: NDArray[np.float64] = finite.cpu().numpy()
+    return numbers
+
+
+def find_by_tests(
+    variables: FittedVariables, config: NetworksConfig, generator: torch.Generator
+) -> Stages[GraphEvidence]:
+    """p-values and strengths of all edges: ancestors by tests, mechanisms of all candidates, tests around these.
+
+    Only the noise encodings and target weights count: z follows from the mechanisms.
+    """
+    train, held_out = in_gauge(variables)
+    ancestry = find_ancestry(train.normal, train.normal_tilde, train.weights, _ANCESTOR_LEVEL)
+    candidate = _mechanisms(Graph(ancestry.candidates), train, held_out, config)
+    if config.steps > 0:
+        yield from fit_mechanisms(candidate, generator)
+    candidate.requires_grad_(False)
+    noise_tilde = _noise_and_z(candidate, train.normal_tilde)[0]
+    of_train = noise_tilde, _noise_and_z(candidate, train.normal)[1], train.weights
+    return find_edges(candidate.scm, ancestry, of_train, _noise_and_z(candidate, held_out.normal))
+
+
+def _mechanisms(graph: Graph, train: NoiseRows, held_out: NoiseRows, config: NetworksConfig) -> ExplicitObjective:
+    """Mechanisms over a graph, with the weight of every target in place of a posterior over target sets."""
+    n, device = graph.n, train.normal.device
+    everything = torch.ones(n, n, dtype=torch.bool)
+    solution = SolutionFunctions(everything, 1, config.bins, torch.Generator().manual_seed(0))
+    targets = TargetDistribution.family(n, "atomic")
+    implicit = ImplicitModel(ChainDecoder([LinearDecoder(n)]), solution, targets).to(device)
+    first, second = (Encoded(rows.normal, rows.normal_tilde, rows.weights) for rows in (train, held_out))
+    own = MechanismsConfig(
+        hidden=config.hidden,
+        bins=config.bins,
+        steps=max(1, config.steps),
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+    )
+    return ExplicitObjective(graph, implicit, first, second, own)
+
+
+def _noise_and_z(objective: ExplicitObjective, normal: Tensor) -> tuple[Tensor, Tensor]:
+    scm = objective.scm
+
+    def solved(u: Tensor) -> tuple[Tensor, Tensor]:
+        noise = scm.noise.from_normal(u)[0]
+        return noise, scm.solve(noise)[0]
+
+    noise, z = in_chunks(solved, normal)
+    return noise, z

@@ -1,4 +1,4 @@
-"""What a graph is sought over: the variables that a model encodes, before and after an intervention."""
+"""The variables of a graph search: the encodings of a model, before and after an intervention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FittedVariables:
 
     Attributes:
         z, z_tilde: causal variables before and after the intervention.
-        noise, noise_tilde: noise encodings s⁻¹(z), s⁻¹(z̃); of a model without mechanisms, z and z̃ again.
+        noise, noise_tilde: noise encodings s⁻¹(z), s⁻¹(z̃); equal to z and z̃ for a model without mechanisms.
         target_weights: P(i ∈ I | x, x̃) in [0, 1].
     """
 
@@ -68,7 +68,7 @@ class FittedVariables:
 
     @staticmethod
     def from_truth(data: PairData) -> FittedVariables:
-        """The true variables and targets that a data set holds.
+        """The true variables and targets of a data set.
 
         Raises:
             ValueError: a data set without one of them.
@@ -82,5 +82,5 @@ class FittedVariables:
         return FittedVariables(*parts)
 
     def permuted(self, permutation: list[int]) -> FittedVariables:
-        """The same variables in another numbering: new variable a is old variable permutation[a]."""
+        """The same variables in another numbering: new variable a is the old permutation[a]."""
         return FittedVariables(*(getattr(self, part.name)[:, permutation] for part in fields(self)))

@@ -19,9 +19,8 @@ from lcm.learn.training.loop import optimise, optimise_together, run_alone
 from lcm.learn.training.objective import Schedule
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 from lcm.model.intervention import TargetDistribution
-from lcm.peer.implicit.config import ImplicitVAEConfig
-from lcm.peer.implicit.fit import fit_implicit_vae, new_implicit_vae
-from lcm.peer.implicit.objective import ImplicitVAEObjective
+from lcm.peer.implicit import ImplicitVAEConfig
+from lcm.peer.implicit.fit import ImplicitVAEObjective, fit_implicit_vae, new_implicit_vae
 from lcm.peer.implicit.solution import ExactPosterior
 from lcm.peer.implicit.vae import ImplicitVAE
 
@@ -35,6 +34,18 @@ CONFIG = ImplicitVAEConfig(
     beta_from=0.2,
     beta_until=0.4,
     impose_from=0.5,
+)
+
+
+PUBLISHED = replace(
+    CONFIG,
+    activation="relu",
+    divergence="published",
+    pretrain_share=1 / 9,
+    beta_from=1 / 9,
+    beta_until=2 / 9,
+    impose_from=1 / 3,
+    decide_from=2 / 3,
 )
 
 
@@ -54,7 +65,7 @@ def objective_of(seed: int, config: ImplicitVAEConfig = CONFIG, known: bool = Fa
 
 FITS: dict[str, tuple[ImplicitVAEConfig, bool]] = {
     "default": (CONFIG, False),
-    "published": (ImplicitVAEConfig.published(hidden=8, steps=20, batch_size=16), False),
+    "published": (PUBLISHED, False),
     "exact": (replace(CONFIG, posterior="exact", learn_probabilities=True, projection="average"), False),
     "mlp": (replace(CONFIG, posterior="mlp", start="linear", decide_from=0.7), False),
     "known-targets": (CONFIG, True),

@@ -1,0 +1,106 @@
+"""What a config declares: checks of its values, settings by section; imports nothing heavy, so that help is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, field, fields
+from difflib import get_close_matches
+from typing import Any, final
+
+
+def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
+    """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not holds(value):
+            raise ValueError(f"{key}: Expected {expected}; got {value}.")
+
+
+def require_positive(config: object, *keys: str) -> None:
+    """`require` for numbers above 0."""
+    require(config, keys, lambda value: value > 0, "a positive number")
+
+
+def require_at_least(config: object, least: float, *keys: str) -> None:
+    """`require` for numbers of at least `least`."""
+    require(config, keys, lambda value: value >= least, f"at least {least:g}")
+
+
+SECTIONS = "sections"
+
+
+Sections = Mapping[str, type[Any]]
+
+
+@final
+class Mismatch(ValueError):
+    def __init__(self, expected: str, value: Any) -> None:
+        super().__init__(f"Expected {expected}; got {described(value)}")
+        self.expected = expected
+
+
+def sections(table: Callable[[], Sections]) -> Any:
+    """A field with settings by section; in YAML, each section is a key beside the other fields of the dataclass.
+
+    Args:
+        table: gives the sections and the dataclasses of their settings; it is called again for every config.
+    """
+    return field(default_factory=dict, metadata={SECTIONS: table})
+
+
+def fill_sections(config: Any) -> None:
+    """Add the defaults of all sections that a new config does not set; ValueError for an unknown section."""
+    for each in fields(config):
+        if SECTIONS in each.metadata:
+            given, table = getattr(config, each.name), each.metadata[SECTIONS]()
+            for key in given:
+                if key not in table:
+                    raise ValueError(f"{each.name}: Expected sections of {', '.join(table)}; got {key!r}.")
+            filled = {key: given[key] if key in given else settings() for key, settings in table.items()}
+            object.__setattr__(config, each.name, filled)
+
+
+def require_one_of(config: object, key: str, choices: Sequence[str]) -> None:
+    """Raise a ValueError that lists the choices and suggests a close one, unless the value of `key` is among them."""
+    try:
+        one_of(getattr(config, key), choices)
+    except Mismatch as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+def one_of(value: Any, choices: Sequence[Any]) -> Any:
+    for choice in choices:
+        if type(choice) is type(value) and choice == value:
+            return choice
+    listed = ", ".join(map(repr, choices))
+    hint = suggestion(value, [choice for choice in choices if isinstance(choice, str)])
+    raise Mismatch(f"one of {listed}{hint}", value)
+
+
+def suggestion(value: Any, choices: list[str]) -> str:
+    close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def described(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    names = {int: "the integer", float: "the number", str: "the string"}
+    text = repr(value) if isinstance(value, int | float | str) else str(value)
+    shown = text if len(text) <= 60 else text[:57] + "…"
+    return f"{names.get(type(value), type(value).__name__)} {shown}"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as nested dicts, as in YAML: sections are keys beside the other fields."""
+    whole = asdict(config)
+    flat: dict[str, Any] = {}
+    for each in fields(config):
+        flat |= whole[each.name] if SECTIONS in each.metadata else {each.name: whole[each.name]}
+    return flat

@@ -1,0 +1,133 @@
+"""Validate the tensors of a data set: types, shapes, finite values, columns that vary, an acyclic graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.base.rows import row_blocks
+from lcm.model.graph import validate_adjacency
+
+OBSERVATIONS = ("x", "x_tilde")
+VARIABLES = ("z", "z_tilde", "noise", "noise_tilde")
+TENSORS = (*OBSERVATIONS, *VARIABLES, "targets", "adjacency")
+
+_Array = NDArray[Any]
+
+
+def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
+    """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
+
+    `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). It may have "z",
+    "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
+    and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
+    """
+    where = {key: f"{source}: {key}" if source else key for key in TENSORS}
+    for key in OBSERVATIONS:
+        if key not in arrays:
+            raise ValueError(f"{where[key]}: Expected the tensors x and x_tilde; got {_names(arrays)}")
+    valid = {key: _observation(arrays[key], where[key]) for key in OBSERVATIONS}
+    if valid["x"].shape != valid["x_tilde"].shape:
+        raise ValueError(
+            f"{where['x_tilde']}: Expected the shape of x, {valid['x'].shape}; got {valid['x_tilde'].shape}"
+        )
+    _require_varying_columns(valid["x"], where["x"])
+    for key in VARIABLES:
+        if key in arrays:
+            valid[key] = _real(arrays[key], where[key], "(N, n)")
+    if "targets" in arrays:
+        valid["targets"] = _targets(arrays["targets"], where["targets"])
+    if "adjacency" in arrays:
+        valid["adjacency"] = _adjacency(arrays["adjacency"], where["adjacency"])
+    _require_equal_sizes(valid, where)
+    return valid
+
+
+def _observation(array: _Array, where: str) -> _Array:
+    if array.dtype == np.uint8 and array.ndim == 4 and array.size:
+        return np.ascontiguousarray(array)
+    return _real(array, where, "(N, d), or uint8 (N, H, W, C) for images")
+
+
+def _real(array: _Array, where: str, shape: str) -> NDArray[np.float32]:
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{where}: Expected real numbers; got dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"{where}: Expected shape {shape}; got {array.dtype} {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{where}: Expected at least one row and one column; got shape {array.shape}")
+    return _finite_float32(array, where)
+
+
+def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    if not all(np.isfinite(block).all() for (block,) in row_blocks(values)):
+        raise ValueError(f"{where}: Expected finite numbers; got {_not_finite(values)}")
+    return values
+
+
+def _not_finite(values: NDArray[np.float32]) -> str:
+    n_nan = n_infinite = n_rows = 0
+    first = None
+    for (block,) in row_blocks(values):
+        n_nan += int(np.isnan(block).sum())
+        n_infinite += int(np.isinf(block).sum())
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if first is None and bad.size:
+            first = n_rows + int(bad[0])
+        n_rows += len(block)
+    return f"{n_nan} NaN and {n_infinite} infinite entries, first in row {first}"
+
+
+def _require_varying_columns(x: _Array, where: str) -> None:
+    # A single row, as in the encoding of one observation, has constant columns; so do images with black corners.
+    if len(x) == 1 or x.ndim == 4:
+        return
+    least, most = zip(*((block.min(axis=0), block.max(axis=0)) for (block,) in row_blocks(x)), strict=True)
+    constant = np.flatnonzero(np.min(least, axis=0) == np.max(most, axis=0))
+    if constant.size:
+        listed = ", ".join(map(str, constant[:10])) + (", …" if constant.size > 10 else "")
+        raise ValueError(f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}")
+
+
+def _targets(array: _Array, where: str) -> NDArray[np.bool_]:
+    _require_binary_type(array, where)
+    if array.ndim != 2:
+        raise ValueError(f"{where}: Expected shape (N, n); got {array.shape}")
+    if array.dtype.kind != "b" and array.size and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{where}: Expected entries 0 and 1; got entries from {array.min()} to {array.max()}")
+    return np.ascontiguousarray(array, dtype=np.bool_)
+
+
+def _adjacency(array: _Array, where: str) -> NDArray[np.uint8]:
+    _require_binary_type(array, where)
+    try:
+        return validate_adjacency(array).astype(np.uint8)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _require_binary_type(array: _Array, where: str) -> None:
+    if array.dtype.kind not in "biu":
+        raise ValueError(f"{where}: Expected booleans, or integers 0 and 1; got dtype {array.dtype}")
+
+
+def _require_equal_sizes(valid: Mapping[str, _Array], where: Mapping[str, str]) -> None:
+    n_rows, n, first = len(valid["x"]), None, ""
+    for key in (*VARIABLES, "targets", "adjacency"):
+        if key not in valid:
+            continue
+        rows, columns = valid[key].shape
+        if key != "adjacency" and rows != n_rows:
+            raise ValueError(f"{where[key]}: Expected {n_rows} rows, as x has; got {rows}")
+        if n is not None and columns != n:
+            raise ValueError(f"{where[key]}: Expected n = {n} variables, as {first} has; got {columns}")
+        n, first = columns, first or key
+
+
+def _names(arrays: Mapping[str, _Array]) -> str:
+    return ", ".join(sorted(arrays)) or "none"

@@ -1,0 +1,162 @@
+"""CSV and Parquet: pairs come back, cells that are no numbers are named, and names of columns travel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import called, refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from small import small_data
+
+from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.table import MARKS, Table, pair_columns, read_table, split, write_table
+
+ENDINGS = (".safetensors", ".npz", ".csv", ".parquet")
+FLOATS = st.floats(-(2.0**99), 2.0**99, width=32)
+
+
+def named(data: PairData) -> PairData:
+    return PairData(data.x, data.x_tilde, columns=("speed", "height"))
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_pairs_and_their_truth_come_back(ending: str, tmp_path: Path) -> None:
+    data = small_data("linear")
+    save_pairs(tmp_path / f"pairs{ending}", data)
+    again = load_pairs(tmp_path / f"pairs{ending}")
+    kept = [key for key in data.tensors() if key != "adjacency" or ending in (".safetensors", ".npz")]
+    assert list(again.tensors()) == kept
+    for key in kept:
+        np.testing.assert_array_equal(getattr(again, key), getattr(data, key))
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != ".npz"])
+def test_names_of_columns_come_back(ending: str, tmp_path: Path) -> None:
+    save_pairs(tmp_path / f"pairs{ending}", named(small_data("linear")))
+    assert load_pairs(tmp_path / f"pairs{ending}").columns == ("speed", "height")
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=FLOATS))
+@settings(max_examples=30, deadline=None)
+def test_every_float32_comes_back_from_csv(tmp_path_factory: pytest.TempPathFactory, values: Any) -> None:
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    write_table(path, pair_columns({"z": values}))
+    found = read_table(path)
+    np.testing.assert_array_equal(found.values.astype(np.float32), values)
+    assert found.names == tuple(f"z{i}" for i in range(values.shape[1]))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_two_files_are_read_by_their_headers(separator: str, tmp_path: Path) -> None:
+    before = written(tmp_path / "before.csv", "a,b\n1,2\n3,5\n".replace(",", separator))
+    after = written(tmp_path / "after.csv", "b;a\n7;1\n8;3\n")
+    data = load_pairs(before, after)
+    assert data.columns == ("a", "b")
+    assert data.x.tolist() == [[1, 2], [3, 5]] and data.x_tilde.tolist() == [[1, 7], [3, 8]]
+
+
+def test_a_header_may_be_left_out_and_an_index_labels_the_rows(tmp_path: Path) -> None:
+    plain = load_pairs(written(tmp_path / "b.csv", "1,2\n3,5\n"), written(tmp_path / "a.csv", "1,7\n3,8\n"))
+    assert plain.columns == ("x0", "x1")
+    before = written(tmp_path / "labelled.csv", ",a,b\nfirst,1,2\nsecond,3,5\n")
+    after = written(tmp_path / "turned.csv", ",a,b\nsecond,3,8\nfirst,1,7\n")
+    assert load_pairs(before, after).x_tilde.tolist() == [[1, 7], [3, 8]]
+
+
+@pytest.mark.parametrize("mark", [*MARKS, "post:"])
+def test_one_table_holds_both(mark: str) -> None:
+    names = ["a", "b", *(mark + name if mark[-1] in "_:" else name + mark for name in ("a", "b"))]
+    before, after = split(Table(np.arange(8.0).reshape(2, 4), tuple(names)), None if mark in MARKS else mark)
+    assert before.names == after.names == ("a", "b")
+    assert before.values.tolist() == [[0, 1], [4, 5]] and after.values.tolist() == [[2, 3], [6, 7]]
+    before, after = split(Table(np.arange(4.0).reshape(1, 4), ("before_a", "before_b", "after_a", "after_b")))
+    assert after.values.tolist() == [[2, 3]]
+
+
+REFUSED = {
+    "word": ("a,b\n1,2\n3,much\n", r"row 1, column 'b': Expected a number; got 'much'"),
+    "blank": ("a,b\n1,2\n,4\n", r"row 1, column 'a': Expected a number; got an empty cell"),
+    "short": ("a,b\n1,2\n3\n", r"row 1: Expected 2 cells, as in the first; got 1"),
+    "twice": ("a,a\n1,2\n", r"Expected columns of different names; got 'a' twice"),
+    "empty": ("", r"Expected rows of numbers; got an empty file"),
+    "header alone": ("a,b\n", r"Expected at least one row and one column; got shape \(0, 2\)"),
+    "no counterpart": ("a,b\n1,2\n", r"Expected a column of x_tilde for each column of x, named with _tilde or _after"),
+    "one without": ("a,b,a_tilde\n1,2,3\n", r"column 'b': Expected its counterpart with the mark _tilde; got none"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_table_is_refused_by_row_and_column(case: str, tmp_path: Path) -> None:
+    text, message = REFUSED[case]
+    path = written(tmp_path / "bad.csv", text)
+    with pytest.raises(ValueError, match=f"^{path}: {message}"):
+        load_pairs(path)
+
+
+def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="Expected a CSV file; got bytes that are not UTF-8"):
+        load_pairs(tmp_path / "bad.csv")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ValueError, match="Expected a whole Parquet file; got an unreadable one"):
+        load_pairs(tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match=r"Expected a \.csv or \.parquet file; got the suffix '\.npz'"):
+        load_pairs(written(tmp_path / "b.csv", "1\n2\n"), tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"Expected a \.csv or \.parquet file beside another; got the suffix '\.npz'"):
+        load_pairs(tmp_path / "b.npz", tmp_path / "a.csv")
+    with pytest.raises(
+        ValueError, match=r"with one of the suffixes \.safetensors, \.npz, \.csv, \.parquet; got '\.txt'"
+    ):
+        save_pairs(tmp_path / "pairs.txt", small_data("linear"))
+
+
+def test_a_column_of_words_in_a_frame_or_parquet_is_refused(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "a_tilde": [1.0, 3.0], "b_tilde": ["x", "y"]})
+    with pytest.raises(ValueError, match="x: column 'b': Expected numbers; got"):
+        load_pairs(frame)
+    frame.to_parquet(tmp_path / "words.parquet")
+    with pytest.raises(ValueError, match="column 'b': Expected numbers; got"):
+        load_pairs(tmp_path / "words.parquet")
+    pd.DataFrame({"a": [1.0, None], "a_tilde": [1.0, 2.0]}).to_parquet(tmp_path / "gaps.parquet")
+    with pytest.raises(ValueError, match="row 1, column 'a': Expected a number; got"):
+        load_pairs(tmp_path / "gaps.parquet")
+
+
+def test_parquet_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match=r"Expected the extra parquet for a Parquet file: pip install 'latent-causal"):
+        load_pairs(written(tmp_path / "pairs.parquet", ""))
+
+
+def test_every_command_takes_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_data("linear", 1000)
+    before, after, run = tmp_path / "before.csv", tmp_path / "after.csv", tmp_path / "run"
+    for path, part in ((before, data.x), (after, data.x_tilde)):
+        write_table(path, {"speed": part[:, 0], "height": part[:, 1]})
+    assert "1,000 of shape (2,)" in called(capsys, "check", before, after)
+    printed = called(capsys, "fit", before, after, "--out", run, "--model", "linear")
+    assert "speed" in printed and "height" in (run / "report.md").read_text()
+    for ending in ENDINGS:
+        called(capsys, "encode", run, before, after, "--out", tmp_path / f"encoded{ending}")
+        called(capsys, "sample", run, "--n", 20, "--out", tmp_path / f"sampled{ending}")
+        acted = tmp_path / f"acted{ending}"
+        called(capsys, "sample", run, "--from", before, after, "--do", "0=1", "--out", acted)
+        np.testing.assert_allclose(load_pairs(acted).z_tilde[:, 0], 1.0)
+    encoded = read_table(tmp_path / "encoded.csv")
+    assert encoded.names[:4] == ("z0", "z1", "z0_tilde", "z1_tilde")
+    assert encoded.names[-3:] == ("probability_none", "probability_z0", "probability_z1")
+    scores = called(capsys, "evaluate", run, tmp_path / "acted.csv")
+    assert "mcc" in scores
+    line = refused(capsys, "encode", run, before, after, "--out", tmp_path / "encoded.txt")
+    assert "Expected a .safetensors, .npz, .csv or .parquet file to write to; got the suffix '.txt'" in line
