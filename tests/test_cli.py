@@ -143,7 +143,7 @@ def test_an_interrupted_generate_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lcm.data.nature.pairs.save_model", interrupt)
+    monkeypatch.setattr("lcm.data.data_set.save_model", interrupt)
     (tmp_path / "c.yaml").write_text(GENERATE_YAML)
     assert main(["generate", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "data")]) == 130
     assert capsys.readouterr().err == "lcm generate: interrupted; nothing was written\n"

@@ -151,7 +151,8 @@ def test_the_agreement_is_one_sentence(
 
 
 def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
-    from lcm.data.nature.build import NatureConfig, build_nature
+    from lcm.data.nature.build import build_nature
+    from lcm.data.nature.config import NatureConfig
     from lcm.isomorphism import find_isomorphism
     from lcm.isomorphism.find import encoded_variables
 

@@ -10,12 +10,15 @@ import pytest
 import torch
 from small import sampled
 
-from lcm.data.nature.build import DecoderConfig, GraphConfig, InterventionConfig, NatureConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pairs import PairData
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.restarts import Restart
+from lcm.model.decoder import RotationDecoderConfig
 from lcm.model.graph import Graph
-from lcm.model.intervention import TargetDistribution
+from lcm.model.intervention import PerfectInterventionConfig, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LinearMechanism
 from lcm.model.noise import NormalNoise
@@ -24,7 +27,7 @@ from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
 from lcm.run.result import FitResult
 
-DATA = sampled(build_nature(NatureConfig(3, GraphConfig("chain")), 0), 5000, 0)
+DATA = sampled(build_nature(NatureConfig(3, ChainConfig()), 0), 5000, 0)
 CONFIG = FitConfig(noise_encoder=NoiseEncoderConfig(marginal_steps=100), mechanisms=MechanismsConfig(steps=50))
 
 
@@ -101,7 +104,7 @@ def test_independent_pairs_are_doubted(sound: FitResult) -> None:
 
 
 def test_independent_pairs_in_more_dimensions_than_variables_are_doubted(sound: FitResult) -> None:
-    nature = build_nature(NatureConfig(3, GraphConfig("chain"), decoder=DecoderConfig("rotation", dim_x=6)), 0)
+    nature = build_nature(NatureConfig(3, ChainConfig(), decoder=RotationDecoderConfig(dim_x=6)), 0)
     data = sampled(nature, 3000)
     fitted = replace(sound, model=nature)
     assert replace(fitted, data=data).doubts == ()
@@ -111,7 +114,7 @@ def test_independent_pairs_in_more_dimensions_than_variables_are_doubted(sound: 
 
 def test_noise_that_changes_in_several_coordinates_is_doubted_by_name(sound: FitResult) -> None:
     # the true encoder, of pairs of which z_0 and z_2 are always intervened on at once
-    config = NatureConfig(3, GraphConfig("chain"), intervention=InterventionConfig(targets=((), (0, 2), (1,))))
+    config = NatureConfig(3, ChainConfig(), intervention=PerfectInterventionConfig(targets=((), (0, 2), (1,))))
     nature = build_nature(config, 0)
     data = sampled(nature, 3000)
     atomic = deepcopy(nature)

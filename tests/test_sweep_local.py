@@ -51,7 +51,9 @@ def test_a_process_that_dies_is_a_failure(tmp_path: Path) -> None:
     next(updates)
     _kill_children(records.out / "cells" / first.name / "run.json")
     outcomes = [outcome for update in updates for outcome in update.outcomes]
-    assert [outcome.record["error"] for outcome in outcomes] == ["the process died (SIGKILL); was there memory enough?"]
+    assert [outcome.record["error"] for outcome in outcomes] == [
+        "the process died (SIGKILL); did it run out of memory?"
+    ]
     assert second.key != outcomes[0].key == first.key
 
 

@@ -15,10 +15,33 @@ from lcm.base import __version__
 from lcm.base.chunks import in_chunks
 from lcm.data.encode import require_same_dimensions
 from lcm.data.nature.build import torch_generator
-from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import Array, PairData
 from lcm.model.pair_model import PairModel
 from lcm.model.scm import SCM, Do
+
+_DRAWN_AT_ONCE = 65_536
+
+
+@torch.no_grad()
+def sample_data(
+    model: PairModel,
+    n_pairs: int,
+    generator: torch.Generator,
+    metadata: Mapping[str, str] | None = None,
+    chunk: int = _DRAWN_AT_ONCE,
+) -> PairData:
+    """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
+
+    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not
+    finite.
+    """
+    parts = []
+    for start in range(0, n_pairs, chunk):
+        pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
+        parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
+    tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    adjacency = model.graph.adjacency.astype(np.uint8)
+    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
 
 
 def sample_pairs(model: PairModel, n_pairs: int, *, seed: int = 0) -> PairData:

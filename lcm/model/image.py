@@ -31,7 +31,7 @@ class ImageAutoencoder(Component):
     `scale`, the root mean square of centred images over images and pixels.
     """
 
-    kind: ClassVar[str] = "image-autoencoder"
+    kind = "image-autoencoder"
     mean: Tensor
     scale: Tensor
     coordinates: Tensor

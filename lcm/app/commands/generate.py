@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(Path(arguments.out).parent)
 
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig, generate
+    from lcm.data.data_set import GenerateConfig, generate
     from lcm.report.images import draw_contact_sheet
 
     if arguments.processes is not None and arguments.processes < 1:
