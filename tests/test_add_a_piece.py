@@ -188,9 +188,8 @@ def test_a_decoder_from_outside_is_drawn_fitted_saved_loaded_and_listed(
     nature = load_model(data / "nature.safetensors")
     assert isinstance(nature, LatentCausalModel)
     assert [part.kind for part in nature.decoder.parts] == ["shear", "embedding"]  # type: ignore[union-attr]
-    model = fitted(
-        capsys, tmp_path, SHORT + ", flow: shear}\nmechanisms: {bins: 4, steps: 40, batch_size: 128}\nn: 2\n"
-    )
+    config = SHORT + ", flow: shear}\nmechanisms: {bins: 4, steps: 40, batch_size: 128}\nn: 2\n"
+    model = fitted(capsys, tmp_path, config)
     first = model.decoder.noise_decoder.parts[0]  # type: ignore[union-attr]
     assert first.kind == "shear" and bool(first.amount.any())
     x = torch.from_numpy(load_pairs(data / "test.safetensors").x)

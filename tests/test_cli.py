@@ -133,7 +133,7 @@ def test_an_interrupted_fit_says_how_it_resumes(
     with monkeypatch.context() as patched:
         failing(patched, KeyboardInterrupt())
         assert main(argv) == 130
-    assert capsys.readouterr().err == f"lcm fit: interrupted; the same command resumes what is in {tmp_path / 'run'}\n"
+    assert capsys.readouterr().err == f"lcm fit: interrupted; the same command resumes the fit in {tmp_path / 'run'}\n"
     assert main(argv) == 0 and load_run(tmp_path / "run").model.n == 2
 
 

@@ -21,25 +21,24 @@ def test_the_examples_of_the_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
     lines = capsys.readouterr().out.splitlines()
-    assert float(lines[-2]) > 0.5
-    assert float(lines[-1]) < 1e-5
-    assert (tmp_path / "magnification.png").stat().st_size > 10_000
+    assert float(lines[-3]) > 0.5
+    assert float(lines[-2]) < 1e-5
+    assert lines[-1].startswith("torch.Size([2000, 3])")
+    for figure in ("magnification.png", "circle.png"):
+        assert (tmp_path / figure).stat().st_size > 10_000
 
 
 def test_every_module_is_on_the_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    modules = {path.name for path in (PAGE.parent.parent / "lcm" / "geometry").glob("*.py")} - {
-        "__init__.py",
-        "panel.py",
-    }
-    assert all(f"`{name}`" in text for name in modules)
-    assert "experiments._magnification" in text
+    modules = {path.name for path in (PAGE.parent.parent / "lcm" / "geometry").glob("*.py")} - {"__init__.py"}
+    named = set(re.findall(r"`(\w+\.py)`", text))
+    assert named == modules
 
 
 def panel(seed: int = 0, title: str = "a flow") -> MagnificationPanel:

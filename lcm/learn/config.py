@@ -135,11 +135,10 @@ class ImageConfig:
     hidden: int = 256
     passes: float = 10.0
     batch_size: int = 64
-    learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "code", "hidden", "batch_size")
-        require_positive(self, "passes", "learning_rate")
+        require_positive(self, "passes")
         require(
             self, ("channels",), lambda value: len(value) > 0 and min(value) >= 1, "one or more numbers of channels"
         )
