@@ -24,7 +24,8 @@ a config, here for linear models with a random rotation as decoder:
   pairs: {train: 100000, val: 10000, test: 10000}
   seed: 0
 
-DIR/config.yaml shows the other keys of nature: graph, mechanism, noise, intervention, decoder, thickness.
+DIR/config.yaml shows the other keys of nature: graph, mechanism, noise, intervention, decoder, thickness. Each part
+but thickness has a kind, and the keys of that kind.
 With the line `scene: {kind: circuit}` or `scene: {kind: objects}`, the variables drive a scene, and x and x_tilde are
 its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
 The folder paper_configs/ is part of a checkout of the source.

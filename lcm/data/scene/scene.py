@@ -87,7 +87,7 @@ class SceneConfig:
         supersampling: drawn so many times larger, then averaged; 1 to 4.
         parameters: of the scene, one for each variable in order; by default its first n.
         values: how a variable becomes a parameter in (0, 1): "unit", as it is; "logistic", standardised, then through
-            1 / (1 + exp(−1.5 v)); "auto", unit for mechanisms of kind circuit, logistic for others.
+            1 / (1 + exp(−1.5 v)); "auto", unit for mechanisms whose values lie in (0, 1), logistic for others.
     """
 
     kind: str = "circuit"
