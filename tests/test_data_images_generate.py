@@ -141,7 +141,7 @@ def test_the_command_says_what_an_interruption_left(
     monkeypatch.setattr(render, "write_images", interrupted)
     argv = ("generate", tmp_path / "config.yaml", "--out", tmp_path / "data")
     assert main([str(part) for part in argv]) == 130
-    assert "images drawn so far are kept: the same command goes on" in capsys.readouterr().err
+    assert "images drawn so far are kept, and the same command continues" in capsys.readouterr().err
 
 
 def test_an_interruption_of_other_settings_is_begun_anew(circuit: Path, tmp_path: Path) -> None:

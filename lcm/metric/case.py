@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import FloatArray, IntArray, correlation_matrix, match_variables
-
-if TYPE_CHECKING:
-    # torch, which the metrics themselves can do without
-    from lcm.model.pair_model import EncodedPairs, PairModel
+from lcm.model.pair_model import EncodedPairs, PairModel
 
 T = TypeVar("T")
 
