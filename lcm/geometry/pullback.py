@@ -1,8 +1,8 @@
 """The pullback metric of a decoder g: 𝒵 → 𝒳 on its latent space, and geodesics of that metric.
 
 G(z) = J(z)ᵀ J(z), J = ∂g/∂z, measures steps in 𝒵 by their Euclidean length in 𝒳 (docs/geometry.md section 2;
-Arvanitidis et al. 2018, Shao et al. 2018). Jacobians are exact, by automatic differentiation over all points at once: n forward passes
-or d backward passes.
+Arvanitidis et al. 2018, Shao et al. 2018). Jacobians are exact: automatic differentiation over all points
+at once, in n forward passes or d backward passes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _singular_values(j: Tensor, z: Tensor) -> Tensor:
     """Singular values (N, n) of Jacobians; ValueError, with the first point, where one is zero to rounding."""
     d, n = j.shape[1:]
     if d < n:
-        raise ValueError(f"Expected a decoder into at least n = {n} dimensions, for a regular metric; got {d}.")
+        raise ValueError(f"Expected a decoder into at least n = {n} dimensions; got {d}: its metric is singular.")
     finite = j.isfinite().all(-1).all(-1)
     values = torch.linalg.svdvals(torch.where(finite[:, None, None], j, 0.0))
     smallest, largest = values[:, -1], values[:, 0]

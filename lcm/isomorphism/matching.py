@@ -159,7 +159,7 @@ def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
 
 
 def piecewise_linear(values: FloatArray, knots: FloatArray) -> FloatArray:
-    """A piecewise-linear basis (N, K − 1): the share of each interval between K knots that lies below the values (N,)."""
+    """A piecewise-linear basis (N, K − 1): the share of each interval of K knots that lies below the values (N,)."""
     shares: FloatArray = np.clip((values[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
     return shares
 

@@ -237,8 +237,8 @@ def parent_tests(mechanism: LocationScaleMechanism, fitted: dict[int, FittedMech
 
     For each edge, the mechanism is evaluated with z_j replaced by its prediction from the other candidates. The
     residual of the imposed value is regressed on Hermite polynomials of all candidates, and so is the logarithm of its
-    absolute value. Robust Wald statistics of the polynomials of z_j test the edge. Their covariance includes, to first order,
-    the errors of the other candidates' mechanisms.
+    absolute value. Robust Wald statistics of the polynomials of z_j test the edge. Their covariance includes, to first
+    order, the errors of the other candidates' mechanisms.
 
     Args:
         mechanism: the candidate mechanisms.
