@@ -7,28 +7,31 @@ from typing import final
 
 from benchmarks.row import Plan
 from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig, WeightConfig
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig, ErdosRenyiConfig
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
+from lcm.model.decoder import FlowDecoderConfig, MixingDecoderConfig
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LinearMechanismConfig, LocationScaleMechanismConfig, UniformWeightConfig
 
 
 def linear(n: int) -> NatureConfig:
     """A linear SCM of expected degree 2 behind a rotation, its weights such that no value explodes with n."""
-    weights = WeightConfig("uniform", low=0.7, high=1.5)
-    graph = GraphConfig("erdos-renyi", expected_degree=min(2.0, n - 1))
-    return NatureConfig(n, graph, MechanismConfig("linear", weights=weights, normalise=True))
+    weights = UniformWeightConfig(low=0.7, high=1.5)
+    graph = ErdosRenyiConfig(expected_degree=min(2.0, n - 1))
+    return NatureConfig(n, graph, LinearMechanismConfig(weights=weights, normalise=True))
 
 
 def toy2d() -> NatureConfig:
     """Two variables, a location-scale mechanism, behind a random flow."""
-    return NatureConfig(2, GraphConfig("chain"), MechanismConfig("location-scale"), decoder=DecoderConfig("flow"))
+    return NatureConfig(2, ChainConfig(), LocationScaleMechanismConfig(), decoder=FlowDecoderConfig())
 
 
 def curved(n: int, strength: float = 0.25) -> NatureConfig:
     """Location-scale mechanisms of expected degree 2 behind a curved mixing: the path of a fit that needs a flow."""
-    graph = GraphConfig("erdos-renyi", expected_degree=min(2.0, n - 1))
-    return NatureConfig(n, graph, MechanismConfig("location-scale"), decoder=DecoderConfig("mixing", strength=strength))
+    graph = ErdosRenyiConfig(expected_degree=min(2.0, n - 1))
+    return NatureConfig(n, graph, LocationScaleMechanismConfig(), decoder=MixingDecoderConfig(strength=strength))
 
 
 @final

@@ -1,6 +1,6 @@
-"""Draw the figures of the README and of docs/: `python docs/make_figures.py`.
+"""Draw the figure of the README: `python docs/make_figures.py`.
 
-Everything shown is drawn from the nature of paper_configs/toy2d.yaml itself; nothing is fitted.
+All panels show the nature of paper_configs/toy2d.yaml itself. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lcm.data.nature.build.build import build_nature, torch_generator
-from lcm.data.nature.build.pairs import GenerateConfig
-from lcm.report.tables.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
+from lcm.data.nature.pairs import GenerateConfig
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lcm.base.config import load_config
-from lcm.report.tables import draw_graph
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.report.graph import draw_graph
+from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure
 
 HERE = Path(__file__).resolve().parent
 CLOUD, ARROWS = 4000, 28
@@ -25,7 +25,7 @@ COLORS = (BLUE, ORANGE)
 
 
 def draw_idea(path: Path) -> None:
-    """From pairs to noise encodings, causal variables and the graph, in four panels."""
+    """Draw four panels: pairs, noise encodings, causal variables, and the graph."""
     config = load_config(HERE.parent / "paper_configs" / "toy2d.yaml", GenerateConfig)
     nature = build_nature(config.nature, seed=1)
     with torch.no_grad():
@@ -43,8 +43,8 @@ def draw_idea(path: Path) -> None:
     captions = (
         ("given: pairs", "$x$ and $\\tilde{x}$, and nothing else", "x"),
         ("noise encodings", "each pair differs in one coordinate", "\\varepsilon"),
-        ("causal variables", "moving $z_0$ moves $z_1$ too, not the reverse", "z"),
-        ("the graph", "hence $z_0$ is a cause of $z_1$", ""),
+        ("causal variables", "setting $z_0$ moves $z_1$, not the reverse", "z"),
+        ("the graph", "so $z_0$ is a cause of $z_1$", ""),
     )
     for ax, (title, text, symbol) in zip(axes, captions, strict=True):
         ax.set_title(f"{title}\n", fontsize=12, color=INK)
@@ -54,15 +54,15 @@ def draw_idea(path: Path) -> None:
             ax.set_ylabel(f"${symbol}_1$", fontsize=11, rotation=0, labelpad=8)
     handles = [
         Line2D([], [], color=GREY, linewidth=2, label="intervention on an unknown variable"),
-        Line2D([], [], color=BLUE, linewidth=2, label="recognised as one on $z_0$"),
-        Line2D([], [], color=ORANGE, linewidth=2, label="recognised as one on $z_1$"),
+        Line2D([], [], color=BLUE, linewidth=2, label="intervention found to be on $z_0$"),
+        Line2D([], [], color=ORANGE, linewidth=2, label="intervention found to be on $z_1$"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     save_figure(figure, path)
 
 
 def _spread(noise: NDArray[np.float32], noise_tilde: NDArray[np.float32], targets: NDArray[np.bool_]) -> list[int]:
-    """Rows of pairs that differ clearly, begin far apart, and have either variable as target."""
+    """Rows of pairs that differ clearly, start far apart, and share the two targets evenly."""
     reach = np.abs(noise_tilde - noise).max(1)
     rows = np.flatnonzero((reach > 0.7) & (reach < 2.2) & (np.abs(noise).max(1) < 2.0))
     kept: list[int] = []

@@ -14,15 +14,23 @@ from experiments._cells import run_once
 from experiments._experiment import fit_config
 from lcm.data.encode import encode_pairs
 from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
-from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig, NoiseConfig, WeightConfig
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ErdosRenyiConfig
+from lcm.data.sample import sample_data
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.learn.training.tracker import Recorder
-from lcm.metric.calibration import Reliability, confidence_reliability, reliability
 from lcm.metric.graph import aligned_adjacency
-from lcm.metric.intervention import intervention_accuracy
+from lcm.metric.intervention import Reliability, confidence_reliability, intervention_accuracy, reliability
+from lcm.model.decoder import FlowDecoderConfig, RotationDecoderConfig
 from lcm.model.graph import transitive_closure
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import (
+    AdditiveMechanismConfig,
+    LinearMechanismConfig,
+    LocationScaleMechanismConfig,
+    UniformWeightConfig,
+)
+from lcm.model.noise import LaplaceNoiseConfig, NormalNoiseConfig, SkewedNoiseConfig
 from lcm.readout.edges import edge_strengths
 from lcm.readout.evidence import GraphEvidence
 from lcm.run.fitting import fit_pairs
@@ -51,16 +59,16 @@ def nature_config(mixing: Mixing, seed: int) -> tuple[NatureConfig, int]:
     n = int(draw.integers(3, 5)) if mixing == "linear" else 3
     strength = float(draw.uniform(0.05, 1.0))
     mechanisms = [
-        MechanismConfig("linear", weights=WeightConfig("uniform", low=0.01, high=0.8)),
-        MechanismConfig("additive", strength=strength),
-        MechanismConfig("location-scale", strength=strength, noise_strength=float(draw.uniform(0.0, 0.8))),
+        LinearMechanismConfig(weights=UniformWeightConfig(low=0.01, high=0.8)),
+        AdditiveMechanismConfig(strength=strength),
+        LocationScaleMechanismConfig(strength=strength, noise_strength=float(draw.uniform(0.0, 0.8))),
     ]
-    noises = [NoiseConfig("normal"), NoiseConfig("laplace"), NoiseConfig("skewed")]
+    noises = [NormalNoiseConfig(), LaplaceNoiseConfig(), SkewedNoiseConfig()]
     mechanism = mechanisms[draw.choice(3, p=[0.7, 0.15, 0.15])]
     noise = noises[draw.integers(3)]
     pairs = int(draw.choice(PAIRS)) if mixing == "linear" else max(PAIRS)
-    decoder = DecoderConfig("rotation") if mixing == "linear" else DecoderConfig("flow")
-    return NatureConfig(n, GraphConfig(), mechanism, noise, decoder=decoder), pairs
+    decoder = RotationDecoderConfig() if mixing == "linear" else FlowDecoderConfig()
+    return NatureConfig(n, ErdosRenyiConfig(), mechanism, noise, decoder=decoder), pairs
 
 
 def _fit(mixing: Mixing, seed: int, steps: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lcm.base import __version__
 from lcm.base.files import write_json, write_text
 from lcm.data.nature.build import numpy_generator
-from lcm.metric.calibration import Reliability
+from lcm.metric.intervention import Reliability
 from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, to_markdown, to_text
 
 _RESAMPLES = 2_000

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from experiments._experiment import Plan
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
     from lcm.data.pairs import PairData
 
 
@@ -33,7 +33,7 @@ def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n:
         ValueError: another data set of that name is there.
     """
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     config = load_config(config_file, GenerateConfig)
     config = replace(_resized(config, pairs), seed=seed)

@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 from experiments._block_r2 import block_r2
 from experiments._experiment import fit_config
 from lcm.data.encode import encode_pairs
-from lcm.data.nature.build import GraphConfig, InterventionConfig, NatureConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import EdgesConfig
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
 from lcm.isomorphism.find import log_densities
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric.disentanglement import r2_per_variable
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
+from lcm.model.intervention import InterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.fitting import fit_pairs
 from lcm.run.result import FitResult
 
-GRAPH = GraphConfig(kind="edges", edges=((0, 1), (0, 2), (1, 3), (2, 3)))
+GRAPH = EdgesConfig(edges=((0, 1), (0, 2), (1, 3), (2, 3)))
 N = 4
 THICKNESS = 0.02
 

@@ -23,12 +23,18 @@ from experiments._theorem.soft_twin import empty_graph_twin
 from experiments._theorem.torus import torus_counterexample
 from experiments._theorem.two_sample import mmd_test, pair_rows
 from lcm.base.config import load_config
+from lcm.data.data_set import GenerateConfig
 from lcm.data.encode import encode_pairs
-from lcm.data.nature.build import InterventionConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import GenerateConfig
+from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.pairs import PairData, save_pairs
 from lcm.isomorphism import Comparison, find_isomorphism
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.model.intervention import (
+    InterventionConfig,
+    PerfectInterventionConfig,
+    ShiftedInterventionConfig,
+    SoftInterventionConfig,
+)
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import save_model
@@ -101,7 +107,7 @@ def _fit_record(result: FitResult, train: PairData, test: PairData) -> dict[str,
 
 
 def _control(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(), seed)
+    nature = nature_of(PerfectInterventionConfig(), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     return _fit_record(fit_to(train, budget.steps), train, test)
 
@@ -155,7 +161,7 @@ def _comparisons(models: Sequence[PairModel], test: PairData) -> list[Comparison
 
 
 def _no_support(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(targets=((), (0,), (1,))), seed)
+    nature = nature_of(PerfectInterventionConfig(targets=((), (0,), (1,))), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     fits = [fit_to(train, budget.steps, s) for s in range(budget.fits)]
     scored = [score(fit.model, test) for fit in fits]
@@ -170,7 +176,7 @@ def _no_support(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
 
 def _never_atomic(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
     sets = ((), *BLOCKS)
-    nature = nature_of(InterventionConfig(targets=sets), seed)
+    nature = nature_of(PerfectInterventionConfig(targets=sets), seed)
     train, test = split(nature, "train", seed, budget.pairs), split(nature, "test", seed, budget.test)
     told = [score(fit_to(train, budget.steps, s, sets).model, test) for s in range(budget.fits)]
     return {
@@ -207,7 +213,7 @@ def _greatest_difference(a: LatentCausalModel, b: LatentCausalModel, seed: int, 
 
 
 def _independent(seed: int, budget: Budget, _: Path) -> dict[str, Any]:
-    nature = nature_of(InterventionConfig(), seed)
+    nature = nature_of(PerfectInterventionConfig(), seed)
     train = independent_pairs(*(split(nature, name, seed, budget.pairs) for name in ("train", "others")))
     test = independent_pairs(*(split(nature, name, seed, budget.test) for name in ("test", "other tests")))
     return _fit_record(fit_to(train, budget.steps), train, test)
@@ -316,7 +322,7 @@ ROWS = (
         name="shifted",
         title="soft interventions: fresh noise and a shift, parents kept",
         prediction="The noise is found and the graph is empty; that model explains the pairs exactly.",
-        measure=_soft(InterventionConfig(kind="shifted")),
+        measure=_soft(ShiftedInterventionConfig()),
         criterion=(
             f"MCC of noise >= {FOUND}, no learned edge, within {EQUAL_NATS} nats of nature; the model without edges "
             f"has nature's log-density to {EQUAL_DENSITY:g}"
@@ -342,7 +348,7 @@ ROWS = (
             "The noise is found; what differs between the old and the new mechanism is taken for the mechanism, and "
             "variables and graph are not the true ones."
         ),
-        measure=_soft(InterventionConfig(kind="soft")),
+        measure=_soft(SoftInterventionConfig()),
         criterion=f"MCC of noise >= {FOUND}, least R² of a variable < {BLOCK_FOUND}",
         holds=lambda r: r["noise_mcc"] >= FOUND and r["least_z_r2"] < BLOCK_FOUND,
         columns=(

@@ -11,8 +11,8 @@ from experiments._experiment import Plan, make_cell
 from experiments._experiment_data import draw_config, given_data
 from lcm.app.sweep.cells import Cell, DataSet
 from lcm.base.config import load_config, structure_config
+from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig
 from lcm.run.config import FitConfig, models
 
 MODELS = tuple(models())

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from lcm.metric.calibration import Reliability
+from lcm.metric.intervention import Reliability
 from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, clean, new_figure, save_figure
 
 _COLORS = (BLUE, ORANGE)

@@ -13,13 +13,17 @@ from experiments._cells import run_once
 from experiments._experiment import fit_config
 from lcm.base.chunks import in_chunks
 from lcm.base.config import load_config
+from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.nature.config import DecoderConfig, GraphConfig, MechanismConfig, NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, sample_data
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import FullConfig
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
 from lcm.isomorphism import find_isomorphism
+from lcm.model.decoder import MixingDecoderConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR
+from lcm.model.mechanism import AdditiveMechanismConfig
 from lcm.run.fitting import fit_pairs
 
 THICKNESS = 0.02
@@ -45,8 +49,8 @@ class FitBudget:
 def natures() -> dict[str, NatureConfig]:
     """The ground truths, by their names in the figure."""
     toy = load_config(_TOY2D, GenerateConfig).nature
-    full, additive = GraphConfig("full"), MechanismConfig("additive")
-    mixing = DecoderConfig("mixing", strength=0.3)
+    full, additive = FullConfig(), AdditiveMechanismConfig()
+    mixing = MixingDecoderConfig(strength=0.3)
     return {
         "n = 2, location-scale, flow": replace(toy, thickness=THICKNESS),
         "n = 3, linear, rotation": NatureConfig(3, full, thickness=THICKNESS),

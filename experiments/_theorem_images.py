@@ -12,16 +12,14 @@ from experiments._cells import run_once
 from experiments._theorem.likelihood_ratio import likelihood_ratio_test
 from experiments._theorem.two_sample import mmd_test, pair_rows
 from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
-from lcm.data.nature.config import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-)
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ErdosRenyiConfig
 from lcm.isomorphism.apply import random_isomorphism
+from lcm.model.decoder import DecoderConfig
+from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import MechanismConfig
+from lcm.model.noise import NoiseConfig
 
 THICKNESS = 0.02
 LEVEL = 0.01
@@ -50,14 +48,14 @@ def random_nature(seed: int) -> tuple[NatureConfig, LatentCausalModel]:
     draw = numpy_generator(seed, "theorem")
     n = int(draw.integers(2, 6))
     probabilities = draw.dirichlet([5.0] * (n + 1))
-    noise, imposed = (NoiseConfig(str(kind)) for kind in draw.choice(NOISES, 2))
+    noise, imposed = (NoiseConfig.of_kind(str(kind))() for kind in draw.choice(NOISES, 2))
     config = NatureConfig(
         n,
-        GraphConfig(expected_degree=2.0),
-        MechanismConfig(str(draw.choice(MECHANISMS))),  # type: ignore[arg-type]
+        ErdosRenyiConfig(expected_degree=2.0),
+        MechanismConfig.of_kind(str(draw.choice(MECHANISMS)))(),  # type: ignore[arg-type]
         noise,
-        InterventionConfig(probabilities=tuple(probabilities.tolist()), noise=imposed),
-        DecoderConfig(str(draw.choice(DECODERS))),  # type: ignore[arg-type]
+        PerfectInterventionConfig(probabilities=tuple(probabilities.tolist()), noise=imposed),
+        DecoderConfig.of_kind(str(draw.choice(DECODERS)))(),  # type: ignore[arg-type]
         THICKNESS,
     )
     return config, build_nature(config, seed).double()

@@ -23,7 +23,9 @@ from experiments._theorem.neighbour import (
 )
 from experiments._theorem.two_sample import mmd_test, pair_rows
 from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
-from lcm.data.nature.config import DecoderConfig, GraphConfig, NatureConfig
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ErdosRenyiConfig
+from lcm.model.decoder import DecoderConfig
 from lcm.model.graph import Graph
 from lcm.model.latent_causal_model import LatentCausalModel
 
@@ -141,8 +143,8 @@ def draw_natures(count: int) -> list[Nature]:
     found: list[Nature] = []
     seed = 0
     while len(found) < count:
-        decoder = DecoderConfig(DECODERS[len(found) % len(DECODERS)])  # type: ignore[arg-type]
-        config = NatureConfig(N, GraphConfig(expected_degree=2.0), decoder=decoder, thickness=THICKNESS)
+        decoder = DecoderConfig.of_kind(DECODERS[len(found) % len(DECODERS)])()  # type: ignore[arg-type]
+        config = NatureConfig(N, ErdosRenyiConfig(expected_degree=2.0), decoder=decoder, thickness=THICKNESS)
         model = build_nature(config, seed).double()
         draw = numpy_generator(seed, "neighbours")
         edges, reversible, gaps = model.scm.graph.edges(), *map(list, _places(model.scm.graph))

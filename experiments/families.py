@@ -18,8 +18,8 @@ from experiments._experiment_data import draw_config
 from lcm.app.sweep.cells import DataSet
 from lcm.base.config import structure_config
 from lcm.base.files import write_json, write_text
+from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig
 from lcm.report.tables import to_markdown, to_text
 
 FULL = Size(model_seeds=1, data_seeds=5, pairs=100_000)
@@ -37,7 +37,7 @@ class Family:
         nature: as in a config file.
         bars: mcc, dci_disentanglement, intervention_accuracy, shd, fit_seconds.
         pairs: to fit on at most.
-        observation_noise: as in `lcm.data.nature.pairs.GenerateConfig`.
+        observation_noise: as in `lcm.data.data_set.GenerateConfig`.
     """
 
     nature: Mapping[str, Any]

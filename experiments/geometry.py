@@ -203,8 +203,8 @@ def fit_model(kind: str, seed: int, train: PairData, test: PairData, size: Size)
 def nature() -> LatentCausalModel:
     """The model that the data are from."""
     from lcm.base.config import load_config
+    from lcm.data.data_set import GenerateConfig
     from lcm.data.nature.build import build_nature
-    from lcm.data.nature.pairs import GenerateConfig
 
     return build_nature(load_config(CONFIG, GenerateConfig).nature, SEED)
 

@@ -20,7 +20,7 @@ from experiments._experiment_data import draw_config
 from lcm.app.sweep.cells import Cell, DataSet
 
 if TYPE_CHECKING:
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
     from lcm.run.config import FitConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) -> Iterator[Scene]:
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     file = "circuit" if part == "peers" else part
     config = load_config(CONFIGS / f"{file}.yaml", GenerateConfig)

@@ -67,7 +67,7 @@ def _with(config: FitConfig, divergence: Literal["correct", "published"], steps:
 
 def _data(plan: Plan, seed: int) -> DataSet:
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     config, pairs = load_config(CONFIG, GenerateConfig), plan.size.pairs
     nature = replace(config.nature, mechanism=replace(config.nature.mechanism, normalise=True))

@@ -8,8 +8,10 @@ from functools import cache
 import torch
 from laws import default_dtype
 
-from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import EdgesConfig
+from lcm.data.sample import sample_data
 from lcm.peer.search.config import LIBRARY_METHODS, METHODS, EncoConfig, GraphSearchConfig, NetworksConfig, SearchMethod
 from lcm.peer.search.variables import FittedVariables
 
@@ -28,7 +30,7 @@ def chain_variables(rows: int = 4000) -> FittedVariables:
     """The true variables of a linear nature z_2 → z_0 → z_1."""
     # draws depend on the default precision, which a test may have changed
     with default_dtype(torch.float32):
-        nature = build_nature(NatureConfig(3, GraphConfig("edges", edges=CHAIN)), 0)
+        nature = build_nature(NatureConfig(3, EdgesConfig(edges=CHAIN)), 0)
         return FittedVariables.from_truth(sample_data(nature, rows, torch_generator(0, "pairs")))
 
 

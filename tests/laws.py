@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lcm.data.nature.graphs import erdos_renyi
 from lcm.isomorphism import Isomorphism
 from lcm.model.circle import CircleNoise, MixedNoise, wrap, wrap_circles
 from lcm.model.decoder import (
@@ -26,16 +27,18 @@ from lcm.model.decoder import (
     FlowDecoder,
     LinearDecoder,
     MixingDecoder,
+    ReparametrisedDecoder,
     ResidualDecoder,
     RotationDecoder,
     SolutionDecoder,
     TorusDecoder,
 )
 from lcm.model.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
-from lcm.model.graph import Graph, erdos_renyi
+from lcm.model.graph import Graph
 from lcm.model.intervention import (
     InterventionalMechanism,
     PerfectIntervention,
+    ReparametrisedIntervention,
     ShiftedIntervention,
     SoftIntervention,
     TargetDistribution,
@@ -47,14 +50,18 @@ from lcm.model.mechanism import (
     LocationScaleMechanism,
     Mechanism,
     ProductMechanism,
+    ReparametrisedMechanism,
     SplineMechanism,
 )
-from lcm.model.noise import LaplaceNoise, LogisticNoise, Noise, NormalNoise, PushforwardNoise, SkewedNoise, UniformNoise
-from lcm.model.reparametrised import (
+from lcm.model.noise import (
+    LaplaceNoise,
+    LogisticNoise,
+    Noise,
+    NormalNoise,
+    PushforwardNoise,
     RelabelledNoise,
-    ReparametrisedDecoder,
-    ReparametrisedIntervention,
-    ReparametrisedMechanism,
+    SkewedNoise,
+    UniformNoise,
 )
 from lcm.model.scm import SCM
 

@@ -8,27 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    build_nature,
-    torch_generator,
-)
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import EdgesConfig, FullConfig
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
+from lcm.model.decoder import FlowDecoderConfig
+from lcm.model.intervention import InterventionConfig, PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LocationScaleMechanismConfig
 from lcm.run.config import FitConfig
 from lcm.run.result import FitResult
 from lcm.run.runs import fit_run
 
-EDGE = GraphConfig("edges", edges=((0, 1),))
+EDGE = EdgesConfig(edges=((0, 1),))
 NATURES = {
     "linear": NatureConfig(2, EDGE),
-    "nonlinear": NatureConfig(2, EDGE, MechanismConfig("location-scale"), decoder=DecoderConfig("flow")),
+    "nonlinear": NatureConfig(2, EDGE, LocationScaleMechanismConfig(), decoder=FlowDecoderConfig()),
 }
 """The two paths of a fit: a linear mixing needs no flow."""
 
@@ -65,10 +62,10 @@ def thick_nature(n: int = 3, targets: InterventionConfig | None = None) -> Laten
     """A nature whose pairs have a density at its own thickness."""
     config = NatureConfig(
         n,
-        GraphConfig("full"),
-        MechanismConfig("location-scale"),
-        intervention=targets or InterventionConfig(),
-        decoder=DecoderConfig("flow"),
+        FullConfig(),
+        LocationScaleMechanismConfig(),
+        intervention=targets or PerfectInterventionConfig(),
+        decoder=FlowDecoderConfig(),
         thickness=0.02,
     )
     return build_nature(config, 1)

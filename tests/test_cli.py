@@ -133,7 +133,7 @@ def test_an_interrupted_fit_says_how_it_resumes(
     with monkeypatch.context() as patched:
         failing(patched, KeyboardInterrupt())
         assert main(argv) == 130
-    assert capsys.readouterr().err == f"lcm fit: interrupted; the same command resumes what is in {tmp_path / 'run'}\n"
+    assert capsys.readouterr().err == f"lcm fit: interrupted; the same command resumes the fit in {tmp_path / 'run'}\n"
     assert main(argv) == 0 and load_run(tmp_path / "run").model.n == 2
 
 
@@ -143,7 +143,7 @@ def test_an_interrupted_generate_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lcm.data.nature.pairs.save_model", interrupt)
+    monkeypatch.setattr("lcm.data.data_set.save_model", interrupt)
     (tmp_path / "c.yaml").write_text(GENERATE_YAML)
     assert main(["generate", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "data")]) == 130
     assert capsys.readouterr().err == "lcm generate: interrupted; nothing was written\n"

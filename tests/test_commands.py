@@ -152,7 +152,7 @@ def test_the_estimated_number_of_variables_is_printed(tmp_path: Path, capsys: py
     (tmp_path / "c.yaml").write_text(SHORT_YAML)
     argv = ["fit", str(tmp_path / "d.npz"), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "c.yaml")]
     assert main(argv) == 0
-    assert capsys.readouterr().out.startswith("n = 2, estimated: x has 4 columns")
+    assert capsys.readouterr().out.startswith("n = 2, estimated: the 4 columns of x span 2 dimensions")
     assert load_run(tmp_path / "run").fit["n_given"] is False
 
 
@@ -213,7 +213,7 @@ def test_paper_configs_are_found_from_anywhere(
     called(capsys, "generate", "paper_configs/small.yaml", "--out", "data", "--quiet")
     assert (elsewhere / "data" / "train.safetensors").is_file()
     line = refused(capsys, "generate", "paper_configs/other.yaml", "--out", "more")
-    assert "Expected a config of paper_configs/; got none of that name (there are: small.yaml)" in line
+    assert "Expected a config of paper_configs/ (small.yaml); got no file of that name" in line
 
 
 def test_an_installed_package_says_how_to_get_a_checkout(

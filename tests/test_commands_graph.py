@@ -103,11 +103,11 @@ def test_what_a_search_lacks_is_refused(
     run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = {
-        ("--method", "enco"): "--data: Expected the pairs to seek the graph on, for --method; got none",
-        ("--data", data_file): "--method: Expected a method to seek the graph by, for --data; got none",
+        ("--method", "enco"): "--data: Expected pairs, on which --method searches for the graph; got none",
+        ("--data", data_file): "--method: Expected a method, which searches for the graph on --data; got none",
         ("--figure", tmp_path / "a.pdf"): "Expected a .png file to write to; got the suffix '.pdf'",
         ("--method", "enco", "--data", data_file, "--fdr", "0.1"): (
-            "--fdr: Expected no rate for a method other than tests and pc; got one for enco"
+            "--fdr: Expected no rate except for the methods tests and pc; got one for enco"
         ),
         ("--method", "magic"): "argument --method: invalid choice: 'magic'",
     }

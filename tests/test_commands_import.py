@@ -56,7 +56,10 @@ def test_a_folder_is_imported_in_silence(tmp_path: Path, capsys: pytest.CaptureF
         ),
         (["folder", "set", "--out", "out"], "set: Expected a file; got no such file"),
         (["folder", "set", "--out", "out", "--size", "20"], "size: Expected a multiple of 16 from 16 to 512; got 20."),
-        (["folder", "set", "--out", "."], ".: Expected a new or empty folder to write to; got one that holds files."),
+        (
+            ["folder", "set", "--out", "."],
+            ".: Expected a new or empty folder to write to; got a folder that holds files.",
+        ),
         (["folder", "set", "--out", "file"], "file: Expected a folder to write to; got a file."),
         (["folder", "set", "--out", "file/out"], "file: Expected a folder to write to; got a file"),
         (
@@ -96,7 +99,9 @@ def test_an_interruption_says_what_goes_on(
         patched.setattr(PairWriter, "write", interrupted)
         assert main(argv) == 130
     captured = capsys.readouterr()
-    expected = f"interrupted; what was written is kept: the same command goes on with {tmp_path / 'out'}"
+    expected = (
+        f"interrupted; the images written so far are kept, and the same command continues with {tmp_path / 'out'}"
+    )
     assert captured.err.strip() == f"lcm import: {expected}" and not (tmp_path / "out").exists()
     called(capsys, *argv)
     assert len(load_pairs(tmp_path / "out" / "data.safetensors")) == 2

@@ -99,7 +99,7 @@ def test_restarts_are_compared_with_the_best(tmp_path: Path) -> None:
     assert saved["other_restarts"][0]["distance"] == result.other_restarts[0].distance and isinstance(
         saved["doubts"], list
     )
-    assert "at one thickness; " in (tmp_path / "run" / "report.md").read_text()
+    assert "at equal thickness; " in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_a_model_beside_itself_and_beside_another(two_runs: tuple[Path, Path]) -> None:
@@ -132,7 +132,7 @@ def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path
             ((0.0, True), (9.0, False)),
             "2 of 3 restarts reach the same likelihood and have the same variables and graph",
         ),
-        (((0.0, True), (0.0, False)), "1 of the 2 others have its variables and graph. See the doubts."),
+        (((0.0, True), (0.0, False)), "1 of the 2 others agree with the best one. See the doubts."),
     ],
 )
 def test_the_agreement_is_one_sentence(
@@ -151,7 +151,8 @@ def test_the_agreement_is_one_sentence(
 
 
 def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
-    from lcm.data.nature.build import NatureConfig, build_nature
+    from lcm.data.nature.build import build_nature
+    from lcm.data.nature.config import NatureConfig
     from lcm.isomorphism import find_isomorphism
     from lcm.isomorphism.find import encoded_variables
 

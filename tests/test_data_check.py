@@ -151,7 +151,7 @@ def test_a_curved_mixing_looks_largely_one_sparse() -> None:
 
 
 def test_one_variable_is_trivially_sparse() -> None:
-    assert verdict(check_pairs(linear_pairs(1, 1))) == "trivially so: there is one variable"
+    assert verdict(check_pairs(linear_pairs(1, 1))) == "yes, trivially: there is one variable"
 
 
 def test_pairs_that_hardly_differ_are_left_unjudged() -> None:
@@ -161,7 +161,7 @@ def test_pairs_that_hardly_differ_are_left_unjudged() -> None:
     report = check_pairs(PairData.from_arrays(x, x_tilde))
     assert report["unchanged_share"] == 0.97
     assert report["target_shares"] is None
-    assert verdict(report) == "not known: too few pairs differ"
+    assert verdict(report) == "unknown: too few pairs differ"
 
 
 def test_duplicates_are_counted_by_value() -> None:

@@ -12,19 +12,18 @@ import torch
 
 from lcm.base import __version__
 from lcm.base.config import load_config
-from lcm.data.nature import pairs as module
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-    build_nature,
-)
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig, generate, sample_data
+from lcm.data import data_set as module
+from lcm.data.data_set import GenerateConfig, SplitConfig, generate
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import FullConfig
 from lcm.data.pairs import load_pairs
+from lcm.data.sample import sample_data
+from lcm.model.decoder import FlowDecoderConfig, MixingDecoderConfig
+from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LocationScaleMechanismConfig, SplineMechanismConfig
+from lcm.model.noise import LaplaceNoiseConfig, SkewedNoiseConfig
 from lcm.model.storage import load_model
 
 SPLITS = ("train", "val", "test")
@@ -32,15 +31,17 @@ SMALL = SplitConfig(train=300, val=40, test=50)
 CONFIGS: dict[str, GenerateConfig] = {
     "scaling": GenerateConfig(NatureConfig(4), SMALL, seed=3),
     "nonlinear": GenerateConfig(
-        NatureConfig(3, GraphConfig("full"), MechanismConfig("spline"), decoder=DecoderConfig("flow")), SMALL
+        NatureConfig(3, FullConfig(), SplineMechanismConfig(), decoder=FlowDecoderConfig()), SMALL
     ),
     "several targets, embedded": GenerateConfig(
         NatureConfig(
             3,
-            mechanism=MechanismConfig("location-scale"),
-            noise=NoiseConfig("skewed"),
-            intervention=InterventionConfig(((), (0, 2), (1,)), (0.2, 0.3, 0.5), noise=NoiseConfig("laplace")),
-            decoder=DecoderConfig("mixing", dim_x=6),
+            mechanism=LocationScaleMechanismConfig(),
+            noise=SkewedNoiseConfig(),
+            intervention=PerfectInterventionConfig(
+                targets=((), (0, 2), (1,)), probabilities=(0.2, 0.3, 0.5), noise=LaplaceNoiseConfig()
+            ),
+            decoder=MixingDecoderConfig(dim_x=6),
         ),
         SMALL,
     ),
@@ -142,7 +143,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="Expected a new or empty folder to write to; got one that holds files"):
+    with pytest.raises(ValueError, match="Expected a new or empty folder to write to; got a folder that holds files"):
         generate(CONFIGS["scaling"], tmp_path)
     assert content(tmp_path) == {"notes.txt": b"mine"}
 

@@ -13,15 +13,18 @@ import pytest
 from command_line import called, refused
 
 from lcm.app.cli import main
+from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.image_files import PairWriter
-from lcm.data.nature.build import DecoderConfig, MechanismConfig, NatureConfig
-from lcm.data.nature.pairs import GenerateConfig, SplitConfig, generate
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs
-from lcm.data.scene import generate as image_generate
-from lcm.data.scene.generate import SceneMap, scene_parameters
+from lcm.data.scene import render
+from lcm.data.scene.render import SceneMap, scene_parameters
 from lcm.data.scene.scene import SceneConfig
 from lcm.metric.scores import evaluate
+from lcm.model.decoder import LinearDecoderConfig
+from lcm.model.mechanism import CircuitMechanismConfig, LocationScaleMechanismConfig
 from lcm.model.storage import load_causal_model
+from lcm.report.images import draw_contact_sheet
 
 pytestmark = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"
@@ -29,10 +32,10 @@ pytestmark = pytest.mark.skipif(
 
 PAIRS = SplitConfig(train=60, val=8, test=30)
 CIRCUIT = GenerateConfig(
-    NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit")), PAIRS, scene=SceneConfig(size=16, supersampling=1)
+    NatureConfig(n=4, mechanism=CircuitMechanismConfig()), PAIRS, scene=SceneConfig(size=16, supersampling=1)
 )
 OBJECTS = GenerateConfig(
-    NatureConfig(n=3, mechanism=MechanismConfig(kind="location-scale")),
+    NatureConfig(n=3, mechanism=LocationScaleMechanismConfig()),
     PAIRS,
     scene=SceneConfig("objects", size=16, parameters=("hue", "spotlight", "floor_hue")),
 )
@@ -56,7 +59,7 @@ def circuit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("config", [CIRCUIT, OBJECTS], ids=["circuit", "objects"])
 def test_images_with_their_truth_are_written(config: GenerateConfig, tmp_path: Path) -> None:
-    generate(config, tmp_path / "data", processes=1)
+    generate(config, tmp_path / "data", processes=1, draw=draw_contact_sheet)
     test = load_pairs(tmp_path / "data" / "test.safetensors")
     assert test.x.shape == (30, 16, 16, 3) and test.x.dtype == np.uint8
     assert test.targets is not None and test.z is not None and test.adjacency is not None
@@ -88,8 +91,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(circuit: Path
 
 
 def test_an_interruption_is_gone_on_with(circuit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_generate, "_BLOCK", 10)
-    draw, drawn = image_generate.render_blocks, []
+    monkeypatch.setattr(render, "_BLOCK", 10)
+    draw, drawn = render.render_blocks, []
 
     def interrupted(*arguments: Any) -> Any:
         for block in draw(*arguments):
@@ -98,21 +101,21 @@ def test_an_interruption_is_gone_on_with(circuit: Path, tmp_path: Path, monkeypa
                 raise KeyboardInterrupt
             yield block
 
-    monkeypatch.setattr(image_generate, "render_blocks", interrupted)
+    monkeypatch.setattr(render, "render_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(CIRCUIT, tmp_path / "data", processes=1)
     assert not (tmp_path / "data").exists() and (tmp_path / ".data.partial").is_dir()
-    monkeypatch.setattr(image_generate, "render_blocks", draw)
+    monkeypatch.setattr(render, "render_blocks", draw)
     generate(CIRCUIT, tmp_path / "data", processes=1)
     assert images(tmp_path / "data") == images(circuit)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_an_interruption_of_several_parts_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_generate, "_BLOCK", 10)
-    monkeypatch.setattr(image_generate, "PairWriter", partial(PairWriter, shard_bytes=30_000))
+    monkeypatch.setattr(render, "_BLOCK", 10)
+    monkeypatch.setattr(render, "PairWriter", partial(PairWriter, shard_bytes=30_000))
     generate(CIRCUIT, tmp_path / "whole", processes=1)
-    draw, drawn = image_generate.render_blocks, []
+    draw, drawn = render.render_blocks, []
 
     def interrupted(*arguments: Any) -> Any:
         for block in draw(*arguments):
@@ -121,10 +124,10 @@ def test_an_interruption_of_several_parts_is_gone_on_with(tmp_path: Path, monkey
                 raise KeyboardInterrupt
             yield block
 
-    monkeypatch.setattr(image_generate, "render_blocks", interrupted)
+    monkeypatch.setattr(render, "render_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(CIRCUIT, tmp_path / "data", processes=1)
-    monkeypatch.setattr(image_generate, "render_blocks", draw)
+    monkeypatch.setattr(render, "render_blocks", draw)
     generate(CIRCUIT, tmp_path / "data", processes=1)
     assert len(images(tmp_path / "data")) > 5 and images(tmp_path / "data") == images(tmp_path / "whole")
 
@@ -136,7 +139,7 @@ def test_the_command_says_what_an_interruption_left(
         raise KeyboardInterrupt
 
     (tmp_path / "config.yaml").write_text(YAML)
-    monkeypatch.setattr(image_generate, "write_images", interrupted)
+    monkeypatch.setattr(render, "write_images", interrupted)
     argv = ("generate", tmp_path / "config.yaml", "--out", tmp_path / "data")
     assert main([str(part) for part in argv]) == 130
     assert "images drawn so far are kept: the same command goes on" in capsys.readouterr().err
@@ -176,7 +179,7 @@ def test_what_is_needed_to_draw_again_is_in_the_metadata(tmp_path: Path) -> None
     to_scene = SceneMap(("hue", "spotlight", "floor_hue"), tuple(known["mean"]), tuple(known["scale"]))
     assert test.z is not None
     assert OBJECTS.scene is not None and OBJECTS.scene.parameters is not None
-    (again,) = image_generate.render_blocks("objects", OBJECTS.scene.parameters, 16, 2, [to_scene(test.z[:3])], 1)
+    (again,) = render.render_blocks("objects", OBJECTS.scene.parameters, 16, 2, [to_scene(test.z[:3])], 1)
     assert np.array_equal(again, test.x[:3])
 
 
@@ -196,7 +199,7 @@ def test_scenes_that_do_not_fit_are_refused(case: tuple[dict[str, Any], str], tm
 
 
 def test_variables_outside_the_unit_interval_are_refused(tmp_path: Path) -> None:
-    nature = NatureConfig(n=3, mechanism=MechanismConfig(kind="location-scale"))
+    nature = NatureConfig(n=3, mechanism=LocationScaleMechanismConfig())
     config = GenerateConfig(nature, PAIRS, scene=SceneConfig("objects", size=16, values="unit"))
     with pytest.raises(ValueError, match=r"scene.values: Expected rotation in \(0, 1\), as for unit"):
         generate(config, tmp_path / "data", processes=1)
@@ -212,7 +215,7 @@ def test_settings_out_of_range_are_refused() -> None:
             SceneConfig(**{key: value})
     with pytest.raises(ValueError, match=r"Expected no observation_noise beside a scene"):
         GenerateConfig(CIRCUIT.nature, observation_noise=0.1, scene=SceneConfig())
-    nature = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"), decoder=DecoderConfig(kind="linear"))
+    nature = NatureConfig(n=4, mechanism=CircuitMechanismConfig(), decoder=LinearDecoderConfig())
     with pytest.raises(ValueError, match=r"nature.decoder: Expected none beside a scene; got one of kind linear"):
         GenerateConfig(nature, scene=SceneConfig())
 

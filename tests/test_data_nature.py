@@ -14,46 +14,75 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lcm.base.config import parse_config
-from lcm.data.nature.build import (
-    DecoderConfig,
+from lcm.data.nature.build import build_nature, numpy_generator, torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import (
+    ChainConfig,
+    EdgesConfig,
+    EmptyConfig,
+    ErdosRenyiConfig,
+    FullConfig,
     GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-    WeightConfig,
-    build_nature,
-    numpy_generator,
-    torch_generator,
+    ScaleFreeConfig,
 )
-from lcm.model.intervention import PerfectIntervention, ShiftedIntervention, SoftIntervention
+from lcm.model.decoder import (
+    EmbeddingDecoderConfig,
+    FlowDecoderConfig,
+    LinearDecoderConfig,
+    MixingDecoderConfig,
+    RotationDecoderConfig,
+)
+from lcm.model.intervention import (
+    PerfectIntervention,
+    PerfectInterventionConfig,
+    ShiftedIntervention,
+    ShiftedInterventionConfig,
+    SoftIntervention,
+    SoftInterventionConfig,
+)
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import LinearMechanism
+from lcm.model.mechanism import (
+    AdditiveMechanismConfig,
+    BimodalWeightConfig,
+    LinearMechanism,
+    LinearMechanismConfig,
+    LocationScaleMechanismConfig,
+    MechanismConfig,
+    SplineMechanismConfig,
+    UniformWeightConfig,
+)
+from lcm.model.noise import (
+    LaplaceNoiseConfig,
+    LogisticNoiseConfig,
+    NoiseConfig,
+    SkewedNoiseConfig,
+    UniformNoiseConfig,
+)
 
 EDGES = ((2, 0), (2, 1), (0, 3))
 
 NATURES: dict[str, NatureConfig] = {
     "scaling": NatureConfig(4),
-    "one variable": NatureConfig(1, decoder=DecoderConfig("flow")),
-    "expected degree": NatureConfig(12, GraphConfig("erdos-renyi", expected_degree=2.0)),
-    "scale-free": NatureConfig(6, GraphConfig("scale-free", edges_per_node=2)),
-    "chain": NatureConfig(10, GraphConfig("chain"), MechanismConfig("additive")),
-    "full": NatureConfig(10, GraphConfig("full"), MechanismConfig("spline")),
-    "empty": NatureConfig(3, GraphConfig("empty"), MechanismConfig("location-scale")),
-    "edges": NatureConfig(4, GraphConfig("edges", edges=EDGES), MechanismConfig("location-scale", layers=2)),
-    "uniform weights": NatureConfig(20, mechanism=MechanismConfig(weights=WeightConfig("uniform"), normalise=True)),
-    "laplace": NatureConfig(3, noise=NoiseConfig("laplace"), decoder=DecoderConfig("linear")),
-    "logistic": NatureConfig(3, noise=NoiseConfig("logistic"), decoder=DecoderConfig("mixing")),
-    "skewed": NatureConfig(3, noise=NoiseConfig("skewed", skew=-0.4), decoder=DecoderConfig("flow")),
-    "uniform": NatureConfig(3, noise=NoiseConfig("uniform"), decoder=DecoderConfig("flow", coupling="spline")),
-    "atomic": NatureConfig(3, intervention=InterventionConfig("atomic", (0.5, 0.3, 0.2))),
-    "all subsets": NatureConfig(3, intervention=InterventionConfig("all")),
+    "one variable": NatureConfig(1, decoder=FlowDecoderConfig()),
+    "expected degree": NatureConfig(12, ErdosRenyiConfig(expected_degree=2.0)),
+    "scale-free": NatureConfig(6, ScaleFreeConfig(edges_per_node=2)),
+    "chain": NatureConfig(10, ChainConfig(), AdditiveMechanismConfig()),
+    "full": NatureConfig(10, FullConfig(), SplineMechanismConfig()),
+    "empty": NatureConfig(3, EmptyConfig(), LocationScaleMechanismConfig()),
+    "edges": NatureConfig(4, EdgesConfig(edges=EDGES), LocationScaleMechanismConfig(layers=2)),
+    "uniform weights": NatureConfig(20, mechanism=LinearMechanismConfig(weights=UniformWeightConfig(), normalise=True)),
+    "laplace": NatureConfig(3, noise=LaplaceNoiseConfig(), decoder=LinearDecoderConfig()),
+    "logistic": NatureConfig(3, noise=LogisticNoiseConfig(), decoder=MixingDecoderConfig()),
+    "skewed": NatureConfig(3, noise=SkewedNoiseConfig(skew=-0.4), decoder=FlowDecoderConfig()),
+    "uniform": NatureConfig(3, noise=UniformNoiseConfig(), decoder=FlowDecoderConfig(coupling="spline")),
+    "atomic": NatureConfig(3, intervention=PerfectInterventionConfig(targets="atomic", probabilities=(0.5, 0.3, 0.2))),
+    "all subsets": NatureConfig(3, intervention=PerfectInterventionConfig(targets="all")),
     "soft": NatureConfig(
-        3, mechanism=MechanismConfig("additive"), intervention=InterventionConfig(((), (0, 2)), kind="soft")
+        3, mechanism=AdditiveMechanismConfig(), intervention=SoftInterventionConfig(targets=((), (0, 2)))
     ),
-    "shifted": NatureConfig(3, intervention=InterventionConfig(kind="shifted", shift=2.5)),
-    "embedding": NatureConfig(3, decoder=DecoderConfig("embedding", dim_x=7)),
-    "flow, embedded": NatureConfig(3, decoder=DecoderConfig("flow", dim_x=5), thickness=0.05),
+    "shifted": NatureConfig(3, intervention=ShiftedInterventionConfig(shift=2.5)),
+    "embedding": NatureConfig(3, decoder=EmbeddingDecoderConfig(dim_x=7)),
+    "flow, embedded": NatureConfig(3, decoder=FlowDecoderConfig(dim_x=5), thickness=0.05),
 }
 every_nature = pytest.mark.parametrize("name", NATURES)
 
@@ -100,18 +129,18 @@ def test_a_nature_is_no_trainable_model(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"decoder": DecoderConfig("mixing")}, "decoder"),
-        ({"decoder": DecoderConfig("rotation", dim_x=9)}, "decoder"),
+        ({"decoder": MixingDecoderConfig()}, "decoder"),
+        ({"decoder": RotationDecoderConfig(dim_x=9)}, "decoder"),
         (
-            {"intervention": InterventionConfig("atomic", kind="shifted")},
+            {"intervention": ShiftedInterventionConfig(targets="atomic")},
             "intervention target_sets target_distribution",
         ),
-        ({"mechanism": MechanismConfig("additive")}, "scm"),
+        ({"mechanism": AdditiveMechanismConfig()}, "scm"),
         ({"thickness": 0.1}, "thickness"),
     ],
 )
 def test_a_change_of_one_part_changes_no_other(change: dict[str, Any], part: str) -> None:
-    base = NatureConfig(5, noise=NoiseConfig("laplace"))
+    base = NatureConfig(5, noise=LaplaceNoiseConfig())
     before, after = build_nature(base, 1), build_nature(replace(base, **change), 1)
     assert before.scm.graph == after.scm.graph
     assert {name.split(".")[0] for name in differing(state(before), state(after))} <= set(part.split())
@@ -119,7 +148,7 @@ def test_a_change_of_one_part_changes_no_other(change: dict[str, Any], part: str
 
 
 def test_embedding_into_more_dimensions_keeps_the_decoder_before_it() -> None:
-    narrow, wide = (build_nature(NatureConfig(3, decoder=DecoderConfig("flow", dim_x=d)), 0) for d in (3, 8))
+    narrow, wide = (build_nature(NatureConfig(3, decoder=FlowDecoderConfig(dim_x=d)), 0) for d in (3, 8))
     z = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     distances = [torch.pdist(model.decode(z)) for model in (narrow, wide)]
     assert torch.allclose(*distances, atol=1e-4)
@@ -134,7 +163,7 @@ def test_generators_for_different_purposes_and_seeds_differ() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 12), st.floats(0.0, 1.0), st.integers(0, 99))
 def test_random_graphs_have_the_size_asked_for(n: int, probability: float, seed: int) -> None:
-    graph = build_nature(NatureConfig(n, GraphConfig(edge_probability=probability)), seed).scm.graph
+    graph = build_nature(NatureConfig(n, ErdosRenyiConfig(edge_probability=probability)), seed).scm.graph
     assert graph.n == n
     assert probability < 1.0 or graph.n_edges == n * (n - 1) // 2
 
@@ -142,11 +171,11 @@ def test_random_graphs_have_the_size_asked_for(n: int, probability: float, seed:
 @pytest.mark.parametrize(
     ("graph", "edges"),
     [
-        (GraphConfig("chain"), 19),
-        (GraphConfig("full"), 190),
-        (GraphConfig("empty"), 0),
-        (GraphConfig("scale-free", edges_per_node=3), 3 * 17 + 3),
-        (GraphConfig("erdos-renyi", expected_degree=0.0), 0),
+        (ChainConfig(), 19),
+        (FullConfig(), 190),
+        (EmptyConfig(), 0),
+        (ScaleFreeConfig(edges_per_node=3), 3 * 17 + 3),
+        (ErdosRenyiConfig(expected_degree=0.0), 0),
     ],
 )
 def test_number_of_edges(graph: GraphConfig, edges: int) -> None:
@@ -158,13 +187,13 @@ def test_listed_edges_are_taken_as_given() -> None:
 
 
 def test_orders_are_random() -> None:
-    orders = {build_nature(NatureConfig(4, GraphConfig("chain")), seed).scm.graph.order() for seed in range(12)}
+    orders = {build_nature(NatureConfig(4, ChainConfig()), seed).scm.graph.order() for seed in range(12)}
     assert len(orders) > 6
 
 
 def weights(config: MechanismConfig, n: int = 60) -> tuple[Tensor, Tensor]:
     """The weights of all edges of a full graph, and how many parents their targets have."""
-    scm = build_nature(NatureConfig(n, GraphConfig("full"), config), 0).scm
+    scm = build_nature(NatureConfig(n, FullConfig(), config), 0).scm
     mechanism = scm.mechanism
     assert isinstance(mechanism, LinearMechanism)
     assert bool((mechanism.weight[~mechanism.adjacency] == 0).all())
@@ -172,29 +201,30 @@ def weights(config: MechanismConfig, n: int = 60) -> tuple[Tensor, Tensor]:
 
 
 def test_bimodal_weights_are_plus_or_minus_one_with_a_normal_spread() -> None:
-    values, _ = weights(MechanismConfig(weights=WeightConfig("bimodal", spread=0.2)))
+    values, _ = weights(LinearMechanismConfig(weights=BimodalWeightConfig(spread=0.2)))
     assert abs(float((values > 0).float().mean()) - 0.5) < 0.05
     assert abs(float(values.abs().mean()) - 1.0) < 0.02
     assert abs(float(values.abs().std()) - 0.2) < 0.02
 
 
 def test_uniform_weights_fill_their_interval_on_both_sides() -> None:
-    values, _ = weights(MechanismConfig(weights=WeightConfig("uniform", low=0.7, high=0.9)))
+    values, _ = weights(LinearMechanismConfig(weights=UniformWeightConfig(low=0.7, high=0.9)))
     assert 0.7 <= float(values.abs().min()) < 0.71 and 0.89 < float(values.abs().max()) <= 0.9
     assert abs(float((values > 0).float().mean()) - 0.5) < 0.05
 
 
 def test_normalised_weights_are_divided_by_the_root_of_the_number_of_parents() -> None:
-    plain, _ = weights(MechanismConfig())
-    normalised, parents = weights(MechanismConfig(normalise=True))
+    plain, _ = weights(LinearMechanismConfig())
+    normalised, parents = weights(LinearMechanismConfig(normalise=True))
     assert torch.allclose(normalised * parents.sqrt(), plain)
 
 
 @pytest.mark.parametrize("kind", ["additive", "location-scale", "spline"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_the_parents_part_has_the_strength_asked_for_at_every_depth(kind: Any, strength: float) -> None:
-    mechanism = MechanismConfig(kind, strength=strength, noise_strength=None if kind == "additive" else 0.0)
-    scm = build_nature(NatureConfig(8, GraphConfig("chain"), mechanism), 2).scm
+    noise = {} if kind == "additive" else {"noise_strength": 0.0}
+    mechanism = MechanismConfig.of_kind(kind)(strength=strength, **noise)
+    scm = build_nature(NatureConfig(8, ChainConfig(), mechanism), 2).scm
     noise = scm.noise.sample(20_000, torch.Generator().manual_seed(1))
     part = scm.solve(noise)[0] - noise
     root, *others = scm.graph.order()
@@ -204,8 +234,8 @@ def test_the_parents_part_has_the_strength_asked_for_at_every_depth(kind: Any, s
 
 
 def test_the_parents_change_the_noise_by_at_most_the_strength_asked_for() -> None:
-    mechanism = MechanismConfig("location-scale", noise_strength=0.6)
-    scm = build_nature(NatureConfig(4, GraphConfig("full"), mechanism), 0).scm
+    mechanism = LocationScaleMechanismConfig(noise_strength=0.6)
+    scm = build_nature(NatureConfig(4, FullConfig(), mechanism), 0).scm
     noise = scm.noise.sample(4000, torch.Generator().manual_seed(1))
     z = scm.solve(noise)[0]
     log_scale = scm.mechanism(noise, z)[1][:, list(scm.graph.order()[1:])]
@@ -214,7 +244,7 @@ def test_the_parents_change_the_noise_by_at_most_the_strength_asked_for() -> Non
 
 def test_noise_of_each_kind_is_of_that_kind() -> None:
     for kind in ("normal", "laplace", "logistic", "skewed", "uniform"):
-        assert build_nature(NatureConfig(2, noise=NoiseConfig(kind)), 0).scm.noise.kind == kind
+        assert build_nature(NatureConfig(2, noise=NoiseConfig.of_kind(kind)()), 0).scm.noise.kind == kind
     assert build_nature(NATURES["skewed"], 0).scm.noise.settings()["skew"] == -0.4
 
 
@@ -227,7 +257,7 @@ def test_target_sets_and_probabilities() -> None:
 
 
 def test_interventions_are_of_the_kind_asked_for() -> None:
-    perfect = NatureConfig(3, intervention=InterventionConfig(noise=NoiseConfig("laplace")))
+    perfect = NatureConfig(3, intervention=PerfectInterventionConfig(noise=LaplaceNoiseConfig()))
     intervention = build_nature(perfect, 0).intervention
     assert isinstance(intervention, PerfectIntervention) and intervention.noise.kind == "laplace"
     shifted = build_nature(NATURES["shifted"], 0).intervention
@@ -235,7 +265,7 @@ def test_interventions_are_of_the_kind_asked_for() -> None:
 
 
 def test_soft_interventions_draw_another_mechanism_over_the_same_parents() -> None:
-    model = build_nature(replace(NATURES["soft"], n=5, graph=GraphConfig("full")), 0)
+    model = build_nature(replace(NATURES["soft"], n=5, graph=FullConfig()), 0)
     assert isinstance(model.intervention, SoftIntervention)
     own, other = model.scm.mechanism, model.intervention.mechanism
     assert torch.equal(own.adjacency, other.adjacency)
@@ -248,7 +278,7 @@ def test_soft_interventions_draw_another_mechanism_over_the_same_parents() -> No
 
 @pytest.mark.parametrize("condition", [1.0, 4.0])
 def test_linear_decoders_are_as_well_conditioned_as_asked_for(condition: float) -> None:
-    model = build_nature(NatureConfig(12, decoder=DecoderConfig("linear", condition=condition)), 0)
+    model = build_nature(NatureConfig(12, decoder=LinearDecoderConfig(condition=condition)), 0)
     singular = torch.linalg.svdvals(model.decode(torch.eye(12)) - model.decode(torch.zeros(1, 12)))
     assert float(singular[0] / singular[-1]) <= condition * 1.001
 
@@ -262,7 +292,7 @@ def test_rotations_mix_every_variable_and_keep_orientation() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_flows_are_curved_and_exact_to_invert(seed: int) -> None:
-    model = build_nature(NatureConfig(2, decoder=DecoderConfig("flow")), seed)
+    model = build_nature(NatureConfig(2, decoder=FlowDecoderConfig()), seed)
     z = 8.0 * torch.rand(4000, 2, generator=torch.Generator().manual_seed(0)) - 4.0
     x = model.decode(z)
     assert float((model.decoder.inverse(x)[0] - z).abs().max()) < 1e-3
@@ -271,93 +301,83 @@ def test_random_flows_are_curved_and_exact_to_invert(seed: int) -> None:
     assert float((left.var(0) / z.numpy().var(0)).max()) > 0.01
 
 
-def test_defaults_are_filled_in_for_the_kind_alone() -> None:
-    decoder = DecoderConfig("flow")
-    assert (decoder.coupling, decoder.layers, decoder.condition) == ("affine", 6, None)
-    assert GraphConfig() == GraphConfig("erdos-renyi", edge_probability=0.5)
-    assert InterventionConfig("atomic", kind="shifted").noise is None
+def test_a_config_without_kinds_is_the_same_as_one_with_the_default_kinds() -> None:
+    for section in ("graph", "mechanism", "noise", "intervention", "decoder"):
+        assert parse_config(f"n: 3\n{section}: {{}}", NatureConfig, "a.yaml") == NatureConfig(3)
+    assert ErdosRenyiConfig() == ErdosRenyiConfig(edge_probability=0.5)
 
 
 ERRORS: dict[str, tuple[Callable[[], object], str]] = {
-    "n": (lambda: NatureConfig(0), "Expected n >= 1; got 0"),
-    "thickness": (lambda: NatureConfig(2, thickness=-0.1), "Expected thickness >= 0; got -0.1"),
+    "n": (lambda: NatureConfig(0), "n: Expected at least 1; got 0"),
+    "thickness": (lambda: NatureConfig(2, thickness=-0.1), "thickness: Expected at least 0; got -0.1"),
     "probability above": (
-        lambda: GraphConfig(edge_probability=1.5),
-        "Expected edge_probability <= 1; got 1.5",
+        lambda: ErdosRenyiConfig(edge_probability=1.5),
+        r"edge_probability: Expected a probability in \[0, 1\]; got 1.5",
     ),
     "probability below": (
-        lambda: GraphConfig(edge_probability=-0.5),
-        "Expected edge_probability >= 0; got -0.5",
+        lambda: ErdosRenyiConfig(edge_probability=-0.5),
+        r"edge_probability: Expected a probability in \[0, 1\]; got -0.5",
     ),
     "two densities": (
-        lambda: GraphConfig(edge_probability=0.5, expected_degree=2.0),
+        lambda: ErdosRenyiConfig(edge_probability=0.5, expected_degree=2.0),
         "Expected one of.*got both",
     ),
-    "degree": (lambda: GraphConfig(expected_degree=-1.0), "Expected expected_degree >= 0"),
-    "edges per node": (lambda: GraphConfig("scale-free", edges_per_node=0), "Expected edges_per_node >= 1"),
+    "degree": (lambda: ErdosRenyiConfig(expected_degree=-1.0), "expected_degree: Expected at least 0"),
+    "edges per node": (lambda: ScaleFreeConfig(edges_per_node=0), "edges_per_node: Expected at least 1"),
     "edge out of range": (
-        lambda: NatureConfig(2, GraphConfig("edges", edges=((0, 2),))),
+        lambda: NatureConfig(2, EdgesConfig(edges=((0, 2),))),
         r"graph.edges: Expected edges between variables 0\.\.1; got 0 -> 2",
     ),
     "cycle": (
-        lambda: NatureConfig(2, GraphConfig("edges", edges=((0, 1), (1, 0)))),
+        lambda: NatureConfig(2, EdgesConfig(edges=((0, 1), (1, 0)))),
         "graph.edges: Expected an acyclic adjacency; got the cycle 0 -> 1 -> 0",
     ),
-    "foreign key": (
-        lambda: GraphConfig("chain", edge_probability=0.5),
-        "no edge_probability for the kind chain; got 0.5",
-    ),
-    "spread": (lambda: WeightConfig(spread=-1.0), "Expected spread >= 0"),
-    "low": (lambda: WeightConfig("uniform", low=-1.0), "Expected low >= 0"),
-    "high": (lambda: WeightConfig("uniform", low=1.0, high=0.5), "Expected high >= 1; got 0.5"),
-    "hidden": (lambda: MechanismConfig("additive", hidden=0), "Expected hidden >= 1"),
-    "mechanism layers": (lambda: MechanismConfig("additive", layers=0), "Expected layers >= 1"),
-    "strength": (lambda: MechanismConfig("additive", strength=0.0), "Expected strength > 0; got 0.0"),
+    "spread": (lambda: BimodalWeightConfig(spread=-1.0), "spread: Expected at least 0"),
+    "low": (lambda: UniformWeightConfig(low=-1.0), "low: Expected at least 0"),
+    "high": (lambda: UniformWeightConfig(low=1.0, high=0.5), "high: Expected at least 1; got 0.5"),
+    "hidden": (lambda: AdditiveMechanismConfig(hidden=0), "hidden: Expected at least 1"),
+    "mechanism layers": (lambda: AdditiveMechanismConfig(layers=0), "layers: Expected at least 1"),
+    "strength": (lambda: AdditiveMechanismConfig(strength=0.0), "strength: Expected a positive number; got 0.0"),
     "noise strength": (
-        lambda: MechanismConfig("spline", noise_strength=-1.0),
-        "Expected noise_strength >= 0",
+        lambda: SplineMechanismConfig(noise_strength=-1.0),
+        "noise_strength: Expected at least 0",
     ),
-    "noise strength of additive": (
-        lambda: MechanismConfig("additive", noise_strength=1.0),
-        "Expected no noise_strength for the kind additive",
-    ),
-    "skew": (lambda: NoiseConfig("normal", skew=1.0), "Expected no skew for the kind normal"),
-    "no target sets": (lambda: InterventionConfig(()), "Expected one or more target sets; got none"),
+    "no target sets": (lambda: PerfectInterventionConfig(targets=()), "Expected one or more target sets; got none"),
     "target set twice": (
-        lambda: InterventionConfig(((0, 1), (1, 0))),
+        lambda: PerfectInterventionConfig(targets=((0, 1), (1, 0))),
         r"Expected each target set once; got \[1, 0\]",
     ),
     "target out of range": (
-        lambda: NatureConfig(2, intervention=InterventionConfig(((0,), (2,)))),
+        lambda: NatureConfig(2, intervention=PerfectInterventionConfig(targets=((0,), (2,)))),
         r"intervention.targets: Expected targets in 0\.\.1; got 2",
     ),
     "all subsets of many": (
-        lambda: NatureConfig(17, intervention=InterventionConfig("all")),
+        lambda: NatureConfig(17, intervention=PerfectInterventionConfig(targets="all")),
         "intervention.targets: Expected n <= 16 for all subsets; got n = 17",
     ),
     "negative probability": (
-        lambda: InterventionConfig(probabilities=(1.5, -0.5)),
+        lambda: PerfectInterventionConfig(probabilities=(1.5, -0.5)),
         "Expected probabilities >= 0; got -0.5",
     ),
-    "sum": (lambda: InterventionConfig(probabilities=(0.5, 0.4)), "that sum to 1; got a sum of 0.9"),
+    "sum": (lambda: PerfectInterventionConfig(probabilities=(0.5, 0.4)), "that sum to 1; got a sum of 0.9"),
     "number of probabilities": (
-        lambda: NatureConfig(2, intervention=InterventionConfig(probabilities=(0.5, 0.5))),
+        lambda: NatureConfig(2, intervention=PerfectInterventionConfig(probabilities=(0.5, 0.5))),
         "intervention.probabilities: Expected 3, one for each target set; got 2",
     ),
     "dim_x": (
-        lambda: NatureConfig(4, decoder=DecoderConfig(dim_x=3)),
+        lambda: NatureConfig(4, decoder=RotationDecoderConfig(dim_x=3)),
         "decoder.dim_x: Expected at least n = 4; got 3",
     ),
     "embedding": (
-        lambda: DecoderConfig("embedding"),
+        lambda: EmbeddingDecoderConfig(),
         "Expected dim_x for a decoder of kind embedding; got none",
     ),
-    "condition": (lambda: DecoderConfig("linear", condition=0.5), "Expected condition >= 1"),
-    "decoder layers": (lambda: DecoderConfig("flow", layers=0), "Expected layers >= 1"),
-    "decoder hidden": (lambda: DecoderConfig("flow", hidden=0), "Expected hidden >= 1"),
-    "decoder strength": (lambda: DecoderConfig("flow", strength=-0.1), "Expected strength >= 0"),
+    "condition": (lambda: LinearDecoderConfig(condition=0.5), "condition: Expected at least 1"),
+    "decoder layers": (lambda: FlowDecoderConfig(layers=0), "layers: Expected at least 1"),
+    "decoder hidden": (lambda: FlowDecoderConfig(hidden=0), "hidden: Expected at least 1"),
+    "decoder strength": (lambda: FlowDecoderConfig(strength=-0.1), "strength: Expected at least 0"),
     "mixing strength": (
-        lambda: DecoderConfig("mixing", strength=1.0),
+        lambda: MixingDecoderConfig(strength=1.0),
         r"Expected a mixing strength in \[0, 1\); got 1.0",
     ),
     "seed": (lambda: build_nature(NatureConfig(2), -1), "Expected a seed >= 0; got -1"),
@@ -372,10 +392,31 @@ def test_errors_say_what_was_expected(name: str) -> None:
 
 
 def test_errors_in_a_file_name_the_section() -> None:
-    with pytest.raises(ValueError, match=r"^a\.yaml: graph: Expected edge_probability <= 1; got 2\.0"):
+    with pytest.raises(
+        ValueError, match=r"^a\.yaml: graph: edge_probability: Expected a probability in \[0, 1\]; got 2\.0"
+    ):
         parse_config("n: 3\ngraph: {edge_probability: 2.0}", NatureConfig, "a.yaml")
     with pytest.raises(ValueError, match=r"^a\.yaml: decoder\.kind: Expected one of"):
         parse_config("n: 3\ndecoder: {kind: rotate}", NatureConfig, "a.yaml")
+    with pytest.raises(ValueError, match=r"^a\.yaml: decoder: Expected a mapping; got the string 'flow'"):
+        parse_config("n: 3\ndecoder: flow", NatureConfig, "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("graph: {kind: chain}", "edge_probability"),
+        ("mechanism: {kind: additive}", "noise_strength"),
+        ("noise: {}", "skew"),
+    ],
+)
+def test_a_key_of_another_kind_is_an_error(section: str, key: str) -> None:
+    name = section.partition(":")[0]
+    text = f"n: 3\n{section[:-1]}{', ' if 'kind' in section else ''}{key}: 1.0}}"
+    with pytest.raises(
+        ValueError, match=rf"^a\.yaml: {name}\.{key}: Expected (one of the keys kind|a known key).* of the kind "
+    ):
+        parse_config(text, NatureConfig, "a.yaml")
 
 
 def test_a_yaml_may_leave_everything_but_n_out() -> None:

@@ -13,8 +13,8 @@ from laws import (
     normal,
 )
 
-from lcm.base.component import build, describe
-from lcm.model.elementwise import ELEMENTWISE_KINDS, AffineMap, ElementwiseMap, KnotMap, SplineMap
+from lcm.base.component import describe
+from lcm.model.elementwise import AffineMap, ElementwiseMap, KnotMap, SplineMap
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_map = pytest.mark.parametrize("name", ELEMENTWISE_MAPS)
@@ -76,7 +76,7 @@ def test_nan_and_empty_batches(name: str) -> None:
 @every_map
 def test_rebuilds_from_its_description(name: str) -> None:
     elementwise, values = ELEMENTWISE_MAPS[name](), normal(5, N)
-    rebuilt = build(describe(elementwise), ELEMENTWISE_KINDS)
+    rebuilt = ElementwiseMap.build(describe(elementwise))
     rebuilt.load_state_dict(elementwise.state_dict())
     assert torch.equal(rebuilt(values)[0], elementwise(values)[0])
 

@@ -11,18 +11,20 @@ from small import sampled, small_data, thick_nature
 
 from lcm.data import encode as module
 from lcm.data.encode import encode_data, encode_pairs, target_columns
-from lcm.data.nature.build import InterventionConfig
 from lcm.data.pairs import PairData
+from lcm.model.intervention import InterventionConfig, PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 
 N = 3
 FAMILIES: dict[str, InterventionConfig] = {
-    "atomic": InterventionConfig("atomic"),
-    "atomic-or-empty": InterventionConfig("atomic-or-empty", (0.1, 0.2, 0.3, 0.4)),
-    "atomic in another order": InterventionConfig(((2,), (), (0,), (1,)), (0.1, 0.2, 0.3, 0.4)),
-    "some atomic": InterventionConfig(((2,), (0,))),
-    "all": InterventionConfig("all"),
-    "several": InterventionConfig(((0, 2), (), (1,))),
+    "atomic": PerfectInterventionConfig(targets="atomic"),
+    "atomic-or-empty": PerfectInterventionConfig(targets="atomic-or-empty", probabilities=(0.1, 0.2, 0.3, 0.4)),
+    "atomic in another order": PerfectInterventionConfig(
+        targets=((2,), (), (0,), (1,)), probabilities=(0.1, 0.2, 0.3, 0.4)
+    ),
+    "some atomic": PerfectInterventionConfig(targets=((2,), (0,))),
+    "all": PerfectInterventionConfig(targets="all"),
+    "several": PerfectInterventionConfig(targets=((0, 2), (), (1,))),
 }
 ATOMIC_COLUMNS = [[], [0], [1], [2]]
 COLUMNS = {

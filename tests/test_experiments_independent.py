@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from experiments._independent import independent_pairs
-from lcm.data.nature.build import NatureConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
 
 
 def two_data_sets(count: int = 4000) -> tuple[PairData, PairData]:

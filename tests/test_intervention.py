@@ -18,8 +18,8 @@ from laws import (
 )
 from scipy import stats
 
-from lcm.base.component import build, describe
-from lcm.model.intervention import INTERVENTION_KINDS, ShiftedIntervention, TargetDistribution
+from lcm.base.component import describe
+from lcm.model.intervention import InterventionalMechanism, ShiftedIntervention, TargetDistribution
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_intervention = pytest.mark.parametrize("name", INTERVENTIONS)
@@ -145,7 +145,7 @@ def test_empty_batches_and_gradients(name: str) -> None:
 @every_intervention
 def test_rebuilds_from_its_description(name: str) -> None:
     scm, intervention, z = scm_of_intervention(name), INTERVENTIONS[name](GRAPH), normal(5, N)
-    rebuilt = build(describe(intervention), INTERVENTION_KINDS)
+    rebuilt = InterventionalMechanism.build(describe(intervention))
     rebuilt.load_state_dict(intervention.state_dict())
     assert torch.equal(rebuilt.log_density(z, scm), intervention.log_density(z, scm))
     assert rebuilt.n == intervention.n == N

@@ -14,24 +14,19 @@ from laws import negative_affine, randomised
 from small import sampled, without
 
 from experiments._theorem.torus import torus_counterexample
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    build_nature,
-)
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig, EmptyConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
 from lcm.isomorphism.comparison import comparison_text
 from lcm.isomorphism.matching import fit_monotone, leakage
-from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder, FlowDecoderConfig, RotationDecoderConfig
 from lcm.model.elementwise import AffineMap, SplineMap
 from lcm.model.graph import Graph
-from lcm.model.intervention import PerfectIntervention, TargetDistribution
+from lcm.model.intervention import PerfectIntervention, SoftInterventionConfig, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import LinearMechanism
+from lcm.model.mechanism import AdditiveMechanismConfig, LinearMechanism, LocationScaleMechanismConfig
 from lcm.model.noise import LaplaceNoise, NormalNoise, PushforwardNoise
 from lcm.model.pair_model import Encoding
 from lcm.model.scm import SCM
@@ -41,14 +36,12 @@ from lcm.peer.disentanglement.vae import BetaVAE
 N = 4
 PERMUTATION = (2, 0, 3, 1)
 CONFIGS = {
-    "linear": NatureConfig(N, GraphConfig("chain"), thickness=0.02),
+    "linear": NatureConfig(N, ChainConfig(), thickness=0.02),
     "location-scale": NatureConfig(
-        N, GraphConfig("full"), MechanismConfig("location-scale"), decoder=DecoderConfig("flow"), thickness=0.02
+        N, FullConfig(), LocationScaleMechanismConfig(), decoder=FlowDecoderConfig(), thickness=0.02
     ),
-    "exact-embedded": NatureConfig(
-        N, mechanism=MechanismConfig("additive"), decoder=DecoderConfig("rotation", dim_x=7)
-    ),
-    "soft": NatureConfig(N, GraphConfig("full"), intervention=InterventionConfig(kind="soft"), thickness=0.02),
+    "exact-embedded": NatureConfig(N, mechanism=AdditiveMechanismConfig(), decoder=RotationDecoderConfig(dim_x=7)),
+    "soft": NatureConfig(N, FullConfig(), intervention=SoftInterventionConfig(), thickness=0.02),
 }
 
 
@@ -119,7 +112,7 @@ def changed(part: str) -> tuple[LatentCausalModel, LatentCausalModel]:
         adjacency = torch.tensor(graph.adjacency)
         scm = SCM(graph, LinearMechanism(adjacency, 0.8 * adjacency), NormalNoise(3))
         imposed = LaplaceNoise(3) if laws[1] else NormalNoise(3)
-        decoder = build_nature(NatureConfig(3, GraphConfig("empty")), 5).decoder
+        decoder = build_nature(NatureConfig(3, EmptyConfig()), 5).decoder
         targets = TargetDistribution.family(3, "atomic-or-empty", shares)
         return LatentCausalModel(scm, decoder, PerfectIntervention(imposed), targets, 0.02).requires_grad_(False)
 
@@ -190,9 +183,9 @@ def test_of_a_vae_only_the_variables_are_compared() -> None:
 
 
 def test_bad_input_is_an_error() -> None:
-    nature = build_nature(NatureConfig(3, GraphConfig("chain")), 0)
+    nature = build_nature(NatureConfig(3, ChainConfig()), 0)
     data = sampled(nature, 200)
-    wide = build_nature(NatureConfig(3, decoder=DecoderConfig("rotation", dim_x=5)), 0)
+    wide = build_nature(NatureConfig(3, decoder=RotationDecoderConfig(dim_x=5)), 0)
     with pytest.raises(ValueError, match=r"Expected two models of the same observations; got dimensions 3 \(A\) and 5"):
         find_isomorphism(nature, wide, data)
     with pytest.raises(ValueError, match=r"Expected two models with as many variables; got 3 \(A\) and 2"):
@@ -240,7 +233,7 @@ def test_curves_that_are_not_monotone_and_tied_values_still_give_monotone_maps()
 
 
 def test_a_map_that_is_not_monotone_is_noticed() -> None:
-    nature = build_nature(NatureConfig(2, GraphConfig("empty")), 0)
+    nature = build_nature(NatureConfig(2, EmptyConfig()), 0)
     data = sampled(nature, 4000)
     folding = vae(2)
     # a representation that folds z_0: a function of z_0 alone, and no monotone one

@@ -15,14 +15,9 @@ from small import SHORT, equal_weights, relabelled, sampled, small_data, without
 
 import lcm
 from lcm.data.encode import encode_pairs
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    build_nature,
-)
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.learn import flow
@@ -31,7 +26,10 @@ from lcm.learn.prepared import prepare
 from lcm.learn.training.tracker import Recorder
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.metric.intervention import intervention_accuracy
+from lcm.model.decoder import FlowDecoderConfig, LinearDecoderConfig
+from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import LocationScaleMechanismConfig
 from lcm.model.scm import Do
 from lcm.model.storage import load_model, save_model
 from lcm.run import public as module
@@ -50,13 +48,13 @@ TRUTH = ("z", "z_tilde", "noise", "noise_tilde", "targets", "adjacency")
 UNEVEN = (0.1, 0.25, 0.65)
 
 NATURES = {
-    "linear": NatureConfig(3, GraphConfig("full")),
-    "curved": NatureConfig(2, GraphConfig("chain"), MechanismConfig("location-scale"), decoder=DecoderConfig("flow")),
+    "linear": NatureConfig(3, FullConfig()),
+    "curved": NatureConfig(2, ChainConfig(), LocationScaleMechanismConfig(), decoder=FlowDecoderConfig()),
     "embedded": NatureConfig(
         2,
-        GraphConfig("chain"),
-        intervention=InterventionConfig(probabilities=UNEVEN),
-        decoder=DecoderConfig("linear", dim_x=4),
+        ChainConfig(),
+        intervention=PerfectInterventionConfig(probabilities=UNEVEN),
+        decoder=LinearDecoderConfig(dim_x=4),
     ),
     "one-variable": NatureConfig(1),
 }
@@ -286,7 +284,9 @@ def test_options_override_the_config(monkeypatch: pytest.MonkeyPatch, short: dic
 
 @every_path
 def test_all_target_sets_can_be_fitted(name: str) -> None:
-    nature = replace(NATURES["linear" if name == "linear" else "curved"], intervention=InterventionConfig("all"))
+    nature = replace(
+        NATURES["linear" if name == "linear" else "curved"], intervention=PerfectInterventionConfig(targets="all")
+    )
     data = sampled(build_nature(nature, 0), 1000)
     model = fit_pairs(data, replace(SHORT, targets="all")).model
     assert model.target_distribution.as_lists() == target_distribution(model.n, FitConfig(targets="all")).as_lists()
@@ -297,7 +297,7 @@ def test_all_target_sets_can_be_fitted(name: str) -> None:
 
 
 def test_linear_data_are_unmixed_exactly_whatever_the_target_sets() -> None:
-    nature = build_nature(replace(NATURES["linear"], intervention=InterventionConfig("all")), 0)
+    nature = build_nature(replace(NATURES["linear"], intervention=PerfectInterventionConfig(targets="all")), 0)
     data = sampled(nature, 4000)
     model = fit_pairs(data, FitConfig(model="linear", targets="all")).model
     noise = encode_pairs(model, data).noise.numpy()

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from small import SHORT, fit_in, relabelled, sampled, without
 
-from lcm.data.nature.build import GraphConfig, InterventionConfig, NatureConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix
 from lcm.learn.config import KnownConfig
 from lcm.learn.known import assign_components, known_graph
 from lcm.model.graph import Graph
-from lcm.model.intervention import TargetDistribution
+from lcm.model.intervention import PerfectInterventionConfig, TargetDistribution
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
 from lcm.run.known import known_targets, require_usable
@@ -29,7 +31,7 @@ KNOWN = KnownConfig(targets=True)
 @pytest.fixture(scope="module")
 def chain() -> PairData:
     """z_0 → z_1 → z_2, with an edge z_0 → z_2, behind a rotation."""
-    return sampled(build_nature(NatureConfig(3, GraphConfig("full")), 3), 8_000)
+    return sampled(build_nature(NatureConfig(3, FullConfig()), 3), 8_000)
 
 
 def fitted(data: PairData, known: KnownConfig, model: str = "linear") -> FitResult:
@@ -43,7 +45,7 @@ def fitted(data: PairData, known: KnownConfig, model: str = "linear") -> FitResu
 def test_known_targets_number_the_variables(model: str, order: list[int], chain: PairData) -> None:
     data = relabelled(chain, order)
     result = fitted(data, KNOWN, model)
-    z = result.model.encode(data.x).z.numpy()
+    z = result.model.encode(data.x).z
     assert data.z is not None
     assert correlation_matrix(data.z, z).diagonal().min() > 0.99
 
@@ -129,7 +131,7 @@ def test_targets_that_are_missing_or_do_not_fit_are_an_error(chain: PairData) ->
         known_targets(without(chain, "targets"), config, family)
     with pytest.raises(ValueError, match=r"targets: Expected 2 variables, as fitted; got 3"):
         known_targets(chain, config, TargetDistribution.family(2, "atomic-or-empty"))
-    several = sampled(build_nature(NatureConfig(3, intervention=InterventionConfig("all")), 0), 400)
+    several = sampled(build_nature(NatureConfig(3, intervention=PerfectInterventionConfig(targets="all")), 0), 400)
     with pytest.raises(ValueError, match=r"targets: Expected sets of the intervention family; got \[\d, \d"):
         known_targets(several, config, family)
     assert known_targets(chain, FitConfig(), family) is None

@@ -12,7 +12,9 @@ from small import sampled
 from test_training_loop import Memory
 from torch import Tensor
 
-from lcm.data.nature.build import GraphConfig, MechanismConfig, NatureConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import FullConfig
 from lcm.data.pairs import PairData
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.implicit import ImplicitModel, SolutionFunctions
@@ -23,14 +25,14 @@ from lcm.model.decoder import ChainDecoder, FlowDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import LinearMechanism, LocationScaleMechanism
+from lcm.model.mechanism import LinearMechanism, LocationScaleMechanism, MechanismConfig
 
 N = 3
 CONFIG = MechanismsConfig(hidden=4, bins=4, steps=40, batch_size=256)
 
 
 def nature_of(kind: str = "linear") -> LatentCausalModel:
-    return build_nature(NatureConfig(N, GraphConfig("full"), MechanismConfig(kind)), 0)  # type: ignore[arg-type]
+    return build_nature(NatureConfig(N, FullConfig(), MechanismConfig.of_kind(kind)()), 0)  # type: ignore[arg-type]
 
 
 def encoded(data: PairData, targets: TargetDistribution) -> Encoded:

@@ -9,9 +9,12 @@ from laws import batch_jacobian
 from small import sampled
 from torch import Tensor
 
-from lcm.data.nature.build import DecoderConfig, GraphConfig, NatureConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import FullConfig
 from lcm.data.pairs import PairData
 from lcm.learn.prepared import Prepared, prepare
+from lcm.model.decoder import LinearDecoderConfig
 
 CPU = torch.device("cpu")
 N_PAIRS = 400
@@ -20,7 +23,7 @@ SHAPES = {"square": (3, 3), "embedded": (3, 7), "one-variable": (1, 1), "one-var
 
 def data_of(shape: str, shift: float = 5.0) -> PairData:
     n, d = SHAPES[shape]
-    config = NatureConfig(n, GraphConfig("full"), decoder=DecoderConfig("linear", dim_x=d))
+    config = NatureConfig(n, FullConfig(), decoder=LinearDecoderConfig(dim_x=d))
     data = sampled(build_nature(config, 0), N_PAIRS)
     return PairData.from_arrays(data.x + shift, data.x_tilde + shift)
 

@@ -14,7 +14,9 @@ from scipy.stats import norm
 from small import sampled
 from torch import Tensor
 
-from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import GraphConfig
 from lcm.model.graph import Graph, transitive_closure
 from lcm.model.mechanism import LocationScaleMechanism
 from lcm.model.noise import NormalNoise
@@ -130,7 +132,7 @@ def fitted_scm(graph: Graph, noise_tilde: Tensor, z: Tensor, weights: Tensor) ->
 @pytest.mark.parametrize("pairs", [2_500, 20_000])
 @pytest.mark.parametrize("seed", range(3))
 def test_true_noise_of_a_linear_model_gives_its_graph(graph: str, pairs: int, seed: int) -> None:
-    nature = build_nature(NatureConfig(4, GraphConfig(graph)), seed)  # type: ignore[arg-type]
+    nature = build_nature(NatureConfig(4, GraphConfig.of_kind(graph)()), seed)  # type: ignore[arg-type]
     truth = sampled(nature, pairs, seed).tensors()
     noise, noise_tilde, z = (torch.from_numpy(truth[key]).double() for key in ("noise", "noise_tilde", "z"))
     weights = torch.from_numpy(truth["targets"]).double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,13 +21,20 @@ from laws import (
     graphs,
     normal,
     points,
+    randomised,
 )
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.model.graph import Graph
-from lcm.model.mechanism import MECHANISM_KINDS, AdditiveMechanism, LinearMechanism
-from lcm.model.mechanism.base import ParentNetwork
-from lcm.model.mechanism.location_scale import require_location_scale
+from lcm.model.mechanism import (
+    AdditiveMechanism,
+    CircuitMechanism,
+    LinearMechanism,
+    Mechanism,
+    TrainableMechanism,
+    require_trainable,
+)
+from lcm.model.mechanism.network import ParentNetwork
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_mechanism = pytest.mark.parametrize("name", MECHANISMS)
@@ -132,7 +141,7 @@ def test_float32_round_trip(name: str) -> None:
 @every_mechanism
 def test_rebuilds_from_its_description(name: str) -> None:
     mechanism, noise, z = MECHANISMS[name](GRAPH), normal(5, N), normal(5, N, seed=2)
-    rebuilt = build(describe(mechanism), MECHANISM_KINDS)
+    rebuilt = Mechanism.build(describe(mechanism))
     rebuilt.load_state_dict(mechanism.state_dict())
     assert torch.equal(rebuilt(noise, z)[0], mechanism(noise, z)[0])
     assert torch.equal(rebuilt.adjacency, mechanism.adjacency)
@@ -140,13 +149,38 @@ def test_rebuilds_from_its_description(name: str) -> None:
 
 def test_unknown_kind_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"Expected a component of kind additive, .*; got 'quadratic'"):
-        build({"kind": "quadratic", "settings": {}}, MECHANISM_KINDS)
+        Mechanism.build({"kind": "quadratic", "settings": {}})
 
 
-def test_only_location_scale_mechanisms_pass_where_they_are_required() -> None:
-    mechanism = LinearMechanism(torch.zeros(2, 2, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r"Expected location-scale mechanisms; got mechanisms of kind linear\."):
-        require_location_scale(mechanism)
+def test_only_mechanisms_that_can_be_learned_pass_where_they_are_required() -> None:
+    with pytest.raises(ValueError, match=r"Expected mechanisms that a fit can learn; got mechanisms of kind circuit\."):
+        require_trainable(CircuitMechanism())
+
+
+TRAINABLE = sorted(kind for kind, found in Mechanism.kinds.items() if issubclass(found, TrainableMechanism))
+
+
+@pytest.mark.parametrize("kind", TRAINABLE)
+def test_trainable_mechanisms_start_at_the_noise_and_can_be_made_linear(kind: str) -> None:
+    mechanism = TrainableMechanism.of_kind(kind).untrained(torch.tensor(GRAPH.adjacency), 5)
+    noise, z = normal(20, N), normal(20, N, seed=2)
+    assert torch.allclose(mechanism(noise, z)[0], noise)
+    weights, parents = torch.tensor([0.7]), torch.nonzero(mechanism.adjacency[:, 0]).flatten()[:1]
+    mechanism.set_linear(0, parents, weights, torch.tensor(-0.3), torch.tensor(0.1))
+    value = mechanism(noise, z)[0]
+    # the log-scale of location-scale mechanisms is squashed, by next to nothing here
+    linear = 0.7 * z[:, parents[0]] - 0.3 + math.exp(0.1) * noise[:, 0]
+    assert torch.allclose(value[:, 0], linear, atol=1e-3)
+    assert torch.allclose(value[:, 1:], noise[:, 1:])
+
+
+@pytest.mark.parametrize("kind", TRAINABLE)
+def test_location_and_log_scale_are_those_at_no_noise(kind: str) -> None:
+    mechanism = randomised(TrainableMechanism.of_kind(kind).untrained(torch.tensor(GRAPH.adjacency), 5))
+    z, variables = normal(20, N, seed=2), torch.tensor([2, 0])
+    value, log_slope = mechanism(torch.zeros(20, 2), z, variables)
+    location, log_scale = mechanism.location_and_log_scale(z, variables)
+    assert torch.allclose(location, value) and torch.allclose(log_scale, log_slope)
 
 
 def test_linear_mechanism_is_its_formula() -> None:

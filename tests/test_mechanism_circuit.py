@@ -9,27 +9,24 @@ import pytest
 import torch
 from laws import batch_jacobian, generator, normal
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.base.config import load_config
-from lcm.data.nature.build import (
-    DecoderConfig,
-    GraphConfig,
-    InterventionConfig,
-    MechanismConfig,
-    NatureConfig,
-    NoiseConfig,
-    build_nature,
-)
-from lcm.data.nature.pairs import GenerateConfig
+from lcm.data.data_set import GenerateConfig
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig
 from lcm.data.scene.circuit import BUTTON_POSITIONS
-from lcm.model.elementwise import ELEMENTWISE_KINDS, UnitIntervalMap
+from lcm.model.decoder import LinearDecoderConfig
+from lcm.model.elementwise import ElementwiseMap, UnitIntervalMap
+from lcm.model.intervention import SoftInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.mechanism import MECHANISM_KINDS, CircuitMechanism
+from lcm.model.mechanism import CircuitMechanism, CircuitMechanismConfig, Mechanism
+from lcm.model.noise import LaplaceNoiseConfig
 from lcm.model.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-CIRCUIT = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"))
+CIRCUIT = NatureConfig(n=4, mechanism=CircuitMechanismConfig())
 RED, GREEN, BLUE, ARM = range(4)
 
 
@@ -108,7 +105,7 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     loaded = load_causal_model(tmp_path / "nature.safetensors")
     first, second = (each.sample_pairs(50, generator(1)).z_tilde for each in (model, loaded))
     assert torch.equal(first, second)
-    rebuilt = build(describe(CircuitMechanism()), MECHANISM_KINDS)
+    rebuilt = Mechanism.build(describe(CircuitMechanism()))
     assert torch.equal(rebuilt.adjacency, CircuitMechanism().adjacency)
 
 
@@ -121,7 +118,7 @@ def test_the_map_onto_the_interval_and_back() -> None:
     torch.testing.assert_close(log_inverse, -log_derivative, atol=1e-6, rtol=0)
     jacobian = batch_jacobian(lambda rows: elementwise(rows)[0], values)
     torch.testing.assert_close(torch.diagonal(jacobian, dim1=1, dim2=2).log(), log_derivative)
-    assert build(describe(elementwise), ELEMENTWISE_KINDS).slope == 1.5
+    assert ElementwiseMap.build(describe(elementwise)).slope == 1.5
     border = elementwise.inverse(torch.tensor([[0.0, 0.5, 1.0]]))[0]
     assert bool(border.isfinite().all()) and border[0, 1] == 0
 
@@ -133,9 +130,9 @@ def test_a_slope_that_is_not_positive_is_refused() -> None:
 
 REFUSED = {
     "n": ({"n": 3}, r"n: Expected 4 for mechanisms of kind circuit; got 3"),
-    "graph": ({"graph": GraphConfig(kind="chain")}, r"graph: Expected none for mechanisms of kind circuit"),
-    "noise": ({"noise": NoiseConfig(kind="laplace")}, r"noise.kind: Expected normal for .* circuit; got laplace"),
-    "intervention": ({"intervention": InterventionConfig(kind="soft")}, r"intervention: Expected perfect.*; got soft"),
+    "graph": ({"graph": ChainConfig()}, r"graph: Expected none for mechanisms of kind circuit"),
+    "noise": ({"noise": LaplaceNoiseConfig()}, r"noise.kind: Expected normal for .* circuit; got laplace"),
+    "intervention": ({"intervention": SoftInterventionConfig()}, r"intervention: Expected perfect.*; got soft"),
 }
 
 
@@ -143,11 +140,11 @@ REFUSED = {
 def test_settings_that_the_circuit_does_not_have_are_refused(case: tuple[dict[str, object], str]) -> None:
     changed, message = case
     with pytest.raises(ValueError, match=message):
-        NatureConfig(**{"n": 4, "mechanism": MechanismConfig(kind="circuit"), **changed})  # type: ignore[arg-type]
+        NatureConfig(**{"n": 4, "mechanism": CircuitMechanismConfig(), **changed})  # type: ignore[arg-type]
 
 
 def test_the_circuit_may_be_seen_through_any_decoder() -> None:
-    config = NatureConfig(n=4, mechanism=MechanismConfig(kind="circuit"), decoder=DecoderConfig(kind="linear"))
+    config = NatureConfig(n=4, mechanism=CircuitMechanismConfig(), decoder=LinearDecoderConfig())
     pairs = build_nature(config, 0).sample_pairs(10, generator(0))
     assert pairs.x.shape == (10, 4) and not torch.allclose(pairs.x, pairs.z)
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.metric.calibration import confidence_reliability, reliability
-from lcm.metric.intervention import intervention_accuracy
+from lcm.metric.intervention import confidence_reliability, intervention_accuracy, reliability
 
 SETS = np.vstack([np.zeros((1, 3), dtype=bool), np.eye(3, dtype=bool)])
 

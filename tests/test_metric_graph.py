@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
+from lcm.data.nature.graphs import erdos_renyi
 from lcm.metric.graph import aligned_adjacency, edge_auroc, edge_scores, structural_hamming_distance
-from lcm.model.graph import erdos_renyi
 
 law = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)

@@ -21,17 +21,16 @@ from laws import (
 from scipy import stats
 from torch import Tensor
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.model.noise import (
-    NOISE_KINDS,
     LaplaceNoise,
     LogisticNoise,
     Noise,
     NormalNoise,
+    RelabelledNoise,
     UniformNoise,
     standard_normal_log_density,
 )
-from lcm.model.reparametrised import RelabelledNoise
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_noise = pytest.mark.parametrize("name", NOISES)
@@ -151,7 +150,7 @@ def test_nan_and_empty_batches(name: str) -> None:
 @every_noise
 def test_rebuilds_from_its_description(name: str) -> None:
     noise, values = NOISES[name](), normal(5, N)
-    rebuilt = build(describe(noise), NOISE_KINDS)
+    rebuilt = Noise.build(describe(noise))
     rebuilt.load_state_dict(noise.state_dict())
     assert torch.equal(rebuilt.log_density(values), noise.log_density(values))
 

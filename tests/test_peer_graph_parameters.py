@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from lcm.model.graph import Graph, erdos_renyi
+from lcm.data.nature.graphs import erdos_renyi
+from lcm.model.graph import Graph
 from lcm.peer.explicit.graph_parameters import (
     EncoGraph,
     FixedGraph,

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch
 import lcm.report
 from experiments._plot_calibration import draw_calibration
 from experiments._plot_scores import draw_scores
-from lcm.metric.calibration import Reliability
+from lcm.metric.intervention import Reliability
 from lcm.model.graph import Graph
 from lcm.readout.evidence import GraphEvidence
 from lcm.report import (

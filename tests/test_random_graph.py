@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcm.model.graph import Graph, chain, empty, erdos_renyi, full, scale_free
+from lcm.data.nature.graphs import chain, empty, erdos_renyi, full, scale_free
+from lcm.model.graph import Graph
 
 law = settings(deadline=None, max_examples=40)
 Family = Callable[[int, np.random.Generator], Graph]

@@ -12,8 +12,10 @@ import pytest
 from experiments._experiment import SCORES
 from lcm.app.cli import main
 from lcm.app.commands import COMMANDS
-from lcm.data.nature.build import GraphConfig, NatureConfig, build_nature, torch_generator
-from lcm.data.nature.pairs import sample_data
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import EdgesConfig
+from lcm.data.sample import sample_data
 from lcm.metric.scores import KEYS
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +31,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def own_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with before.csv and after.csv is where commands are run."""
-    graph = GraphConfig(kind="edges", edges=((0, 1),))
+    graph = EdgesConfig(edges=((0, 1),))
     data = sample_data(build_nature(NatureConfig(n=2, graph=graph), 0), 3000, torch_generator(0, "pairs"))
     for name, part in (("before", data.x), ("after", data.x_tilde)):
         np.savetxt(tmp_path / f"{name}.csv", part, delimiter=",", header="speed,height", comments="")

@@ -51,7 +51,9 @@ def test_a_process_that_dies_is_a_failure(tmp_path: Path) -> None:
     next(updates)
     _kill_children(records.out / "cells" / first.name / "run.json")
     outcomes = [outcome for update in updates for outcome in update.outcomes]
-    assert [outcome.record["error"] for outcome in outcomes] == ["the process died (SIGKILL); was there memory enough?"]
+    assert [outcome.record["error"] for outcome in outcomes] == [
+        "the process died (SIGKILL); did it run out of memory?"
+    ]
     assert second.key != outcomes[0].key == first.key
 
 
@@ -90,7 +92,7 @@ def test_ctrl_c_leaves_a_sweep_that_resumes(tmp_path: Path, capsys: pytest.Captu
     assert started.returncode == 130
     lines = said.splitlines()
     assert lines[0].startswith("[1/2] linear-marginal_steps60-") and "1 running, 0 failed, about" in said
-    assert lines[-1] == f"lcm sweep: interrupted; the same command resumes what is in {out}"
+    assert lines[-1] == f"lcm sweep: interrupted; the same command resumes the sweep in {out}"
     _wait_for(lambda: not _is_alive(started.pid))
     assert list(out.glob("cells/*/checkpoint/*.safetensors")) and not list(out.glob("cells/*/.*"))
     assert main([*argv, "--quiet"]) == 0
@@ -113,7 +115,10 @@ def _is_alive(group: int) -> bool:
 REFUSED = {
     "jobs": (["--jobs", "0"], "lcm sweep: error: --jobs: Expected at least 1; got 0"),
     "address": (["--address", "auto"], "lcm sweep: error: --address: Expected --on ray with it; got none"),
-    "jobs on ray": (["--on", "ray", "--jobs", "2"], "--jobs: Expected none on Ray, where tasks declare their CPUs"),
+    "jobs on ray": (
+        ["--on", "ray", "--jobs", "2"],
+        "Expected no --jobs on Ray, where each task declares its CPUs",
+    ),
 }
 
 

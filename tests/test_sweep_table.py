@@ -81,7 +81,7 @@ def test_the_command_prints_draws_and_writes(folder: Path, capsys: pytest.Captur
     argv = ["table", folder, "--rows", "model", "--columns", "data.n", "--value", "mcc"]
     said = called(capsys, *argv, "--plot", figure, "--json", numbers).splitlines()
     assert said[0].split() == ["model", "cells", "data.n=2", "data.n=4", "data.n=8"]
-    assert said[-2:] == ["1 of 15 cells are not finished and left out", f"figure: {figure}"]
+    assert said[-2:] == ["1 of 15 cells are not finished and are left out", f"figure: {figure}"]
     assert figure.read_bytes().startswith(b"\x89PNG")
     content = read_json(numbers)
     assert content["rows"] == ["model"] and content["summary"][1]["data.n=8"] is None

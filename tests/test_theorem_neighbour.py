@@ -22,7 +22,7 @@ from experiments._theorem.neighbour import (
     without_edge,
 )
 from lcm.metric.graph import structural_hamming_distance
-from lcm.model.decoder.noise import NoiseDecoder
+from lcm.model.decoder import NoiseDecoder
 from lcm.model.elementwise import AffineMap
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention

@@ -9,17 +9,21 @@ import pytest
 import torch
 
 from experiments._theorem.soft_twin import empty_graph_twin
-from lcm.data.nature.build import InterventionConfig, MechanismConfig, NatureConfig, NoiseConfig, build_nature
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.model.intervention import InterventionConfig, ShiftedInterventionConfig
+from lcm.model.mechanism import AdditiveMechanismConfig, LocationScaleMechanismConfig
+from lcm.model.noise import SkewedNoiseConfig
 from lcm.model.storage import load_causal_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-SHIFTED = InterventionConfig(kind="shifted")
+SHIFTED = ShiftedInterventionConfig()
 NATURES: dict[str, NatureConfig] = {
     "linear": NatureConfig(n=4, intervention=SHIFTED, thickness=0.02),
-    "additive": NatureConfig(n=3, mechanism=MechanismConfig("additive"), intervention=SHIFTED, thickness=0.02),
-    "skewed": NatureConfig(n=3, noise=NoiseConfig("skewed"), intervention=SHIFTED, thickness=0.1),
-    "several targets": NatureConfig(n=3, intervention=InterventionConfig("all", kind="shifted"), thickness=0.1),
+    "additive": NatureConfig(n=3, mechanism=AdditiveMechanismConfig(), intervention=SHIFTED, thickness=0.02),
+    "skewed": NatureConfig(n=3, noise=SkewedNoiseConfig(), intervention=SHIFTED, thickness=0.1),
+    "several targets": NatureConfig(n=3, intervention=ShiftedInterventionConfig(targets="all"), thickness=0.1),
 }
 
 
@@ -51,12 +55,12 @@ def test_it_shares_nothing_and_can_be_saved(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["perfect", "soft"])
 def test_other_interventions_are_an_error(kind: Any) -> None:
-    model = build_nature(NatureConfig(n=3, intervention=InterventionConfig(kind=kind)), seed=0)
+    model = build_nature(NatureConfig(n=3, intervention=InterventionConfig.of_kind(kind)()), seed=0)
     with pytest.raises(ValueError, match=f"Expected shifted interventions; got {kind}"):
         empty_graph_twin(model)
 
 
 def test_other_mechanisms_are_an_error() -> None:
-    config = replace(NATURES["linear"], mechanism=MechanismConfig("location-scale"))
+    config = replace(NATURES["linear"], mechanism=LocationScaleMechanismConfig())
     with pytest.raises(ValueError, match="Expected linear or additive mechanisms; got location-scale"):
         empty_graph_twin(build_nature(config, seed=0))

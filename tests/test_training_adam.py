@@ -1,63 +1,67 @@
-"""The optimiser is torch's."""
+"""Steps of Adam over the groups of a stack: equal to torch's, and exact when they continue."""
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
-import pytest
 import torch
-from torch import nn
+from test_training_loop import Quadratic
+from torch import Tensor, nn
 
-from lcm.learn.training.stack import Adam
+from lcm.learn.training.objective import ParameterGroup
+from lcm.learn.training.stack import Adam, Stack
 
 RATES = (1e-2, 3e-3)
 
 
-def network() -> tuple[nn.Sequential, list[list[nn.Parameter]]]:
+class Network(Quadratic):
+    """Two layers, a group each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+    def groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.layers[k].parameters()), rate) for k, rate in zip((0, 2), RATES, strict=True)]
+
+    def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
+        loss: Tensor = self.layers(batch[0]).square().mean()
+        return loss
+
+
+def step(stack: Stack, optimiser: Adam, x: Tensor) -> None:
+    stack.backward((x.unsqueeze(0),), 0.0)
+    optimiser.step(RATES)
+
+
+def test_steps_equal_those_of_torch_to_the_last_digit() -> None:
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
-    return layers, [list(layers[0].parameters()), list(layers[2].parameters())]
-
-
-def descend(layers: nn.Sequential, x: torch.Tensor) -> None:
-    layers(x).square().mean().backward()
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_steps_equal_those_of_torch_to_the_last_digit(frozen: bool) -> None:
-    layers, groups = network()
-    theirs = copy.deepcopy(layers)
-    for one in (layers, theirs):
-        one[0].bias.requires_grad_(not frozen)
-    ours = Adam(groups)
-    parts = [{"params": list(theirs[k].parameters()), "lr": rate} for k, rate in zip((0, 2), RATES, strict=True)]
+    stack = Stack([Network()])
+    ours, theirs = Adam(stack), [nn.Parameter(joined.detach().clone()) for joined in stack.parameters]
+    parts: list[Any] = [{"params": [group], "lr": rate} for group, rate in zip(theirs, RATES, strict=True)]
     reference = torch.optim.Adam(parts, betas=(0.9, 0.99), fused=True)
-    for _ in range(20):
-        x = torch.randn(16, 3)
-        for model, optimiser in ((layers, ours), (theirs, reference)):
-            optimiser.zero_grad()  # type: ignore[attr-defined]
-            descend(model, x)
-        ours.step(RATES)
+    for x in torch.randn(20, 16, 3):
+        step(stack, ours, x)
+        for group, gradient in zip(theirs, stack.gradients, strict=True):
+            group.grad = gradient.clone()
         reference.step()
-    for mine, other in zip(layers.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(mine, other)
+        for mine, other in zip(stack.parameters, theirs, strict=True):
+            assert torch.equal(mine, other)
 
 
-def test_a_state_that_is_loaded_continues_exactly() -> None:
-    layers, groups = network()
-    first = Adam(groups)
-    batches = torch.randn(6, 16, 3)
+def test_moments_that_are_given_continue_exactly() -> None:
+    torch.manual_seed(0)
+    network, batches = Network(), torch.randn(6, 16, 3)
+    stack = Stack([network])
+    first = Adam(stack)
     for x in batches[:3]:
-        first.zero_grad()
-        descend(layers, x)
-        first.step(RATES)
-    other = copy.deepcopy(layers)
-    second = Adam([list(other[0].parameters()), list(other[2].parameters())])
-    second.load_state(first.state())
+        step(stack, first, x)
+    other = Network()
+    other.layers.load_state_dict(network.layers.state_dict())
+    second_stack = Stack([other])
+    second = Adam(second_stack, first.state(), 3)
     for x in batches[3:]:
-        for model, optimiser in ((layers, first), (other, second)):
-            optimiser.zero_grad()
-            descend(model, x)
-            optimiser.step(RATES)
-    for mine, theirs in zip(layers.parameters(), other.parameters(), strict=True):
+        step(stack, first, x)
+        step(second_stack, second, x)
+    for mine, theirs in zip(network.layers.parameters(), other.layers.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -11,7 +11,7 @@ from experiments._experiment import fit_config
 from lcm.data.encode import encode_data
 from lcm.data.nature.build import torch_generator
 from lcm.data.nature.config import NatureConfig
-from lcm.data.nature.pairs import sample_data
+from lcm.data.sample import sample_data
 from lcm.isomorphism import find_isomorphism
 from lcm.metric.scores import evaluate
 from lcm.model.latent_causal_model import LatentCausalModel

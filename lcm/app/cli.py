@@ -1,6 +1,6 @@
-"""The command line `lcm`: it parses, runs one command, and turns errors into one line and an exit code.
+"""The command line `lcm`: parse the arguments, run one command, turn an error into one line and an exit code.
 
-torch is imported by the commands that need it, when they run, so that help comes at once.
+Each command imports torch only when it runs, so that help is fast.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _DESCRIPTION = """\
 Recover causal variables and their graph from pairs of observations before and after unknown interventions.
 
-A first round:
-  lcm generate paper_configs/toy2d.yaml --out data/toy2d    pairs from a known ground truth
-  lcm fit data/toy2d/train.safetensors --out run            fit on x and x_tilde alone
-  lcm evaluate run data/toy2d/test.safetensors              scores against the truth
+first steps:
+  lcm generate paper_configs/toy2d.yaml --out data/toy2d    draw pairs from a known ground truth
+  lcm fit data/toy2d/train.safetensors --out run            fit a model to x and x_tilde alone
+  lcm evaluate run data/toy2d/test.safetensors              score the model against the truth
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 on success, 2 on bad usage or bad input, 1 where a likelihood is not finite or a command says so, 130 when
-    interrupted; an error is one line on stderr (after the traceback, with --debug).
+    0 means success, 2 bad usage or bad input, 130 an interruption, and 1 a likelihood that is not finite or another
+    failure that the command reports. An error is one line on stderr, after its traceback if --debug is given.
     """
     parser, commands = _parsers()
     try:
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace, name: str) -> int:
         sys.stdout.flush()
         return code or OK
     except BrokenPipeError:
-        # Whoever read the output has enough of it; what is buffered has nowhere to go.
+        # The reader has closed the pipe, so the rest of the buffer has nowhere to go.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return OK
     except KeyboardInterrupt:
@@ -80,7 +80,7 @@ def _one_line(text: str) -> str:
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{_one_line(f'{self.prog}: error: {message}')} (see {self.prog} --help)\n")
@@ -90,7 +90,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog="lcm",
         description=_DESCRIPTION,
-        epilog="lcm COMMAND --help says everything about a command.",
+        epilog="lcm COMMAND --help documents a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -114,12 +114,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    common = parser.add_argument_group("of every command")
+    common = parser.add_argument_group("options of every command")
     common.add_argument(
         "--threads",
         type=_threads_number,
         metavar="N",
-        help="threads to compute with (default: OMP_NUM_THREADS, else 1)",
+        help="number of threads; default: OMP_NUM_THREADS, else 1",
     )
     common.add_argument("--quiet", action="store_true", help="print nothing but errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -134,11 +134,11 @@ def _threads_number(text: str) -> int:
 
 @contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Compute with `number` threads in the block, by default as many as OMP_NUM_THREADS says, or one.
+    """Compute with `number` threads inside the block. The default is OMP_NUM_THREADS, else one.
 
-    A fit is many small operations: further threads gain little, and lose much where other jobs want the cores.
+    A fit consists of many small operations. More threads gain little, and cost much if other jobs need the cores.
 
-    Libraries that are not loaded yet take the number from the environment, torch is told where it is.
+    Libraries that are loaded later read the number from the environment. If torch is loaded, it is set directly.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     number = number or (int(given) if given.isdigit() and int(given) else 1)

@@ -13,7 +13,7 @@ _ROWS_AT_ONCE = 16_384
 
 
 class RowSource(Protocol):
-    """Anything with rows that come in blocks, such as a tensor (N, ...)."""
+    """Anything with rows that can be sliced, such as a tensor (N, ...)."""
 
     def __len__(self) -> int: ...
 
@@ -26,7 +26,7 @@ def in_chunks(
 ) -> list[Tensor]:
     """Apply a row-wise function to arrays of equal length in chunks and join the results, without gradients.
 
-    Of more rows than `most`, only the first so many.
+    With `most`, only the first `most` rows are used.
     """
     count = len(arrays[0]) if most is None else min(len(arrays[0]), most)
     joined: list[Tensor] = []
@@ -41,7 +41,7 @@ def in_chunks(
 
 
 def _chunks(arrays: Sequence[RowSource], count: int, size: int) -> Iterator[tuple[Tensor, ...]]:
-    """The first `count` rows, `size` at a time, but read many at a time: these are spread over a whole file."""
+    """The first `count` rows in chunks of `size`, read many at a time, because they are spread over a whole file."""
     for start in range(0, max(count, 1), _ROWS_AT_ONCE):
         blocks = [array[start : min(start + _ROWS_AT_ONCE, count)] for array in arrays]
         yield from zip(*(block.split(size) for block in blocks), strict=True)

@@ -7,33 +7,36 @@ tensors, and is rebuilt without unpickling anything.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, Self
 
 from torch import nn
 
+from lcm.base.kinds import Kinds
 
-class Component(nn.Module, ABC):
-    """A part of a latent causal model, rebuilt from `kind` and `settings`, then filled with its tensors."""
 
-    kind: ClassVar[str]
+class Component(Kinds, nn.Module, ABC):
+    """Abstract: a part of a latent causal model, rebuilt from `kind` and `settings`, then filled with its tensors."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Constructor arguments as JSON values; nested components as {"kind": …, "settings": …}."""
 
+    @classmethod
+    def build(cls, part: Self | dict[str, Any]) -> Self:
+        """A component of this family as it is, or rebuilt from what `describe` gives.
+
+        Raises:
+            ValueError: a kind that the family does not have.
+        """
+        if not isinstance(part, dict):
+            return part
+        kind = part.get("kind")
+        if kind not in cls.kinds:
+            raise ValueError(f"Expected a component of kind {', '.join(sorted(cls.kinds))}; got {kind!r}.")
+        built: Self = cls.kinds[kind](**part["settings"])
+        return built
+
 
 def describe(component: Component) -> dict[str, Any]:
     """JSON description of a component, without its tensors."""
     return {"kind": component.kind, "settings": component.settings()}
-
-
-def build(description: dict[str, Any], kinds: dict[str, type]) -> Any:
-    """Rebuild a component from `describe`'s output.
-
-    Raises:
-        ValueError: the kind is not one of `kinds`.
-    """
-    kind = description.get("kind")
-    if kind not in kinds:
-        raise ValueError(f"Expected a component of kind {', '.join(sorted(kinds))}; got {kind!r}.")
-    return kinds[kind](**description["settings"])

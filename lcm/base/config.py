@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_orig
 import yaml
 from cattrs import Converter
 from cattrs.errors import (
+    AttributeValidationNote,
     BaseValidationError,
     ClassValidationError,
     ForbiddenExtraKeysError,
@@ -25,6 +26,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from lcm.base.files import existing_file
+from lcm.base.kinds import KindConfig
 from lcm.base.requirement import SECTIONS, Mismatch, one_of, suggestion, to_dict
 
 Config = TypeVar("Config")
@@ -160,6 +162,22 @@ def _dataclass_hook(cls: Any) -> Any:
     return structure_mapping
 
 
+def _is_family(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, KindConfig) and "kinds" in vars(cls)
+
+
+def _structure_kind(value: Any, family: type[KindConfig]) -> Any:
+    """The member of a family whose kind the mapping names."""
+    if not isinstance(value, Mapping):
+        raise Mismatch("a mapping", value)
+    try:
+        kind = one_of(value.get("kind", family.default), family.names())
+    except Mismatch as error:
+        error.add_note(AttributeValidationNote("kind", "kind", str))
+        raise ClassValidationError("kind", [error], family) from error
+    return _CONVERTER.structure(value, family.kinds[kind])
+
+
 def _structure_with_sections(value: Any, cls: Any) -> Any:
     tables = {each.name: each.metadata[SECTIONS]() for each in fields(cls) if SECTIONS in each.metadata}
     flat = _CONVERTER.structure(value, _with_keys(cls, tuple((name, *table.items()) for name, table in tables.items())))
@@ -190,6 +208,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda cls: get_origin(cls) in (Union, UnionType), _structure_union)
     converter.register_structure_hook_func(lambda cls: get_origin(cls) is tuple, _structure_tuple)
     converter.register_structure_hook_factory(is_dataclass, _dataclass_hook)
+    converter.register_structure_hook_func(_is_family, _structure_kind)
     return converter
 
 
@@ -213,6 +232,8 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
         for key in sorted(map(str, error.extra_fields)):
             hint = suggestion(key, known)
             expected = f"a known key{hint}" if hint else f"one of the keys {', '.join(known)}"
+            if issubclass(error.cl, KindConfig):
+                expected += f" of the kind {error.cl.kind}"
             yield _join(path, key), f"Expected {expected}; got an unknown one"
     elif isinstance(error, ValueError):
         yield path, _one_line(str(error))

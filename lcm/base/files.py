@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and tensors that are never unpickled."""
+"""Atomic writing of files; JSON, safetensors and npz files, read without unpickling."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tensors of large safetensors files, memory-mapped: read where they are needed, and let go again.
+"""Rows of large arrays: memory-mapped tensors, passes in blocks and chunks, and freed memory.
 
-A mapped page counts as resident from when it is read until it is let go. Passes over whole tensors go block by block
-and let go of each, so that they need no memory that grows with the file.
+A mapped page is resident from when it is read until it is released. A pass over a whole tensor goes block by block and
+releases each block, so that its memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-
-
 _WHOLE_ROWS = 131_072
 _BLOCK_ROWS = 16_384
 _BLOCK_ENTRIES = 1 << 22
@@ -30,8 +28,6 @@ _RESIDENT_BYTES = 1 << 24
 _BYTES_PER_READ = 1 << 16
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT_ARRAY = 1 << 30, 32 << 20
-
-
 _TYPES: dict[str, str] = {
     "BOOL": "?",
     **{f"{kind}{8 * size}": f"<{code}{size}" for kind, code in (("U", "u"), ("I", "i")) for size in (1, 2, 4, 8)},
@@ -54,7 +50,7 @@ class MappedFile(mmap.mmap):
         return mapped
 
     def require_whole(self) -> None:
-        """Raise ValueError where the file has become shorter; reading what is gone would end the process."""
+        """Raise ValueError if the file has become shorter; reading past its end would kill the process."""
         size = self.size()
         if size < len(self):
             raise ValueError(
@@ -84,12 +80,12 @@ def _view(mapped: MappedFile, start: int, name: str, entry: dict[str, Any]) -> A
     if count == 0:
         return np.empty(shape, dtype)
     flat: Array = np.frombuffer(mapped, dtype, count, first)
-    # other writers may place a tensor where its type cannot be read directly
+    # other writers may store a tensor at an address that is not aligned for its type
     return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
 
 
 def mapped_file(array: Array) -> MappedFile | None:
-    """The mapped file that an array is a view of, if it is one."""
+    """The mapped file that an array is a view of; None for another array."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -98,7 +94,7 @@ def mapped_file(array: Array) -> MappedFile | None:
 
 
 def release(array: Array) -> None:
-    """Let go of the memory that a view of a mapped file occupies; it is read anew when it is used again."""
+    """Release the memory of a view of a mapped file; its pages are read again on the next use."""
     mapped = mapped_file(array)
     if mapped is None or array.size == 0:
         return
@@ -110,15 +106,15 @@ def release(array: Array) -> None:
 
 
 def writable(values: Any) -> Any:
-    """What torch takes without a warning: a copy of an array that cannot be written to, anything else as it is."""
+    """A value that torch takes without a warning: a read-only array is copied, anything else is returned as it is."""
     return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
 
 
 def row_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Arrays of equal length, block by block of rows; a mapped block is let go of when the next one is asked for.
+    """Arrays of equal length in blocks of rows; a mapped block is released when the next one is requested.
 
-    Up to 131,072 rows are one block, and more come in blocks of 16,384; but no block has more than 4 million entries,
-    unless a row has.
+    Up to 131,072 rows are one block; longer arrays come in blocks of 16,384. A block has at most 4 million entries,
+    unless a single row has more.
 
     Raises:
         ValueError: a mapped file became shorter.
@@ -132,15 +128,14 @@ def row_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
             require_whole(block)
         yield blocks
         for array in arrays:
-            # with the block before, the end of which was mapped again around the first page of this one
+            # also the block before: its end is mapped again around the first page of this one
             release(array[max(0, start - size) : start + size])
 
 
 def take_rows(array: Array, rows: NDArray[np.int64]) -> Array:
     """Copies (M, ...) of the rows with these numbers (M,), which should be spread over the array.
 
-    Those of a mapped file are read in the order in which they lie there, and let go of whenever what they made resident
-    might exceed 16 MiB.
+    Rows of a mapped file are read in file order, and released whenever the resident pages might exceed 16 MiB.
 
     Raises:
         ValueError: a mapped file became shorter.
@@ -159,17 +154,17 @@ def take_rows(array: Array, rows: NDArray[np.int64]) -> Array:
 
 
 def require_whole(array: Array) -> None:
-    """Raise ValueError where the mapped file that an array is a view of has become shorter."""
+    """Raise ValueError if the array is a view of a mapped file that has become shorter."""
     mapped = mapped_file(array)
     if mapped is not None:
         mapped.require_whole()
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what a training step frees, for the next one takes as much again.
+    """Let the C library keep the memory that a training step frees, because the next step needs as much again.
 
-    What went back to the system would return one page fault at a time, which can cost a quarter of a step. Does nothing
-    where the C library is not glibc.
+    Memory that was returned to the system comes back one page fault at a time, which can cost a quarter of a step.
+    Without glibc, nothing happens.
     """
     if sys.platform == "linux":
         option = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -179,10 +174,10 @@ def keep_freed_memory() -> None:
 
 
 def return_free_memory() -> None:
-    """Let the system have the pages that this process has freed and its C library keeps for later.
+    """Return to the system the pages that this process has freed and that its C library keeps.
 
-    Between the stages of a fit these would add up: what one stage leaves in holes, the next cannot always use. Does
-    nothing where the C library is not glibc.
+    Between the stages of a fit such pages add up, because a stage cannot always use the holes of the one before.
+    Without glibc, nothing happens.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

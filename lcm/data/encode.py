@@ -1,4 +1,4 @@
-"""What a model sees in pairs: causal variables, noise, and the posterior over target sets."""
+"""Encode pairs with a model: causal variables, noise, and the posterior over target sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK_ENTRIES = 1 << 25
 
 
 def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
-    """Encode all pairs, some at a time, without gradients (docs/theory.md section 2).
+    """Encode all pairs in chunks, without gradients (docs/theory.md section 2).
 
     Raises:
         ValueError: observations of another shape than the model's.
@@ -42,7 +42,7 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
 def _filled(
     function: Callable[..., tuple[Tensor, ...]], arrays: tuple[Array, ...], chunk: int, like: Tensor
 ) -> list[Tensor]:
-    """A row-wise function of arrays, chunk by chunk, into results that are allocated once."""
+    """Apply a row-wise function to arrays chunk by chunk, into results that are allocated once."""
     results: list[Tensor] = []
     for start in range(0, len(arrays[0]), chunk):
         rows = slice(start, start + chunk)
@@ -61,7 +61,7 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     """The tensors of an encoding file, float32.
 
     z, z_tilde, noise, noise_tilde: (N, n) learned variables and their noise s⁻¹(z), s⁻¹(z_tilde).
-    target_probability: (N, K), a column for each entry of `target_columns`; rows sum to 1.
+    target_probability: (N, K), one column for each entry of `target_columns`; rows sum to 1.
 
     Raises:
         ValueError: observations of another shape than the model's.
@@ -76,7 +76,7 @@ def write_encoding(path: str | Path, model: PairModel, data: PairData, name: str
     """Write the tensors of `encode_data` to a .safetensors, .npz, .csv or .parquet file, whole or not at all.
 
     Args:
-        name: of the model, for the metadata.
+        name: name of the model, for the metadata.
 
     Raises:
         ValueError: observations of another shape than the model's, or another suffix.
@@ -99,7 +99,7 @@ def write_encoding(path: str | Path, model: PairModel, data: PairData, name: str
 def target_columns(model: PairModel) -> list[list[int]]:
     """The target set of each column of `target_probability`, as 0-based learned variables.
 
-    Where no set has several targets: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets in
+    If every set has at most one target: the empty set, then {0}, {1}, … {n - 1}. Otherwise the model's own sets, in
     their order.
     """
     sets = model.target_distribution.as_lists()
@@ -108,7 +108,7 @@ def target_columns(model: PairModel) -> list[list[int]]:
 
 
 def require_same_dimensions(model: PairModel, data: PairData) -> None:
-    """Raise ValueError for observations of another shape than the model's, such as images for a model of vectors."""
+    """Raise ValueError if observations have another shape than the model's, such as images for a model of vectors."""
     where = f"{data.source}: x" if data.source else "x"
     if data.x.shape[1:] != model.observation_shape:
         expected = ", ".join(map(str, ("N", *model.observation_shape)))
@@ -118,6 +118,6 @@ def require_same_dimensions(model: PairModel, data: PairData) -> None:
 def _in_columns(model: PairModel, posterior: Tensor) -> Tensor:
     columns: dict[tuple[int, ...], Any] = {tuple(targets): i for i, targets in enumerate(target_columns(model))}
     index = [columns[tuple(targets)] for targets in model.target_distribution.as_lists()]
-    # A set of the layout that the model's family lacks has probability zero.
+    # A column whose set is not in the model's family has probability zero.
     table = posterior.new_zeros(len(posterior), len(columns))
     return table.index_copy(1, torch.as_tensor(index, device=posterior.device), posterior)

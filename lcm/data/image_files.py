@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and whose making can be interrupted and gone on with."""
+"""Files of images: a folder that appears whole or not at all, a resumable writer, and images in several files."""
 
 from __future__ import annotations
 
@@ -19,25 +19,19 @@ from lcm.base.files import read_json, write_json
 from lcm.base.rows import Array, release, take_rows
 
 _IDENTITY_FILE = "identity.json"
-
-
 _TYPES = {"float32": "F32", "uint8": "U8", "bool": "BOOL"}
-
-
 _DONE_FILE = "{name}.done.json"
-
-
 _PER_PAIR = ("z", "z_tilde", "noise", "noise_tilde", "targets")
 
 
 @contextmanager
 def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
-    """Yield a folder `.NAME.partial` beside `out`, which becomes `out` at the end and stays upon any error.
+    """Yield a folder `.NAME.partial` beside `out`. It becomes `out` at the end, and stays after an error.
 
-    What an interrupted block of the same identity left in it is there again; that of another one is deleted.
+    The content that an interrupted block left is kept if the identity is the same, and deleted otherwise.
 
     Raises:
-        ValueError: `out` is a file, or a folder that holds something.
+        ValueError: `out` is a file, or a folder that is not empty.
     """
     require_new(out)
     target = out.resolve()
@@ -48,7 +42,7 @@ def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
         partial.mkdir()
         write_json(partial / _IDENTITY_FILE, dict(identity))
     yield partial
-    # what is whole is not to be lost because something was put in its place meanwhile
+    # the finished folder must not be lost if something else took its place in the meantime
     require_new(out)
     if target.is_dir():
         target.rmdir()
@@ -57,13 +51,13 @@ def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
 
 
 def partial_path(out: Path) -> Path:
-    """Where what becomes the folder `out` is made."""
+    """The folder in which `out` is prepared."""
     target = out.resolve()
     return target.parent / f".{target.name}.partial"
 
 
 def require_new(folder: Path) -> None:
-    """Raise ValueError unless `folder` is not there, or empty."""
+    """Raise ValueError unless `folder` is new or empty."""
     if folder.is_file():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -71,7 +65,7 @@ def require_new(folder: Path) -> None:
 
 
 def _identity(partial: Path) -> object:
-    """What the folder is for, None where it does not say so."""
+    """The identity that is written in the folder; None if there is none."""
     try:
         return read_json(partial / _IDENTITY_FILE)
     except ValueError:
@@ -79,21 +73,21 @@ def _identity(partial: Path) -> object:
 
 
 SHARD_BYTES = 1_000_000_000
-"""The most bytes of images in one file; more come in several, each a data set of its own."""
+"""The most bytes of images in one file; larger data sets are split over several files."""
 
 
 @final
 class ShardedImages:
-    """Images (N, H, W, C) of several arrays one after the other; what is read of them is a copy.
+    """Images (N, H, W, C) of several arrays, one after the other; reading returns copies.
 
-    It answers to what the package asks of an array of observations: shape, dtype, len, and rows by slice or number.
+    It offers what the package needs of an array of observations: shape, dtype, len, and rows by slice or number.
     """
 
     def __init__(self, parts: Sequence[Array]) -> None:
-        """`parts` of equal shape but for their lengths, such as mapped files.
+        """`parts` are arrays of equal shape but for their lengths, such as mapped files.
 
         Raises:
-            ValueError: no parts, or images of another size or type in one of them.
+            ValueError: no parts, or parts with images of different sizes or types.
         """
         if not parts:
             raise ValueError("Expected at least one array of images; got none")
@@ -111,17 +105,17 @@ class ShardedImages:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of every part."""
+        """The data type of every part."""
         return self.parts[0].dtype
 
     @property
     def ndim(self) -> int:
-        """4."""
+        """Number of axes, 4."""
         return len(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Of all parts."""
+        """Bytes of all parts."""
         return sum(part.nbytes for part in self.parts)
 
     @property
@@ -161,7 +155,7 @@ class ShardedImages:
 
 
 def shard_files(path: str | Path, count: int) -> list[Path]:
-    """The files of a data set that is written in `count` parts: the file itself, or NAME-00001-of-00003 and so on."""
+    """The files of a data set in `count` parts: the file itself, or NAME-00001-of-00003 and so on."""
     file = Path(path)
     if count == 1:
         return [file]
@@ -169,10 +163,10 @@ def shard_files(path: str | Path, count: int) -> list[Path]:
 
 
 def found_shards(path: str | Path) -> list[Path]:
-    """The files that a data set which is not itself a file lies in; none where there are none.
+    """The files of a data set that is split over several; an empty list if `path` is a file or no parts exist.
 
     Raises:
-        ValueError: some of them are missing, or there are sets of several counts.
+        ValueError: some parts are missing, or there are sets of different counts.
     """
     file = Path(path)
     found = sorted(file.parent.glob(f"{file.stem}-?????-of-?????{file.suffix}"))
@@ -190,10 +184,11 @@ def found_shards(path: str | Path) -> list[Path]:
 
 @final
 class PairWriter:
-    """Writes x and x_tilde uint8 (N, H, W, C) into one file, or several above 1 GB, with the truth beside them.
+    """Writes x and x_tilde uint8 (N, H, W, C) and the truth into one file, or into several above 1 GB.
 
-    The blocks come in any order. What is done is kept beside the file, and a writer of the same data set goes on from
-    there; `finish` takes that away. The files are whole only then: write them in a folder that nobody looks into yet.
+    The blocks come in any order. A record of the finished blocks lies beside the file, so that a new writer of the
+    same data set resumes; `finish` removes it. Before `finish` the files are incomplete: write them in a folder that
+    nothing reads yet.
     """
 
     def __init__(
@@ -205,14 +200,14 @@ class PairWriter:
         metadata: Mapping[str, str],
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        """Make the files, at their full sizes, or find those of an interrupted writer.
+        """Make the files at their full sizes, or open those of an interrupted writer.
 
         Args:
-            path: the .safetensors file; with several parts their names are `shard_files(path, …)`.
+            path: the .safetensors file; several parts have the names `shard_files(path, …)`.
             truth: arrays of N rows, and "adjacency".
 
         Raises:
-            ValueError: the disk has too little room.
+            ValueError: the disk has too little space.
         """
         self.path, self.count, self.image_shape = path, count, image_shape
         pair_bytes = 2 * int(np.prod(image_shape))
@@ -222,20 +217,20 @@ class PairWriter:
         self._done_path = _done_path(path)
         self.done: set[int] = set(read_json(self._done_path)) if self._done_path.exists() else set()
         _require_room(path, count * pair_bytes * (not self.done))
-        # before the files are there: without it they would count as finished
+        # first, because files without this record count as finished
         write_json(self._done_path, sorted(self.done))
         self._starts = [self._make(index, truth, metadata) for index in range(shards)]
 
     def missing(self, block: int) -> list[tuple[int, int]]:
-        """The blocks (start, stop) of at most `block` rows that are still to be written."""
+        """The missing blocks (start, stop), of at most `block` rows each."""
         starts = range(0, self.count, block)
         return [(start, min(start + block, self.count)) for start in starts if start not in self.done]
 
     def write(self, start: int, x: Array, x_tilde: Array) -> None:
-        """Write the rows from `start` on, images (B, H, W, C) before and after.
+        """Write a block of images (B, H, W, C) before and after, from row `start`.
 
         Raises:
-            ValueError: images of another size or type, or the disk is full.
+            ValueError: images of another size or type, or a full disk.
         """
         for name, images in (("x", x), ("x_tilde", x_tilde)):
             if images.shape[1:] != self.image_shape or images.dtype != np.uint8:
@@ -251,14 +246,14 @@ class PairWriter:
             raise
 
     def finish(self) -> list[Path]:
-        """The finished files."""
+        """Flush the files to disk and mark them as finished; return them."""
         for file in self._files:
             descriptor = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        # last: without it they count as finished
+        # last, because files without this record count as finished
         self._done_path.unlink(missing_ok=True)
         return self._files
 
@@ -276,7 +271,7 @@ class PairWriter:
                     handle.write(np.ascontiguousarray(images[low - start : high - start]).data)
 
     def _make(self, index: int, truth: Mapping[str, Array], metadata: Mapping[str, str]) -> int:
-        """Write the header and the truth of a file, and return where its images begin."""
+        """Write the header and the truth of a file; return the position of its images."""
         rows = slice(self._bounds[index], self._bounds[index + 1])
         tensors = {key: np.ascontiguousarray(v[rows] if key in _PER_PAIR else v) for key, v in truth.items()}
         ordered = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
@@ -302,7 +297,7 @@ class PairWriter:
 
 
 def writer_is_at_work(path: Path) -> bool:
-    """Whether the files of this data set are not finished."""
+    """Whether the files of this data set are unfinished."""
     return _done_path(path).exists()
 
 
@@ -324,5 +319,5 @@ def _require_room(path: Path, needed: int) -> None:
 
 def _full(path: Path, blocks: int) -> str:
     return (
-        f"{path}: Expected room on the disk; got a full one after {blocks} blocks. The same command goes on from there"
+        f"{path}: Expected free disk space; got a full disk after {blocks} blocks. The same command resumes from there"
     )

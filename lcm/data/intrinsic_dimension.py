@@ -1,4 +1,4 @@
-"""How many causal variables pairs can hold: the dimension of the linear span of their observations."""
+"""Estimate the number of causal variables: the dimension of the linear span of x, or of a curved sheet in it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from lcm.base.rows import take_rows
 
 Array = NDArray[np.float64]
-
-
 _MAX_ROWS = 20_000
 _MAX_LOCAL_ROWS = 50_000
 _FLOOR_GAP = 100.0
@@ -32,16 +30,16 @@ _FLOAT32_ROUNDING = 16 * float(np.finfo(np.float32).eps)
 @final
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Principal components of x and x_tilde together, on columns divided by their standard deviations.
+    """Principal components of x and x_tilde together, with columns divided by their standard deviations.
 
     Attributes:
-        variances: (d,), descending: the eigenvalues of the correlation matrix; they sum to d.
-        directions: (d, d), column k belongs to variances[k].
-        scales: (d,), the standard deviations of the columns.
-        covariance_variances: (d,), descending: the eigenvalues of the covariance matrix, in the data's units.
-        still_share: (d,), share of pairs whose squared difference in directions k.. is below 1 % of its mean.
-        rounding: the singular value, relative to the largest, below which all may be rounding of float32.
-        n_rows: the number of rows seen.
+        variances: (d,), eigenvalues of the correlation matrix, descending; they sum to d.
+        directions: (d, d), eigenvectors; column k belongs to variances[k].
+        scales: (d,), standard deviations of the columns.
+        covariance_variances: (d,), eigenvalues of the covariance matrix, descending, in the units of the data.
+        still_share: (d,), share of pairs whose squared difference in the directions from k on is below 1 % of its mean.
+        rounding: singular values below this one, relative to the largest, can be rounding errors of float32.
+        n_rows: number of rows used.
     """
 
     variances: Array
@@ -54,15 +52,15 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
-        """The numerical rank of x and x_tilde: directions beyond the rounding of float32."""
+        """The numerical rank of x and x_tilde: the number of directions above the rounding errors of float32."""
         return int(np.sum(self.variances > self.rounding**2 * self.variances[0]))
 
 
 def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
-    """Compute the `Spectrum` of observations (N, d), of an even choice of rows where there are many.
+    """Compute the `Spectrum` of observations (N, d). If there are many rows, it uses evenly spaced ones.
 
-    x_tilde counts too: an intervention breaks a near-deterministic mechanism, so a direction that is nearly
-    empty in x and belongs to a variable fills up, and one that belongs to measurement noise does not.
+    x_tilde counts too. An intervention breaks a near-deterministic mechanism. In x_tilde, a direction that is nearly
+    empty in x therefore fills up if it belongs to a variable, but not if it belongs to measurement noise.
     """
     step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
     chosen = np.arange(0, len(x), step)
@@ -88,12 +86,12 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
 
 
 def dimension(found: Spectrum, x: NDArray[Any]) -> int:
-    """Guess the number of causal variables from observations x (N, d) and their spectrum: the rank, d where it is full.
+    """Estimate the number of causal variables from observations x (N, d) and their spectrum.
 
-    Where d > n and the observations are a little noisy, the rank is d but the spectrum ends in a flat floor: at least
-    two variances within a factor of four, 100 times below the one before, that change in every pair. Then the guess is
-    the number of directions above the floor. Both are ranks of linear spans. Where the observations lie on a curved
-    sheet of at most half as many dimensions, the guess is the dimension of the sheet.
+    In the simplest case, the estimate is the rank. If d > n and the observations are a little noisy, the rank is d, but
+    the spectrum ends in a flat floor: at least two variances within a factor of four, 100 times below the one before,
+    in directions that change in every pair. Then the estimate is the number of directions above the floor. If the
+    observations lie on a curved sheet of at most half as many dimensions, it is the dimension of the sheet.
     """
     span = _span(found)
     chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
@@ -107,23 +105,23 @@ def _span(found: Spectrum) -> int:
     if d < 3 or found.n_rows <= 4 * d:
         return found.rank
     above = np.arange(1, d - 1)
-    # A gap in the correlations cannot come from the columns' units. The floor below it is flat in whichever
-    # scale the noise has one size in: that of the columns, or the data's own.
+    # A gap in the correlations cannot come from the units of the columns. The floor below it is flat in the scale in
+    # which all columns have equal noise: that of the standardised columns, or that of the data.
     gap = found.variances[above - 1] > _FLOOR_GAP * found.variances[above]
     flat = _is_flat(found.variances, found.n_rows) | _is_flat(found.covariance_variances, found.n_rows)
-    # Variables of small variance can be as flat, but each stays still unless it is a target; noise never
-    # does: in two or more directions, 1 % of pairs or fewer are still if it is normal. A one-sparse normal
-    # difference reaches 8 %.
+    # Variables of small variance can be as flat, but each stays still in pairs where it is not a target. Noise does
+    # not: if it is normal in two or more directions, at most 1 % of pairs are still. For a one-sparse normal
+    # difference, 8 % are.
     restless = found.still_share[above] < _FLOOR_STILL
     floors = above[gap & flat & restless]
     return min(found.rank, int(floors[0])) if floors.size else found.rank
 
 
 def _is_flat(variances: Array, n_rows: int) -> NDArray[np.bool_]:
-    """Whether the variances from k on are equal but for sampling, for k of 1..d-2."""
+    """Whether the variances from k on are equal up to sampling error, for k in 1..d-2."""
     d = len(variances)
     above = np.arange(1, d - 1)
-    # The ratio of the extreme variances of a sample in which all are equal (Marchenko-Pastur).
+    # The ratio of the extreme sample variances if all true variances are equal (Marchenko-Pastur).
     ratio = np.sqrt((d - above) / n_rows)
     spread = _FLOOR_SPREAD * ((1 + ratio) / (1 - ratio)) ** 2
     return np.asarray(variances[above] <= spread * variances[-1])
@@ -135,13 +133,14 @@ def _still_share(components: Array) -> Array:
 
 
 def local_dimension(x: NDArray[np.floating]) -> int | None:
-    """Dimension k ≤ d / 2 of the sheet that observations (N, d) lie on; None where no such sheet is seen.
+    """Dimension k ≤ d / 2 of the curved sheet that observations (N, d) lie on; None if no such sheet is found.
 
-    Around each of a hundred rows, the principal variances of its nearest rows, in coordinates of equal variance: those
-    along the sheet are about equal, those across it smaller. k is the first at which their geometric mean falls by
-    a factor of 2.5. Few neighbours see past the curvature, many past noise: the first of three scales that shows a
-    sheet decides. Without one, or with one of more dimensions, the variances fall slowly. With the rows at hand, sheets
-    of up to about five dimensions can be seen (docs/method.md section 1).
+    The method takes the nearest rows of each of a hundred rows, in coordinates of equal variance, and computes their
+    principal variances. Variances along the sheet are about equal, and variances across it are smaller. k is the first
+    index after which the geometric mean falls by a factor of 2.5. Few neighbours are insensitive to curvature, and many
+    are insensitive to noise, so the first of three scales that shows a sheet decides. Without a sheet, or with a sheet
+    of more dimensions, the variances fall slowly. Usual numbers of rows show sheets of up to about five dimensions
+    (docs/method.md section 1).
     """
     d, least = x.shape[1], max(_LEAST_NEIGHBOURS, 4 * x.shape[1])
     if d < _LEAST_DIMENSIONS or len(x) < _LEAST_ROWS_PER_NEIGHBOUR * least:
@@ -163,10 +162,10 @@ def _whitened(rows: Array) -> Array:
 
 
 def _mean_log_variances(rows: Array, neighbours: int) -> Array:
-    """Mean over centres of the logarithms of the principal variances (d,), descending, of their nearest rows."""
+    """Logarithms of the principal variances (d,) of the nearest rows of a centre, descending; mean over centres."""
     squares = np.square(rows).sum(1)
     logarithms = []
-    # some centres at a time: the distances of all would take more memory than the rows
+    # in blocks of centres, since the distances of all centres would need more memory than the rows
     for centres in np.array_split(np.linspace(0, len(rows) - 1, _CENTRES).astype(int), _BLOCKS):
         distances = squares - 2.0 * rows[centres] @ rows.T
         near = rows[np.argpartition(distances, neighbours, axis=1)[:, :neighbours]]

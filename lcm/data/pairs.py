@@ -32,31 +32,29 @@ from lcm.data.table import (
 from lcm.data.validation import TENSORS, validate_pairs
 
 Array = NDArray[Any]
-
-
 PAIRS_PER_TARGET_SET = 50
 WRITTEN_SUFFIXES = (".safetensors", ".npz", *TABLE_SUFFIXES)
 MAPPED_FROM = 1 << 26
-"""Size, in bytes, from which on a .safetensors file is memory-mapped instead of read."""
+"""A .safetensors file of at least this size, in bytes, is memory-mapped instead of read."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PairData:
-    """A data set of N pairs, with the truth about it where it is known.
+    """A data set of N pairs, with the truth if it is known.
 
-    Build it by `load_pairs` or `PairData.from_arrays`, which validate; the constructor does not.
+    Build it with `load_pairs` or `PairData.from_arrays`, which validate the data. The constructor does not.
 
     Attributes:
         x, x_tilde: observations before and after the intervention, float32 (N, d) or uint8 (N, H, W, C).
-        z, z_tilde: causal variables, float32 (N, n). Truth, for scoring only, as everything below.
-        noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both by the unintervened model, float32 (N, n).
-        targets: bool (N, n), whether a variable was intervened on.
+        z, z_tilde: true causal variables, float32 (N, n). The truth, from here to adjacency, is for scores only.
+        noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both in the model without intervention, float32 (N, n).
+        targets: bool (N, n), whether the variable was a target.
         adjacency: uint8 (n, n), `adjacency[i, j]` is 1 iff i -> j.
-        metadata: what made the data, the seed, the package version.
-        source: the file that the data came from, which errors about them name; "" for arrays.
-        columns: the names of the columns of x, where a table gave them.
-        frame: the DataFrame that x came from, without its columns; None for anything else.
+        metadata: program that made the data, seed, package version.
+        source: file of the data, which errors name; "" for arrays.
+        columns: names of the columns of x, if a table gave them.
+        frame: the DataFrame of x, without its columns; None for other sources.
 
     Example:
         >>> import lcm
@@ -92,9 +90,9 @@ class PairData:
         adjacency: Any = None,
         metadata: Mapping[str, str] | None = None,
     ) -> PairData:
-        """Validate numpy arrays or torch tensors, of the shapes of the class; ValueError names a bad one.
+        """Build pairs from numpy arrays or torch tensors with the shapes above. A ValueError names a bad array.
 
-        Arrays that already have the right type are kept, not copied.
+        Arrays of the right type are kept, not copied.
         """
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
@@ -120,39 +118,39 @@ class PairData:
 
     @cached_property
     def estimated_n(self) -> int:
-        """The number of variables that vectors x can hold (`lcm.data.intrinsic_dimension`), computed once."""
+        """The estimated number of variables of vectors x (`lcm.data.intrinsic_dimension`), computed once."""
         return dimension(self.spectrum, self.x)
 
     def first(self, rows: int) -> PairData:
-        """The first pairs, at most `rows` of them, with their truth."""
+        """The first `rows` pairs with their truth, or all pairs if there are fewer."""
         names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
         parts = {name: getattr(self, name) for name in names}
         frame = None if self.frame is None else self.frame.iloc[:rows]
         return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, frame=frame)
 
     def tensors(self) -> dict[str, Array]:
-        """The tensors that are present, by the names of the file format."""
+        """The tensors of the data set, by their names in the file format."""
         return {key: getattr(self, key) for key in TENSORS if getattr(self, key) is not None}
 
 
 def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairData:
-    """Pairs from files, arrays or DataFrames; nothing is ever unpickled.
+    """Load pairs from files, arrays or DataFrames. No file is unpickled.
 
     Args:
-        x: a .safetensors or .npz file with `x` and `x_tilde`; a .csv or .parquet file, or a DataFrame, with the columns
-            of both; or, where `x_tilde` is given, what holds x alone: a .csv or .parquet file, a DataFrame, an array or
-            a tensor (N, d), or images (N, H, W, C) of uint8. A `PairData` comes back as it is.
-        x_tilde: the same of x̃. DataFrames and named columns are aligned by the names of columns and rows.
-        mark: the prefix or suffix of the columns of x̃ in a table that holds both (`lcm.data.table.split`).
+        x: both observations: a .safetensors or .npz file with `x` and `x_tilde`; or a .csv file, a .parquet file or a
+            DataFrame with the columns of x and x̃. If `x_tilde` is given, x alone: a .csv file, a .parquet file, a
+            DataFrame, an array or tensor (N, d), or images (N, H, W, C) of uint8. A `PairData` is returned as it is.
+        x_tilde: x̃, in the same form as x. DataFrames and named columns are aligned by their column and row names.
+        mark: prefix or suffix of the columns of x̃, if one table holds both (`lcm.data.table.split`).
 
-    A .safetensors file of 64 MiB or more is memory-mapped: float32 tensors in it are not copied, cannot be written to,
-    and are read from the file whenever they are used. The file must stay as it is meanwhile (docs/method.md, Memory).
-    A data set in several parts, NAME-00001-of-00003.safetensors and so on, is read by the name it would have as one.
+    A .safetensors file of 64 MiB or more is memory-mapped. Its float32 tensors are not copied, are read-only, and are
+    read from the file at each use. Do not change the file meanwhile (docs/method.md, Memory). To read a data set in
+    parts, NAME-00001-of-00003.safetensors and so on, give NAME.safetensors.
 
     Raises:
-        ValueError: one line that names the file and the key or column, for a file that is missing, truncated or of
-            another type, and for values that are missing, of a wrong type or shape, not finite, constant, or (a graph)
-            cyclic.
+        ValueError: a file that is missing, truncated or of another type; values that are missing, of a wrong type or
+            shape, not finite or constant; or a cyclic graph. The message is one line with the file and the key or
+            column.
         ImportError: a Parquet file without the extra `parquet`.
 
     Example:
@@ -182,7 +180,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _as_table(part: Any, key: str) -> Table | None:
-    """A table of a file or a DataFrame; None for an array."""
+    """The table in a file or a DataFrame; None for an array."""
     if _is_path(part):
         if Path(part).suffix not in TABLE_SUFFIXES:
             raise ValueError(f"{part}: Expected a .csv or .parquet file; got the suffix {Path(part).suffix!r}")
@@ -191,7 +189,7 @@ def _as_table(part: Any, key: str) -> Table | None:
 
 
 def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairData:
-    """Pairs from one table that holds both observations, or from one of each."""
+    """Pairs from one table with both observations, or from two tables."""
     first = tables[0]
     if len(tables) == 1:
         own = own_layout(first)
@@ -221,7 +219,7 @@ def _load_tensors(path: str | Path) -> PairData:
 
 
 def _joined(parts: list[PairData], source: str) -> PairData:
-    """Parts of one data set of images, as one."""
+    """Join the parts of a data set of images."""
     first = parts[0]
     for part in parts:
         if not part.is_images or part.tensors().keys() != first.tensors().keys():
@@ -242,13 +240,13 @@ def _joined(parts: list[PairData], source: str) -> PairData:
 
 
 def save_pairs(path: str | Path, data: PairData) -> None:
-    """Write pairs to a file, whole or not at all; equal data give equal bytes.
+    """Write pairs to a file, whole or not at all. Equal data give equal bytes.
 
     Args:
-        path: .safetensors, .npz, .csv or .parquet. Tables hold vectors with their truth, but no graph.
+        path: .safetensors, .npz, .csv or .parquet file. A table holds vectors and their truth, but no graph.
 
     Raises:
-        ValueError: a path with another suffix, or images in a table.
+        ValueError: another suffix, or images for a table.
         ImportError: a Parquet file without the extra `parquet`.
 
     Example:
@@ -275,9 +273,10 @@ def write_arrays(
     """Write tensors to a file by its suffix, whole or not at all.
 
     Args:
-        path: .safetensors, with `metadata`; .npz; or .csv or .parquet, with the columns of `table`, by default those
-            of `lcm.data.table.pair_columns`.
-        columns: the names of the columns of x in a table.
+        path: .safetensors, .npz, .csv or .parquet file.
+        metadata: metadata of a .safetensors file.
+        columns: names of the columns of x in a table.
+        table: all columns of a table; default: those of `lcm.data.table.pair_columns`.
 
     Raises:
         ValueError: another suffix.
@@ -296,20 +295,20 @@ def write_arrays(
 
 
 def require_enough_pairs(data: PairData, n: int) -> None:
-    """Raise ValueError where there are fewer than 50 (n + 1) pairs to fit `n` variables on."""
+    """Raise ValueError if there are fewer than 50 (n + 1) pairs to fit `n` variables."""
     needed = PAIRS_PER_TARGET_SET * (n + 1)
     if len(data) < needed:
         raise ValueError(f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}")
 
 
 def require_enough_dimensions(data: PairData, n: int) -> None:
-    """Raise ValueError where the observations have fewer dimensions than the `n` variables."""
+    """Raise ValueError if observations have fewer than `n` dimensions."""
     if data.n_dimensions < n:
         raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
 
 
 def data_hash(data: PairData, with_targets: bool = False) -> str:
-    """The SHA-256 (64 hex digits) of what a fit sees: types, shapes and bytes of x, x_tilde and, if asked, targets."""
+    """SHA-256 (64 hex digits) of the types, shapes and bytes of x, x_tilde and, with_targets, the targets."""
     digest = hashlib.sha256()
     seen = (data.x, data.x_tilde, *([data.targets] if with_targets and data.targets is not None else []))
     for array in seen:
@@ -324,7 +323,7 @@ def _at(data: PairData, key: str) -> str:
 
 
 def _as_numpy(value: Any, key: str) -> Array:
-    # Duck-typed: torch need not be imported to accept its tensors.
+    # Duck typing accepts tensors without an import of torch.
     try:
         return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Pairs from a model, as data sets: its own distribution, interventions, and counterfactuals of given x."""
+"""Draw data sets from a model: pairs of its own distribution, interventions, and counterfactuals of given x."""
 
 from __future__ import annotations
 
@@ -15,14 +15,37 @@ from lcm.base import __version__
 from lcm.base.chunks import in_chunks
 from lcm.data.encode import require_same_dimensions
 from lcm.data.nature.build import torch_generator
-from lcm.data.nature.pairs import sample_data
 from lcm.data.pairs import Array, PairData
 from lcm.model.pair_model import PairModel
 from lcm.model.scm import SCM, Do
 
+_DRAWN_AT_ONCE = 65_536
+
+
+@torch.no_grad()
+def sample_data(
+    model: PairModel,
+    n_pairs: int,
+    generator: torch.Generator,
+    metadata: Mapping[str, str] | None = None,
+    chunk: int = _DRAWN_AT_ONCE,
+) -> PairData:
+    """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
+
+    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not
+    finite.
+    """
+    parts = []
+    for start in range(0, n_pairs, chunk):
+        pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
+        parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
+    tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    adjacency = model.graph.adjacency.astype(np.uint8)
+    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
+
 
 def sample_pairs(model: PairModel, n_pairs: int, *, seed: int = 0) -> PairData:
-    """Draw `n_pairs` pairs from the model's own p(x, x̃), with all that is true of them in the model.
+    """Draw `n_pairs` pairs and their truth from the model's own p(x, x̃).
 
     Raises:
         NotImplementedError: a model without mechanisms.
@@ -41,17 +64,17 @@ def sample_counterfactuals(
     """Pairs whose x̃ is the counterfactual of x under hard interventions: abduct, act, predict.
 
     Args:
-        values: learned variable, 0-based, to the value in learned units of z; all of them are set at once.
-        source: where x comes from; drawn from the model where it is None.
-        n: how many; with a source its first n, by default all.
-        seed: of fresh x.
+        values: the value of each learned variable (0-based) that is set, in the units of z. All are set at once.
+        source: pairs whose x is used; None to draw x from the model.
+        n: number of pairs; with a source, its first n, by default all.
+        seed: seed for x drawn from the model.
 
     Returns:
         Pairs with z, z_tilde, noise, noise_tilde (N, n), targets and adjacency of the model.
 
     Raises:
         ValueError: a variable out of range, neither `n` nor `source`, more pairs than the source has, observations
-            of another shape than the model's, or values that lead to infinite ones.
+            of another shape than the model's, or results that are not finite.
         NotImplementedError: a model without mechanisms.
     """
     outside = [variable for variable in values if not 0 <= variable < model.n]

@@ -1,7 +1,7 @@
 """Pairs of vectors in tables: CSV and Parquet files, and DataFrames, with the names of their columns.
 
-Two tables hold x and x̃, row by row and column by column. One table holds both: each column of x̃ has the name of its
-column of x with a mark before or after it, such as `speed` and `speed_tilde`.
+Pairs are in two tables, or in one. Two tables hold x and x̃, with equal rows and columns. In one table, the name of each
+column of x̃ is the name of its column of x with a mark before or after it, such as `speed` and `speed_tilde`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lcm.base.files import atomic_write, existing_file
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MARKS = ("_tilde", "_after", "after_")
-"""What marks a column of x̃ in a table that holds both, unless a mark is given; each is tried in turn."""
+"""Default marks of the columns of x̃ in a table that holds both. They are tried in this order."""
 
 _TRUTH = re.compile(r"(z|noise)(\d+)(_tilde)?|target_z(\d+)")
 _DELIMITERS = ",;\t"
@@ -33,9 +33,9 @@ class Table:
 
     Attributes:
         values: float64 (N, columns).
-        names: of the columns.
-        labels: of the rows, as the table gives them; None where it has none.
-        source: the file or the argument that errors name.
+        names: names of the columns.
+        labels: labels of the rows; None if the table has no labels.
+        source: the file or the argument, which errors name.
     """
 
     values: NDArray[np.float64]
@@ -47,11 +47,12 @@ class Table:
 def read_table(path: str | Path) -> Table:
     """Read a CSV or a Parquet file of numbers.
 
-    A CSV file may separate its cells by commas, semicolons or tabs. Its first row names the columns, unless it holds
-    numbers alone. A first column without a name, as pandas writes it, labels the rows.
+    The cells of a CSV file are separated by commas, semicolons or tabs. The first row names the columns, unless all its
+    cells are numbers. A first column without a name, as pandas writes it, holds the labels of the rows.
 
     Raises:
-        ValueError: a file that is missing or of another type, or a cell that is not a number, by row and column.
+        ValueError: a file that is missing or of another type, or a cell that is not a number. The message gives the row
+            and the column.
         ImportError: a Parquet file without the extra `parquet`.
     """
     if Path(path).suffix == ".parquet":
@@ -148,7 +149,7 @@ def is_frame(value: Any) -> bool:
 
 
 def frame_table(frame: Any, source: str) -> Table:
-    """The table of a pandas DataFrame; ValueError for a column that does not hold numbers."""
+    """The table of a pandas DataFrame. Raises ValueError for a column that does not hold numbers."""
     names = [str(name) for name in frame.columns]
     columns = []
     for position, name in enumerate(names):
@@ -162,10 +163,10 @@ def frame_table(frame: Any, source: str) -> Table:
 
 
 def joined(before: Table, after: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The values (N, d) of two tables of the same pairs, their columns and rows brought into the order of the first.
+    """The values (N, d) of two tables of the same pairs, with the columns and rows in the order of the first.
 
     Raises:
-        ValueError: other columns, or other labels of the rows.
+        ValueError: tables with different columns or different row labels.
     """
     if sorted(before.names) != sorted(after.names):
         differing = sorted(set(before.names) ^ set(after.names))
@@ -177,7 +178,7 @@ def joined(before: Table, after: Table) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _aligned_rows(before: Table, after: Table) -> Any:
-    """Where the rows of the first table lie in the second, by label."""
+    """The positions of the rows of the first table in the second table, by label."""
     if before.labels is None or after.labels is None or len(before.values) != len(after.values):
         return slice(None)
     first, second = list(before.labels), list(after.labels)
@@ -190,11 +191,11 @@ def _aligned_rows(before: Table, after: Table) -> Any:
 
 
 def split(table: Table, mark: str | None = None) -> tuple[Table, Table]:
-    """The columns of x and those of x̃ of a table that holds both.
+    """Split a table that holds both observations into x and x̃.
 
     Args:
-        mark: the prefix or suffix of the columns of x̃; by default one of `MARKS`. A column of x has the same name
-            without it, or, where the mark says "after", with "before" in its place.
+        mark: prefix or suffix of the columns of x̃; default: the first of `MARKS` that occurs. The name of the column of
+            x is the same without the mark or, if the mark contains "after", with "before" instead.
 
     Raises:
         ValueError: no column with a mark, or a column without its counterpart.
@@ -221,7 +222,7 @@ def split(table: Table, mark: str | None = None) -> tuple[Table, Table]:
 
 
 def _counterparts(names: Sequence[str], mark: str) -> list[tuple[str, str]]:
-    """Pairs of a column of x and its column of x̃."""
+    """The names of matching columns of x and x̃."""
     found = []
     for name in names:
         for other in (name + mark, mark + name):
@@ -235,7 +236,7 @@ def _counterparts(names: Sequence[str], mark: str) -> list[tuple[str, str]]:
 
 
 def own_layout(table: Table) -> dict[str, NDArray[Any]] | None:
-    """The tensors of a table that `pair_columns` laid out, by their names; None for another table."""
+    """The tensors, by name, of a table that `pair_columns` has made; None for another table."""
     truth = [match for match in map(_TRUTH.fullmatch, table.names) if match]
     kinds = {(match[1] or "target") + (match[3] or "") for match in truth}
     if not {"z", "z_tilde"} <= kinds or len(truth) == len(table.names):
@@ -257,8 +258,9 @@ def own_layout(table: Table) -> dict[str, NDArray[Any]] | None:
 def pair_columns(tensors: Mapping[str, NDArray[Any]], columns: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """The columns of one table for the tensors of a data set or an encoding.
 
-    x and x_tilde have the names of `columns`, or x0, x1, …, the latter with `_tilde`; z0, z0_tilde, noise0,
-    noise0_tilde, … are the variables and their noise; target_z0, … are the targets, 0 or 1.
+    The columns of x have the names `columns`, or x0, x1, …; those of x_tilde have the same names with `_tilde`. The
+    columns z0, z0_tilde, noise0, noise0_tilde, … are the variables and their noise, and target_z0, … are the targets, 0
+    or 1.
     """
     found: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
@@ -273,7 +275,7 @@ def pair_columns(tensors: Mapping[str, NDArray[Any]], columns: Sequence[str] = (
 
 
 def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns (N,) of numbers to a CSV or a Parquet file, whole or not at all; CSV holds float32 exactly.
+    """Write columns (N,) of numbers to a CSV or Parquet file, whole or not at all. CSV keeps float32 exactly.
 
     Raises:
         ImportError: a Parquet file without the extra `parquet`.
@@ -294,5 +296,5 @@ def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _shortest(columns: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Numbers as the fewest digits that give them back: a float32 has no more than nine."""
+    """Numbers with the fewest digits that identify them: at most nine for a float32."""
     return [column.astype(str) if column.dtype == np.float32 else column for column in columns.values()]

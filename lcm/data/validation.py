@@ -1,4 +1,4 @@
-"""What the tensors of a data set must be: types, shapes, finite values, columns that vary, an acyclic graph."""
+"""Validate the tensors of a data set: types, shapes, finite values, columns that vary, an acyclic graph."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ _Array = NDArray[Any]
 
 
 def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
-    """Return the tensors of a data set in the types of the contract, or raise ValueError.
+    """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
-    `arrays` needs "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). Optional are
-    "z", "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1,
-    returned as bool; "adjacency": (n, n), acyclic, returned as uint8. Other names are left out. `source`
-    opens each message.
+    `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). It may have "z",
+    "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
+    and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
     """
     where = {key: f"{source}: {key}" if source else key for key in TENSORS}
     for key in OBSERVATIONS:
@@ -85,7 +84,7 @@ def _not_finite(values: NDArray[np.float32]) -> str:
 
 
 def _require_varying_columns(x: _Array, where: str) -> None:
-    # A single row, as in encoding one observation, says nothing of constancy; nor do black corners of images.
+    # A single row, as in the encoding of one observation, has constant columns; so do images with black corners.
     if len(x) == 1 or x.ndim == 4:
         return
     least, most = zip(*((block.min(axis=0), block.max(axis=0)) for (block,) in row_blocks(x)), strict=True)

@@ -10,17 +10,17 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from lcm.model.decoder import Decoder, SolutionDecoder
+from lcm.model.decoder import Decoder, ReparametrisedDecoder, SolutionDecoder
 from lcm.model.elementwise import AffineMap, ElementwiseMap, SplineMap
-from lcm.model.intervention import InterventionalMechanism, PerfectIntervention, TargetDistribution
-from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.noise import PushforwardNoise
-from lcm.model.reparametrised import (
-    RelabelledNoise,
-    ReparametrisedDecoder,
+from lcm.model.intervention import (
+    InterventionalMechanism,
+    PerfectIntervention,
     ReparametrisedIntervention,
-    ReparametrisedMechanism,
+    TargetDistribution,
 )
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.mechanism import ReparametrisedMechanism
+from lcm.model.noise import PushforwardNoise, RelabelledNoise
 from lcm.model.scm import SCM
 
 

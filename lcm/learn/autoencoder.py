@@ -23,6 +23,7 @@ from lcm.model.image import ImageAutoencoder
 
 _STAGE = "autoencoder"
 _STAGE_SEED = 10
+_LEARNING_RATE = 1e-3
 
 _ANCHORED_PAIRS = 8_000
 _ANCHORED_SHARE = 0.5
@@ -44,7 +45,7 @@ def fit_codes(
     device: torch.device,
     recorder: Recorder,
 ) -> tuple[ImageAutoencoder, PairData]:
-    """An autoencoder of images x and x̃ (N, H, W, C), and the pairs of codes (N, m) of all of them, in their order.
+    """Fit an autoencoder to images x and x̃ (N, H, W, C); return it and the pairs of codes (N, m), in the same order.
 
     Raises:
         ValueError: images that the convolutions cannot halve.
@@ -61,9 +62,9 @@ def fit_codes(
 
 @final
 class ImagePairs:
-    """The pairs of a fit as images: training and held-out rows, and where they are gathered from.
+    """The image pairs of a fit, with their training and held-out rows.
 
-    train, held_out: row numbers (N,) of the data, split as `lcm.learn.prepared` splits rows that it holds in memory.
+    train, held_out: row numbers (N,) of the data, split as `lcm.learn.prepared` splits rows in memory.
     """
 
     def __init__(self, data: PairData, validation_share: float, seed: int, device: torch.device) -> None:
@@ -74,7 +75,7 @@ class ImagePairs:
         self.held_out, self.train = torch.from_numpy(order[:held]), torch.from_numpy(order[held:])
 
     def single(self, rows: Tensor) -> Tensor:
-        """Training images (M, H, W, C) by number, below N for one of x and from N on for one of x_tilde."""
+        """Training images (M, H, W, C) by number: below N an image of x, from N on an image of x_tilde."""
         count, rows = len(self.train), rows.cpu()
         first = rows < count
         images = torch.empty((len(rows), *self.data.x.shape[1:]), dtype=torch.uint8, device=self.device)
@@ -91,16 +92,16 @@ def geodesic_start(pairs: ImagePairs, m: int, generator: np.random.Generator) ->
 
 @final
 class AutoencoderObjective(Objective):
-    """Mean squared error of images, in units of their variance, and of codes from geodesic coordinates at first.
+    """Mean squared error of images, in units of their variance, and at first the distance of codes from coordinates.
 
-    The weight of the latter falls to zero at half the steps: it decides on how the sheet of images is laid out, and the
-    images alone on where exactly each of them lies. Dimensions of the code beyond those of the coordinates are kept
-    small all along, so that the principal directions of codes are those of the coordinates.
+    The geodesic coordinates decide how the sheet of images is laid out; their weight falls to zero at half the steps,
+    and then the images alone decide where each code lies. The code's further dimensions are kept small throughout, so
+    that the principal directions of codes are those of the coordinates.
     """
 
-    def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor, config: ImageConfig) -> None:
+    def __init__(self, model: ImageAutoencoder, pairs: ImagePairs, anchors: Tensor) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model = model
         self._pairs = pairs
         self._anchored = len(anchors) // 2
         self._anchors = anchors
@@ -108,7 +109,7 @@ class AutoencoderObjective(Objective):
         self._held_out = torch.cat([pairs.before[rows], pairs.after[rows]])
 
     def groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup(list(self.model.parameters()), self.config.learning_rate)]
+        return [ParameterGroup(list(self.model.parameters()), _LEARNING_RATE)]
 
     @property
     def n_rows(self) -> int:
@@ -153,7 +154,7 @@ class AutoencoderObjective(Objective):
         }
 
     def log_likelihood(self, loss: float) -> float:
-        # the best variance of the pixels' normal error makes the likelihood a function of the mean square alone
+        # at the best variance of a normal error of pixels, the likelihood depends on the mean square alone
         variance = loss * float(self.model.scale) ** 2
         return -math.prod(self.model.shape) * math.log(2 * math.pi * math.e * max(variance, _LEAST_VARIANCE))
 
@@ -181,7 +182,7 @@ def fit_autoencoder(
     _standardise(model, pairs)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     anchors = geodesic_start(pairs, n, np.random.default_rng(seed)).coordinates
-    objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float(), config)
+    objective = AutoencoderObjective(model, pairs, torch.from_numpy(anchors).float())
     steps = max(_VALIDATIONS, round(config.passes * objective.n_rows / config.batch_size))
     schedule = Schedule(steps, config.batch_size, validate_every=max(1, steps // _VALIDATIONS))
     yield Job(_STAGE, objective, schedule, generator)
@@ -190,7 +191,7 @@ def fit_autoencoder(
 
 @torch.no_grad()
 def _standardise(model: ImageAutoencoder, pairs: ImagePairs) -> None:
-    """Set mean and scale from some of the training images."""
+    """Set mean and scale from the first training images."""
     rows = pairs.train[:_STATISTICS_ROWS]
     images = torch.cat([pairs.before[rows], pairs.after[rows]])
     levels = images.permute(0, 3, 1, 2).float() / 255.0
@@ -206,7 +207,7 @@ def encode_images(model: ImageAutoencoder, images: ImageRows, rows: Tensor) -> T
 
 @final
 class ImageRows:
-    """uint8 images (N, H, W, C), of which rows are asked for by number; on a GPU with room for them they lie there."""
+    """Rows of uint8 images (N, H, W, C) by number; a GPU with enough free memory holds all images."""
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
         self._images, self._device = images, device

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, final
 
-from lcm.base.requirement import require, require_at_least, require_positive
+from lcm.base.requirement import require, require_at_least, require_one_of, require_positive
 
 _STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
 _MOST_PASSES = 250
@@ -16,15 +16,16 @@ _MOST_PASSES = 250
 class NoiseEncoderConfig:
     """The flow φ, its size, and its optimiser.
 
-    flow: residual blocks, or couplings with monotone splines or affine maps.
-    `layers`, its blocks or couplings, and `hidden` None: 8 of width 64 for residual, 6 of width 48 for couplings.
-    `learning_rate` None: 0.02 for residual, 0.003 for couplings.
+    flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
+        `lcm.model.decoder`.
+    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 8 blocks of width 64 and 0.02 for
+        residual, 6 couplings of width 48 and 0.003 for the others.
     `steps` None: 4,000, or 1,800 at n ≤ 2, and with few pairs no more than 250 passes over them.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
 
-    flow: Literal["residual", "spline", "affine"] = "residual"
+    flow: str = "residual"
     layers: int | None = None
     hidden: int | None = None
     bins: int = 8
@@ -38,21 +39,11 @@ class NoiseEncoderConfig:
     anneal_share: float = 0.4
 
     def __post_init__(self) -> None:
+        _require_kind(self, "flow")
         require_at_least(self, 0, "layers")
         require_at_least(self, 1, "hidden", "solution_hidden", "bins", "steps", "marginal_steps", "batch_size")
         require_positive(self, "learning_rate", "solution_learning_rate", "anneal_from")
         require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Number and width of the layers of the flow, defaults filled in."""
-        layers, hidden = (8, 64) if self.flow == "residual" else (6, 48)
-        return layers if self.layers is None else self.layers, hidden if self.hidden is None else self.hidden
-
-    @property
-    def rate(self) -> float:
-        """Step size of the flow, default filled in."""
-        return (2e-2 if self.flow == "residual" else 3e-3) if self.learning_rate is None else self.learning_rate
 
     def steps_for(self, n: int, n_pairs: int) -> int:
         """Steps of the flow for n variables and this many pairs to train on, the default filled in."""
@@ -65,8 +56,13 @@ class NoiseEncoderConfig:
 @final
 @dataclass(frozen=True)
 class MechanismsConfig:
-    """The causal mechanisms fitted on the noise encodings, and their optimiser."""
+    """The causal mechanisms fitted on the noise encodings, and their optimiser.
 
+    kind: location-scale, linear, additive, spline, or any other `TrainableMechanism` of `lcm.model.mechanism`.
+    hidden: width of the hidden layer of kinds that have one. bins: of the splines of p_ε and p̃.
+    """
+
+    kind: str = "location-scale"
     hidden: int = 32
     bins: int = 8
     steps: int = 1000
@@ -74,6 +70,7 @@ class MechanismsConfig:
     learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
+        _require_kind(self, "kind")
         require_at_least(self, 1, "hidden", "bins", "steps", "batch_size")
         require_positive(self, "learning_rate")
 
@@ -138,11 +135,22 @@ class ImageConfig:
     hidden: int = 256
     passes: float = 10.0
     batch_size: int = 64
-    learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "code", "hidden", "batch_size")
-        require_positive(self, "passes", "learning_rate")
+        require_positive(self, "passes")
         require(
             self, ("channels",), lambda value: len(value) > 0 and min(value) >= 1, "one or more numbers of channels"
         )
+
+
+def _require_kind(config: Any, key: str) -> None:
+    """Raise ValueError where the kind that `key` names is not in its table.
+
+    The table comes with torch, so it is loaded for other kinds than the default alone.
+    """
+    if getattr(config, key) != getattr(type(config), key):
+        from lcm.model.decoder import Flow
+        from lcm.model.mechanism import TrainableMechanism
+
+        require_one_of(config, key, (Flow if key == "flow" else TrainableMechanism).names())

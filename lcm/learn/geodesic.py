@@ -20,8 +20,6 @@ from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from lcm.base.rows import take_rows
 
 _Floats = NDArray[np.float64]
-
-
 _BLUR_TO = 8
 _DIRECTIONS = 60
 _NEIGHBOURS = 20
@@ -42,10 +40,10 @@ class Geodesic(NamedTuple):
 def geodesic_coordinates(features: NDArray[np.float32], m: int, generator: np.random.Generator) -> Geodesic:
     """Coordinates of the features (M, k) of images along the sheet they lie on, in its m longest directions.
 
-    Rows that no chain of nearest neighbours joins to the most get NaN.
+    The rows outside the largest connected part of the neighbourhood graph get NaN.
 
     Args:
-        features: as `blurred` gives them; M of some thousands.
+        features: from `blurred`, with M in the thousands.
         m: at most the number of landmarks, 600.
         generator: draws the landmarks.
     """
@@ -65,10 +63,10 @@ def geodesic_coordinates(features: NDArray[np.float32], m: int, generator: np.ra
 
 
 def blurred(images: Sequence[NDArray[np.uint8]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Images with these numbers (M,) of each array, averaged to about 8 × 8 pixels, in 60 principal directions.
+    """The images `rows` (M,) of each array, averaged to about 8 × 8 pixels, in 60 principal directions.
 
-    A part that moves further than its own width changes sharp pixels no more than one that moves far; blurred, their
-    distances go on growing.
+    In sharp images, the distance stops growing once a part has moved by its own width. In blurred ones it keeps
+    growing.
     """
     parts = np.array_split(rows, -(-len(rows) // _BLOCK))
     small = np.concatenate([_averaged(take_rows(array, part)) for array in images for part in parts])
@@ -88,13 +86,13 @@ def _averaged(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def estimate_image_n(x: NDArray[np.uint8]) -> int:
     """Guess the number of variables from images (N, H, W, C): the intrinsic dimension of x, rounded; at least 1.
 
-    From the distances of each image to its nearest ones, by maximum likelihood, averaged over 5 and 10 neighbours. Of x
-    alone: an image and that after an intervention share all variables but one, and are neighbours for that reason.
+    It is the maximum-likelihood estimate from the distances to the nearest images, averaged over 5 and 10 neighbours.
+    It uses x alone, because an image and its counterfactual share all variables but one and so are neighbours.
 
     Source: Levina & Bickel 2004, with the correction of MacKay & Ghahramani 2005.
     """
     rows = np.linspace(0, len(x) - 1, min(len(x), _IMAGES)).astype(np.int64)
-    # equal images have distances of rounding alone, which say nothing
+    # between equal images there are only rounding errors, which carry no information
     features = np.unique(blurred((x,), rows).round(_DECIMALS), axis=0)
     most = max(_DISTANCES_OF)
     if len(features) <= most:

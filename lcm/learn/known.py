@@ -1,4 +1,4 @@
-"""Side information that a fit is given: targets, graph, order; what it needs, and what it changes."""
+"""Side information of a fit: known targets, graph or order, and how they change the fit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from lcm.model.graph import Graph, transitive_closure
 from lcm.readout.edges import Ancestry
 
 Array = NDArray[np.float64]
-
-
 _ROWS = 4_000
 _START_THICKNESS = 0.1
 _LEAST_THICKNESS = 1e-3
@@ -24,7 +22,7 @@ _UPDATES = 15
 
 
 def known_graph(known: KnownConfig, n: int) -> Graph:
-    """The graph that is known; ValueError for a variable out of range, or a cycle."""
+    """The known graph. Raises ValueError for a variable out of range or a cycle."""
     adjacency = np.zeros((n, n), dtype=np.bool_)
     for i, j in known.graph or ():
         if not (0 <= i < n and 0 <= j < n):
@@ -37,7 +35,7 @@ def known_graph(known: KnownConfig, n: int) -> Graph:
 
 
 def known_ancestors(known: KnownConfig, n: int) -> Tensor | None:
-    """Which variables j may be ancestors of i, bool (n, n), [j, i], by a known graph or order; None without."""
+    """Which variables j may be ancestors of i, bool (n, n), [j, i]. None if neither graph nor order is known."""
     if known.graph is not None:
         return torch.from_numpy(transitive_closure(known_graph(known, n).adjacency))
     if known.order is not None:
@@ -47,7 +45,7 @@ def known_ancestors(known: KnownConfig, n: int) -> Tensor | None:
 
 
 def with_known(ancestry: Ancestry, known: KnownConfig) -> Ancestry:
-    """The candidates and the order that are known instead of those found."""
+    """The ancestry with the known candidates and order in place of those found."""
     n = len(ancestry.order)
     if known.graph is not None:
         graph = known_graph(known, n)
@@ -59,17 +57,17 @@ def with_known(ancestry: Ancestry, known: KnownConfig) -> Ancestry:
 
 
 def is_symmetric(target_sets: NDArray[np.bool_]) -> bool:
-    """Whether every relabelling of the n variables leaves the collection of sets (K, n) as it is."""
+    """Whether the collection of sets (K, n) is the same under every renumbering of the n variables."""
     known = {tuple(row) for row in target_sets.tolist()}
     n = target_sets.shape[1]
     return all({tuple(row) for row in target_sets[:, _swapped(n, i, i + 1)].tolist()} == known for i in range(n - 1))
 
 
 def label_components(start: Array, start_tilde: Array, target_sets: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """An order (n,) of the components under which the sets explain the pairs best: new component i is old order[i].
+    """The order (n,) of the components with which the target sets explain the pairs best: new i is old order[i].
 
-    Exchanges of two components are tried as long as one of them raises the likelihood of a crude model: normal noise of
-    unit variance, that of non-targets moved by a thickness in closed form.
+    The search swaps two components while a swap raises the likelihood of a simple model: normal noise of unit variance
+    for targets, and a change by a thickness in closed form for other variables.
 
     Args:
         start, start_tilde: (N, n) components of x and x̃, of unit variance over x.
@@ -94,10 +92,10 @@ def label_components(start: Array, start_tilde: Array, target_sets: NDArray[np.b
 
 
 def assign_components(differences: Array, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """An order (n,) of the components in which component i moves where variable i is a target: new i is old order[i].
+    """The order (n,) in which component i moves when variable i is a target: new component i is old order[i].
 
     Args:
-        differences: (N, n) changes of the components, of unit variance over x.
+        differences: (N, n) changes of the components, which have unit variance over x.
         targets: (N, n) bool, the known targets of each pair.
     """
     from scipy.optimize import linear_sum_assignment
@@ -115,7 +113,7 @@ def _swapped(n: int, i: int, j: int) -> NDArray[np.int64]:
 
 
 def _log_likelihood(first: Array, second: Array, target_sets: NDArray[np.bool_]) -> float:
-    """Mean of log Σ_I p(pair | I) at uniform p_𝓘 and the thickness that its own posterior implies."""
+    """Mean of log Σ_I p(pair | I) at uniform p_𝓘 and the thickness that the posterior implies."""
     sets = target_sets.astype(np.float64)
     squared, moved = np.square(second - first), -0.5 * np.square(second)
     thickness = np.full(first.shape[1], _START_THICKNESS)

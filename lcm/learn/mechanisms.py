@@ -16,7 +16,7 @@ from lcm.learn.noise_encoder import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.elementwise import SplineMap
 from lcm.model.graph import Graph
-from lcm.model.mechanism.location_scale import LocationScaleMechanism, require_location_scale
+from lcm.model.mechanism import TrainableMechanism, require_trainable
 from lcm.model.noise import NormalNoise, PushforwardNoise
 from lcm.model.scm import SCM
 
@@ -31,8 +31,8 @@ _REFIT_SHARE = 0.4
 class ExplicitObjective(Objective):
     """Negative mean of Σ_i p(i ∈ I | x, x̃) [log p̃_i(z̃_i) + log|∂ζ_i/∂ũ_i|]: all that concerns the mechanisms.
 
-    Location-scale mechanisms between learned noise distributions p_ε and p̃: richer than their name, since both ends
-    are monotone splines (docs/method.md).
+    The mechanisms, of the kind that is configured, lie between learned noise distributions p_ε and p̃. They are richer
+    than their name, since both ends are monotone splines (docs/method.md).
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class ExplicitObjective(Objective):
         """The noise p_ε starts as the implicit model's, and stays it where φ is linear."""
         super().__init__()
         n = graph.n
-        mechanism = LocationScaleMechanism(torch.from_numpy(graph.adjacency.copy()), config.hidden)
-        mechanism.network.draw_weights(torch.Generator().manual_seed(0))
+        kind = TrainableMechanism.of_kind(config.kind)
+        mechanism = kind.untrained(torch.from_numpy(graph.adjacency.copy()), config.hidden)
         self.scm = SCM(graph, mechanism, deepcopy(implicit.solution.noise).requires_grad_(not implicit.linear))
         self.imposed = PushforwardNoise(NormalNoise(n), SplineMap(n, config.bins))
         self.config = config
@@ -115,22 +115,34 @@ class ExplicitObjective(Objective):
         Closed form, one generation after the other, and already the maximum of the likelihood where all is linear and
         normal; gradient steps on correlated parents would take long to come as far.
         """
-        mechanism = require_location_scale(self.scm.mechanism)
+        mechanism = require_trainable(self.scm.mechanism)
         (noise,) = in_chunks(lambda normal: (self.scm.noise.from_normal(normal)[0].double(),), encoded.normal_tilde)
         z = torch.zeros_like(noise)
         for i in self.scm.graph.order():
             parents = torch.nonzero(mechanism.adjacency[:, i]).flatten()
             chosen = weights[:, i] > 0.5
-            causes, effect = z[chosen][:, parents], noise[chosen, i]
-            design = torch.cat([causes, torch.ones_like(effect.unsqueeze(1))], 1)
-            if len(design) > _ROWS_PER_REGRESSOR * design.shape[1]:
-                solution = torch.linalg.lstsq(design, effect.unsqueeze(1)).solution[:, 0]
-                spread = (effect - design @ solution).std().clamp_min(1e-3)
-                mechanism.network.linear[i, parents, 0] = (-solution[:-1] / spread).to(mechanism.bias)
-                mechanism.bias[i] = -solution[-1] / spread
-                mechanism.log_scale[i] = -spread.log()
-            slopes = z.new_zeros(z.shape[1]).index_copy(0, parents, mechanism.network.linear[i, parents, 0].double())
-            z[:, i] = (noise[:, i] * mechanism.log_scale[i].exp() + mechanism.bias[i]) + z @ slopes
+            found = _least_squares(z[chosen][:, parents], noise[chosen, i])
+            if found is None:
+                z[:, i] = noise[:, i]
+                continue
+            # rounded to the precision of the mechanisms, so that the values are theirs
+            weight, bias, log_scale = (value.to(encoded.normal_tilde.dtype) for value in found)
+            mechanism.set_linear(i, parents, weight, bias, log_scale)
+            slopes = z.new_zeros(z.shape[1]).index_copy(0, parents, weight.double())
+            z[:, i] = (noise[:, i] * log_scale.exp() + bias) + z @ slopes
+
+
+def _least_squares(causes: Tensor, effect: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Weights (k,), bias and log-scale of the mechanism whose noise is what causes (M, k) leave of an effect (M,).
+
+    None where there are too few rows for a regression.
+    """
+    design = torch.cat([causes, torch.ones_like(effect.unsqueeze(1))], 1)
+    if len(design) <= _ROWS_PER_REGRESSOR * design.shape[1]:
+        return None
+    solution = torch.linalg.lstsq(design, effect.unsqueeze(1)).solution[:, 0]
+    spread = (effect - design @ solution).std().clamp_min(1e-3)
+    return -solution[:-1] / spread, -solution[-1] / spread, -spread.log()
 
 
 def _informative(normal_tilde: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from lcm.learn.implicit import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.known import assign_components, label_components
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Rows, Schedule, Stages
-from lcm.model.decoder import ChainDecoder, FlowDecoder, LinearDecoder, ResidualDecoder
+from lcm.model.decoder import ChainDecoder, Decoder, Flow, LinearDecoder, ResidualDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
 from lcm.model.noise import standard_normal_log_density
@@ -56,9 +56,13 @@ class NoiseEncoderObjective(Objective):
 
     def groups(self) -> list[ParameterGroup]:
         return [
-            ParameterGroup(list(self.model.noise_decoder.parameters()), self.config.rate),
+            ParameterGroup(list(self.model.noise_decoder.parameters()), self._flow_rate()),
             ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
         ]
+
+    def _flow_rate(self) -> float:
+        given = self.config.learning_rate
+        return Flow.of_kind(self.config.flow).learning_rate if given is None else given
 
     @property
     def n_rows(self) -> int:
@@ -190,16 +194,12 @@ def fit_noise_encoder(
     return model
 
 
-def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> ResidualDecoder | FlowDecoder:
+def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> Decoder:
     """The flow that is configured, at the identity, its inner weights drawn by the generator, on its device."""
-    layers, hidden = config.size
-    if config.flow == "residual":
-        residual = ResidualDecoder(n, layers, hidden, bins=config.bins).to(generator.device)
-        residual.draw_weights(generator)
-        return residual
-    couplings = FlowDecoder(n, config.flow, layers, hidden, config.bins).to(generator.device)
-    couplings.draw_conditioners(generator)
-    return couplings
+    flow = Flow.of_kind(config.flow)
+    layers = flow.layers if config.layers is None else config.layers
+    hidden = flow.hidden if config.hidden is None else config.hidden
+    return flow.start(n, layers, hidden, config.bins, generator)
 
 
 def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:

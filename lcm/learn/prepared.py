@@ -1,4 +1,4 @@
-"""Data made ready for a fit: standardised, reduced to n coordinates, split, and given a linear starting point."""
+"""Prepare data for a fit: standardise, reduce to n coordinates, split, and find a linear start."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _HELD_BYTES = {"cpu": 1 << 25, "cuda": 1 << 32}
 @final
 @dataclass(frozen=True)
 class Prepared:
-    """Pairs in n standardised coordinates, split into training and validation, with the maps that led there.
+    """Pairs in n standardised coordinates, split into training and validation pairs, with the maps to them.
 
-    train is either in memory or read from the data whenever it is indexed (docs/method.md, Memory).
-    standardisation: the decoder from the n coordinates, of mean 0 and variance 1, back to x.
-    unmixing: (n, n) linear starting point of the noise encoder; its outputs have unit variance over x.
-    targets: bool (N, n) of the training and of the validation pairs, where they are given as side information.
-    atomic: whether no pair has more than one target.
+    train: training pairs, either in memory or read from the data at each index (docs/method.md, Memory).
+    standardisation: the decoder from the n coordinates, which have mean 0 and variance 1, back to x.
+    unmixing: (n, n) linear start of the noise encoder. Its outputs have unit variance over x.
+    targets: bool (N, n) of the training and of the validation pairs, if the targets are known.
+    atomic: whether every target set has at most one target.
     """
 
     train: tuple[Rows, Rows]
@@ -48,7 +48,7 @@ class Prepared:
 
     @property
     def log_volume(self) -> float:
-        """Log-determinant of the standardisation: nats a row between the density of coordinates and that of x."""
+        """Log-determinant of the standardisation: nats per row between the density of coordinates and that of x."""
         return float(self.standardisation(self.train[0][:1])[1])
 
     def held_out(self) -> PairData:
@@ -57,7 +57,7 @@ class Prepared:
         return PairData(x, x_tilde)
 
     def restarted(self, generator: np.random.Generator) -> Prepared:
-        """The same pairs with another linear start, from other rows: where it is not determined, it will differ."""
+        """The same pairs with a linear start from other rows. The start differs where the data do not determine it."""
         return replace(self, unmixing=_linear_start(*self.train, generator, self.atomic))
 
 
@@ -71,9 +71,9 @@ def prepare(
     targets: np.ndarray | None = None,
     atomic: bool = True,
 ) -> Prepared:
-    """Standardise, on the n leading principal directions where d > n, split, and unmix the differences.
+    """Standardise x (if d > n, in its n leading principal directions), split the pairs, and unmix the differences.
 
-    Pairs whose targets (N, n) are given are held in memory, however many they are.
+    Pairs with known targets (N, n) are always held in memory.
     """
     standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
     held_out = min(max(1, round(validation_share * len(x))), _MOST_HELD_OUT)
@@ -93,7 +93,7 @@ def prepare(
 
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
-    """Observations, all in memory, in the coordinates of the fit (N, n)."""
+    """Observations in the coordinates of the fit (N, n), all in memory."""
     found = standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0]
     release(part)
     return found
@@ -106,7 +106,7 @@ def _streamed(
     generator: np.random.Generator,
     device: torch.device,
 ) -> tuple[tuple[Rows, Rows], tuple[Tensor, Tensor]]:
-    """Training pairs that stay where they are, and the validation pairs in the coordinates of the fit."""
+    """Training pairs that stay in their file, and validation pairs in the coordinates of the fit."""
     count = len(observations[0])
     rows = np.sort(generator.choice(count, held_out, replace=False, shuffle=False))
     start = int(generator.integers(count))
@@ -119,7 +119,7 @@ def _streamed(
 def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator, atomic: bool) -> Tensor:
     """An unmixing (n, n) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
 
-    A half, so that fits with other seeds start elsewhere wherever the data leave the start open.
+    With only half of the pairs, fits with other seeds get another start wherever the data do not determine it.
     """
     x, x_tilde = (part[:_MOST_START_ROWS] for part in (train, train_tilde))
     rows = generator.permutation(len(x))[: max(len(x) // 2, min(len(x), _LEAST_START_ROWS))]
@@ -133,7 +133,7 @@ def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator
 
 
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
-    """x = mean + Q diag(scale) y with orthonormal columns Q: the axes where n = d, else principal directions."""
+    """x = mean + Q diag(scale) y with orthonormal columns Q: the axes if n = d, else principal directions."""
     embedding, scaling = EmbeddingDecoder(n, x.shape[1]), AffineDecoder(n)
     mean = _weighted_sum(x, lambda block: block.mean(0, dtype=np.float64))
     embedding.shift.copy_(torch.from_numpy(mean))
@@ -152,11 +152,11 @@ def _scatter(centred: np.ndarray) -> np.ndarray:
 
 
 def _second_moment(block: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Second moments (n,) about the overall mean; of a single block they are its variances, to the last digit."""
+    """Second moments (n,) about the overall mean; for a single block, exactly its variances."""
     coordinates = (block - mean) @ basis
     return np.asarray(coordinates.var(0) + np.square(coordinates.mean(0)))
 
 
 def _weighted_sum(x: np.ndarray, moment: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A mean over all rows from the means over blocks of rows."""
+    """The mean over all rows, from the means over blocks of rows."""
     return np.sum([moment(block) * (len(block) / len(x)) for (block,) in row_blocks(x)], axis=0)

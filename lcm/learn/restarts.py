@@ -1,4 +1,4 @@
-"""Do restarts agree? Fits of one likelihood must be isomorphic where the data identify the model (theorem 1)."""
+"""Compare restarts. If the data identify the model, fits of equal likelihood are isomorphic (theorem 1)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _RESOLVED = 0.05
 @final
 @dataclass(frozen=True)
 class Restart:
-    """A restart beside the best one, likelihoods on the same held-out pairs at one thickness.
+    """A restart compared with the best one: likelihoods on the same held-out pairs at equal thickness.
 
     Attributes:
-        restart: its number.
-        worse_by: nats a pair by which the best one is likelier; with its standard error.
-        standard_error: of that, over pairs.
-        isomorphic: whether it is isomorphic to the best, at the tolerances of `lcm.isomorphism`.
-        agrees: whether variables, noise and graph are, whatever their learned distributions.
-        distance: from isomorphism, in [0, 1].
-        reasons: what fails, a sentence each.
+        restart: number of the restart.
+        worse_by: log-likelihood of the best restart minus that of this one, in nats per pair.
+        standard_error: standard error of worse_by over pairs.
+        isomorphic: whether it is isomorphic to the best restart, at the tolerances of `lcm.isomorphism`.
+        agrees: whether variables, noise and graph are isomorphic, for any learned distributions.
+        distance: distance from isomorphism, in [0, 1].
+        reasons: one sentence for each condition that fails.
     """
 
     restart: int
@@ -42,7 +42,7 @@ class Restart:
 
     @property
     def as_likely(self) -> bool:
-        """Whether it clearly reaches the best: within 0.05 nats a pair plus two standard errors, these at most 0.05."""
+        """Whether worse_by is at most 0.05 nats per pair plus two standard errors, which are at most 0.05 each."""
         reaches = self.worse_by <= _EQUAL_LIKELIHOOD + _STANDARD_ERRORS * self.standard_error
         return reaches and self.standard_error <= _RESOLVED
 
@@ -50,9 +50,9 @@ class Restart:
 def compare_restarts(
     models: Sequence[LatentCausalModel], best: int, data: PairData, held_out: PairData
 ) -> tuple[Restart, ...]:
-    """Every other restart against the best one: likelihoods on held-out pairs, variables on the pairs of the fit.
+    """Compare every other restart with the best: likelihoods on held-out pairs, variables on the pairs of the fit.
 
-    An infinite `worse_by` stands for a density that is not finite, or for encodings that are not.
+    `worse_by` is infinite if a density or an encoding is not finite.
     """
     others = [restart for restart in range(len(models)) if restart != best]
     return tuple(_compare(models[best], models[restart], restart, data, held_out) for restart in others)
@@ -61,14 +61,14 @@ def compare_restarts(
 def _compare(
     best: LatentCausalModel, other: LatentCausalModel, restart: int, data: PairData, held_out: PairData
 ) -> Restart:
-    # heavy imports that a fit without restarts does not need
+    # imported here, since they are heavy and a fit without restarts does not need them
     from lcm.isomorphism import find_isomorphism
     from lcm.isomorphism.find import likelihoods
 
     try:
         found = find_isomorphism(best, other, data)
     except ValueError as error:
-        # one restart that went wrong must not cost the others
+        # a restart that fails must not stop the comparison of the others
         return Restart(restart, math.inf, 0.0, False, False, 1.0, (str(error),))
     difference = likelihoods(best, other, held_out, np.array(found.permutation))["log_likelihood_difference"]
     worse_by, standard_error = difference or (math.inf, 0.0)

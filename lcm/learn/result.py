@@ -1,4 +1,4 @@
-"""What the fit of any model to prepared pairs gives, before it is weighed against its restarts."""
+"""The result of one fit of any model to prepared pairs, before restarts are compared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Fitted:
     """A fitted model and its graph.
 
     Attributes:
-        model: in the units of the data.
-        found: the graph over its variables, with strengths, and with p-values where tests found it.
-        held_out_nll: mean nats a held-out pair, in the units of the data; of a variational model the negative bound.
-            It ranks restarts.
+        model: the fitted model, in the units of the data.
+        found: the graph over its variables with edge strengths, and with p-values if tests found it.
+        held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the data; a variational
+            model gives an upper bound. It ranks restarts.
         ancestry: the test for ancestors; None for a peer.
-        implicit_nll: as `held_out_nll`, of the implicit model; None for a peer.
+        implicit_nll: as `held_out_nll`, for the implicit model; None for a peer.
         implicit: the noise encoder and its solution functions, from which the model was made; None for a peer.
     """
 

@@ -6,6 +6,7 @@ ICLR 2018, with gradient boosting as the regressor.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -15,7 +16,9 @@ from scipy.special import entr, ndtr
 from scipy.stats import rankdata
 
 from lcm.isomorphism.matching import FloatArray, checked_permutation, paired_columns, unit_columns
+from lcm.metric.case import Case, Metric
 
+_DCI_ROWS = 10_000
 _FIT_SHARE = 0.8
 _MIN_ROWS = 10
 # The most (rows fitted x n x m) at which a tree sees every row, and the rows it sees at least.
@@ -194,3 +197,55 @@ def _concentration(importance: FloatArray) -> FloatArray:
     shares = importance / np.where(total > 0, total, 1.0)
     largest_entropy = np.log(max(importance.shape[1], 2))
     return np.where(total[:, 0] > 0, 1 - entr(shares).sum(axis=1) / largest_entropy, 0.0).clip(0.0, 1.0)
+
+
+def _dci(case: Case) -> DCI | None:
+    if len(case.z) < _MIN_ROWS:
+        return None
+    return dci(case.z, case.learned, seed=case.seed, max_rows=_DCI_ROWS, n_jobs=case.n_jobs)
+
+
+def _r2_scores(case: Case) -> FloatArray | None:
+    return None if len(case.z) < _MIN_ROWS else r2_per_variable(case.z, case.learned, case.permutation)
+
+
+def _of_dci(name: str) -> Callable[[Case], float | None]:
+    return lambda case: getattr(case.once(_dci), name, None)
+
+
+def _mean_r2(case: Case) -> float | None:
+    scores = case.once(_r2_scores)
+    return None if scores is None else float(np.mean(scores))
+
+
+def _listed_r2(case: Case) -> list[float] | None:
+    scores = case.once(_r2_scores)
+    return None if scores is None else list(map(float, scores))
+
+
+_BOOSTING = "by gradient boosting on the first 10,000 rows, 80/20 (Eastwood & Williams 2018); null below 10 rows"
+DCI_DISENTANGLEMENT = Metric(
+    "dci_disentanglement",
+    f"whether no learned variable helps to predict more than one true one, [0, 1], {_BOOSTING}",
+    _of_dci("disentanglement"),
+    ("z",),
+)
+DCI_COMPLETENESS = Metric(
+    "dci_completeness",
+    f"whether every true variable is predicted from one learned variable alone, [0, 1], {_BOOSTING}",
+    _of_dci("completeness"),
+    ("z",),
+)
+DCI_INFORMATIVENESS_R2 = Metric(
+    "dci_informativeness_r2",
+    f"held-out R² of the true variables on all learned ones, at most 1, {_BOOSTING}",
+    _of_dci("informativeness_r2"),
+    ("z",),
+)
+R2 = Metric("r2", "mean of r2_per_variable, at most 1; null below 10 rows", _mean_r2, ("z",))
+R2_PER_VARIABLE = Metric(
+    "r2_per_variable",
+    "(n,) held-out R² of each true variable on a cubic spline of its match alone, at most 1; 0 where unmatched",
+    _listed_r2,
+    ("z",),
+)

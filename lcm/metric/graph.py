@@ -6,14 +6,15 @@ scored. Bring the learned graph into the true variables' numbering first, with `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from lcm.isomorphism.matching import checked_permutation
-from lcm.model.graph import BoolArray, square_bool
+from lcm.metric.case import Case, Metric
+from lcm.model.graph import BoolArray, Graph, square_bool
 
 
 class EdgeScores(NamedTuple):
@@ -112,11 +113,11 @@ def edge_auroc(true: ArrayLike, strength: ArrayLike) -> float | None:
     is_edge, values = true_edges[off_diagonal], strengths[off_diagonal]
     if np.isnan(values).any():
         raise ValueError(f"Expected edge strengths without NaN; got {np.isnan(values).sum()} NaN.")
-    n_edges, n_others = int(is_edge.sum()), int((~is_edge).sum())
-    if n_edges == 0 or n_others == 0:
+    if is_edge.all() or not is_edge.any():
         return None
-    wins = rankdata(values)[is_edge].sum() - n_edges * (n_edges + 1) / 2
-    return float(wins / (n_edges * n_others))
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(is_edge, values))
 
 
 def _same_size(true: ArrayLike, learned: ArrayLike) -> tuple[BoolArray, BoolArray]:
@@ -128,3 +129,49 @@ def _same_size(true: ArrayLike, learned: ArrayLike) -> tuple[BoolArray, BoolArra
 
 def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator else 1.0
+
+
+def _aligned(case: Case) -> NDArray[Any]:
+    return aligned_adjacency(case.model.graph.adjacency, case.permutation)
+
+
+def _of_edges(name: str) -> Callable[[Case], float]:
+    return lambda case: float(getattr(edge_scores(case.adjacency, case.once(_aligned)), name))
+
+
+def _auroc(case: Case) -> float | None:
+    assert case.edge_strength is not None
+    return edge_auroc(case.adjacency, aligned_adjacency(case.edge_strength, case.permutation))
+
+
+_NEEDS = ("z", "adjacency")
+SHD = Metric(
+    "shd",
+    "structural Hamming distance, 0..n(n-1)/2; a reversed edge is one error (Tsamardinos et al. 2006)",
+    lambda case: structural_hamming_distance(case.adjacency, case.once(_aligned)),
+    _NEEDS,
+)
+EDGE_PRECISION = Metric(
+    "edge_precision",
+    "share of learned edges that are true, [0, 1]; 1 where none is learned",
+    _of_edges("precision"),
+    _NEEDS,
+)
+EDGE_RECALL = Metric(
+    "edge_recall", "share of true edges that are learned, [0, 1]; 1 where there is none", _of_edges("recall"), _NEEDS
+)
+EDGE_F1 = Metric(
+    "edge_f1", "harmonic mean of precision and recall, [0, 1]; 1 where both graphs are empty", _of_edges("f1"), _NEEDS
+)
+EDGE_AUROC = Metric(
+    "edge_auroc",
+    "how often a true edge is stronger than a non-edge, [0, 1]; null without strengths, true edges or non-edges",
+    _auroc,
+    (*_NEEDS, "edge_strength"),
+)
+GRAPH_ISOMORPHIC = Metric(
+    "graph_isomorphic",
+    "whether some relabelling makes the graphs equal, true or false; exact",
+    lambda case: case.model.graph.is_isomorphic(Graph(case.adjacency)),
+    ("adjacency",),
+)

@@ -3,49 +3,100 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData
-from lcm.isomorphism.matching import IntArray, correlation_matrix, match_variables, mean_correlation
-from lcm.metric.calibration import confidence_reliability
-from lcm.metric.disentanglement import dci, r2_per_variable
-from lcm.metric.graph import aligned_adjacency, edge_auroc, edge_scores, structural_hamming_distance
-from lcm.metric.intervention import intervention_accuracy
-from lcm.model.graph import Graph
+from lcm.isomorphism.matching import correlation_matrix, mean_correlation
+from lcm.metric import disentanglement, graph, intervention
+from lcm.metric.case import Case, Metric
 from lcm.model.pair_model import EncodedPairs, PairModel
 
-DCI_ROWS = 10_000
-_MIN_ROWS = 10
 
-KEYS = (
-    "n_variables",
+def _nll(case: Case) -> float | None:
+    nll = -float(case.encoded.log_density.double().mean())
+    return nll if math.isfinite(nll) else None
+
+
+N_VARIABLES = Metric("n_variables", "number of learned variables, at least 1", lambda case: case.model.n)
+MCC = Metric(
     "mcc",
-    "mcc_pearson",
-    "dci_disentanglement",
-    "dci_completeness",
-    "dci_informativeness_r2",
-    "r2",
-    "r2_per_variable",
-    "intervention_accuracy",
-    "intervention_calibration_error",
-    "shd",
-    "edge_precision",
-    "edge_recall",
-    "edge_f1",
-    "edge_auroc",
-    "graph_isomorphic",
-    "permutation",
-    "nll",
-    "fit_seconds",
+    "mean |Spearman| of true variables with their match, [0, 1]; an unmatched one and a constant one count 0",
+    lambda case: mean_correlation(case.abs_spearman, case.permutation),
+    ("z",),
 )
+MCC_PEARSON = Metric(
+    "mcc_pearson",
+    "mean |Pearson| of true variables with the same match, [0, 1]",
+    lambda case: mean_correlation(correlation_matrix(case.z, case.learned, "pearson"), case.permutation),
+    ("z",),
+)
+PERMUTATION = Metric(
+    "permutation",
+    "(n,) integers: true variable i is learned variable permutation[i], which maximises the sum of |Spearman|;"
+    " -1 where unmatched",
+    lambda case: case.permutation.tolist(),
+    ("z",),
+)
+NLL = Metric(
+    "nll",
+    "mean of -log p(x, x̃) in nats a pair, in the data's units, at the model's thickness floored at 1e-3"
+    " (docs/theory.md section 2); null where it is not finite; comparable only between models on the same data",
+    _nll,
+)
+FIT_SECONDS = Metric(
+    "fit_seconds",
+    "seconds, at least 0, from data in memory to the written model, all restarts; as it was given",
+    lambda case: case.fit_seconds,
+)
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        N_VARIABLES,
+        MCC,
+        MCC_PEARSON,
+        disentanglement.DCI_DISENTANGLEMENT,
+        disentanglement.DCI_COMPLETENESS,
+        disentanglement.DCI_INFORMATIVENESS_R2,
+        disentanglement.R2,
+        disentanglement.R2_PER_VARIABLE,
+        intervention.INTERVENTION_ACCURACY,
+        intervention.INTERVENTION_CALIBRATION_ERROR,
+        graph.SHD,
+        graph.EDGE_PRECISION,
+        graph.EDGE_RECALL,
+        graph.EDGE_F1,
+        graph.EDGE_AUROC,
+        graph.GRAPH_ISOMORPHIC,
+        PERMUTATION,
+        NLL,
+        FIT_SECONDS,
+    )
+}
+"""Every score, in the order in which it is written; `Metric.about` says what it means. A new one is a line here."""
+
+KEYS = METRICS.keys()
+
+
+class Scored(Protocol):
+    """The result of a fit, such as `lcm.FitResult`: its model, the strengths of edges (n, n), and seconds."""
+
+    @property
+    def model(self) -> PairModel: ...
+
+    @property
+    def edge_strength(self) -> NDArray[np.float64]: ...
+
+    @property
+    def seconds(self) -> float: ...
 
 
 def evaluate(
-    model: PairModel,
+    model: PairModel | Scored,
     data: PairData,
     *,
     edge_strength: ArrayLike | None = None,
@@ -54,50 +105,14 @@ def evaluate(
     n_jobs: int = -1,
     encoded: EncodedPairs | None = None,
 ) -> dict[str, Any]:
-    """Score a model, learned or true, against the truth in `data`; every value is one that JSON holds.
+    """Score a model, learned or true, against the truth in `data`: every key of `METRICS`, with values that JSON holds.
 
-    A key whose truth is missing is None, and no value is NaN. n is the number of true variables.
-
-    ======================  ============================================================================== ========
-    key                     meaning, range, source                                                          needs
-    ======================  ============================================================================== ========
-    n_variables             number of learned variables, >= 1
-    mcc                     mean |Spearman| of true variables with their match, [0, 1]; an unmatched one
-                            and a constant one count 0 (`lcm.isomorphism.matching`)                              z
-    mcc_pearson             the same with |Pearson|, same match, [0, 1]                                     z
-    dci_disentanglement     [0, 1]; gradient boosting on the first 10,000 rows of z, 80/20
-                            (Eastwood & Williams 2018; `lcm.metric.disentanglement.dci`)                    z
-    dci_completeness        [0, 1]; likewise                                                                z
-    dci_informativeness_r2  held-out R² of the true variables on all learned ones, <= 1; likewise           z
-    r2                      mean of r2_per_variable, <= 1                                                   z
-    r2_per_variable         (n,) held-out R² of true variable i on a cubic spline of its match alone,
-                            <= 1; 0 where unmatched                                                         z
-    intervention_accuracy   share of pairs whose most probable set, mapped by permutation, is the true
-                            one, [0, 1]; the empty set is a class, a set the model lacks counts as
-                            wrong (`lcm.metric.intervention`)                                               z, targets
-    intervention_calibration_error
-                            expected calibration error of the most probable set's probability, [0, 1], in
-                            ten bins (Guo et al. 2017; `lcm.metric.calibration`)                            z, targets
-    shd                     structural Hamming distance, 0..n(n-1)/2; a reversal is one error
-                            (Tsamardinos et al. 2006; `lcm.metric.graph`)                                   z, adjacency
-    edge_precision          share of learned edges that are true, [0, 1]; 1 where none is learned           z, adjacency
-    edge_recall             share of true edges that are learned, [0, 1]; 1 where there is none             z, adjacency
-    edge_f1                 their harmonic mean, [0, 1]; 1 where both graphs are empty                      z, adjacency
-    edge_auroc              how often a true edge is stronger than a non-edge, [0, 1]; None without
-                            `edge_strength`, true edges or non-edges                                        z, adjacency
-    graph_isomorphic        whether some relabelling makes the graphs equal, bool; exact                    adjacency
-    permutation             (n,) ints, permutation[i] = j: true variable i is learned variable j,
-                            maximising the sum of |Spearman| over all rows of x; -1 where unmatched         z
-    nll                     mean of -log p(x, x̃) in nats a pair, data's units, at the model's thickness
-                            floored at 1e-3 (docs/theory.md section 2); None where it is not finite;
-                            comparable only between models on the same data
-    fit_seconds             as given, >= 0: from data in memory to the written model, all restarts
-    ======================  ============================================================================== ========
-
-    The dci keys and r2 are None too where there are fewer than 10 rows.
+    A key whose truth is missing is None, and no value is NaN. n is the number of true variables. The meaning, range
+    and source of a key are in `METRICS[key].about`.
 
     Args:
-        model: its precision is the one that is computed in.
+        model: a model, or the result of a fit, which has edge strengths and seconds of its own; the precision of the
+            model is the one that is computed in.
         data: pairs (N, d) of the model's dimension.
         edge_strength: (m, m) of the m learned variables, as in graph.json.
         fit_seconds: passed on.
@@ -108,61 +123,20 @@ def evaluate(
     Raises:
         ValueError: images, another dimension than the model's, edge strengths of another size, or encodings that are
             not finite.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> scores = lcm.evaluate(lcm.fit(pairs, model="linear", quiet=True), pairs)
+        >>> scores["mcc"] > 0.99, scores["shd"]
+        (True, 0)
     """
+    if not isinstance(model, PairModel):
+        edge_strength = model.edge_strength if edge_strength is None else edge_strength
+        fit_seconds = model.seconds if fit_seconds is None else fit_seconds
+        model = model.model
     if edge_strength is not None and np.shape(edge_strength) != (model.n, model.n):
         raise ValueError(f"edge_strength: Expected shape ({model.n}, {model.n}); got {np.shape(edge_strength)}")
     encoded = encode_pairs(model, data) if encoded is None else encoded
-    scores: dict[str, Any] = dict.fromkeys(KEYS)
-    nll = -float(encoded.log_density.double().mean())
-    scores |= {"n_variables": model.n, "nll": nll if math.isfinite(nll) else None, "fit_seconds": fit_seconds}
-    if data.adjacency is not None:
-        scores["graph_isomorphic"] = model.graph.is_isomorphic(Graph(data.adjacency))
-    if data.z is None:
-        return scores
-    learned = encoded.z.double().cpu().numpy()
-    spearman = correlation_matrix(data.z, learned)
-    permutation = match_variables(spearman)
-    scores["permutation"] = permutation.tolist()
-    scores["mcc"] = mean_correlation(spearman, permutation)
-    scores["mcc_pearson"] = mean_correlation(correlation_matrix(data.z, learned, "pearson"), permutation)
-    scores |= _disentanglement(data.z, learned, permutation, dci_seed, n_jobs)
-    if data.targets is not None:
-        sets = model.target_distribution.target_sets.cpu().numpy()
-        posterior = encoded.posterior.cpu().numpy()
-        scores["intervention_accuracy"] = intervention_accuracy(data.targets, posterior, sets, permutation)
-        curve = confidence_reliability(data.targets, posterior, sets, permutation)
-        scores["intervention_calibration_error"] = curve.error()
-    if data.adjacency is not None:
-        scores |= _graph(data.adjacency, model.graph.adjacency, edge_strength, permutation)
-    return scores
-
-
-def _disentanglement(
-    true: NDArray[Any], learned: NDArray[Any], permutation: IntArray, seed: int, n_jobs: int
-) -> dict[str, Any]:
-    if len(true) < _MIN_ROWS:
-        return {}
-    found = dci(true, learned, seed=seed, max_rows=DCI_ROWS, n_jobs=n_jobs)
-    r2 = r2_per_variable(true, learned, permutation)
-    return {
-        "dci_disentanglement": found.disentanglement,
-        "dci_completeness": found.completeness,
-        "dci_informativeness_r2": found.informativeness_r2,
-        "r2": float(np.mean(r2)),
-        "r2_per_variable": r2.tolist(),
-    }
-
-
-def _graph(
-    true: NDArray[Any], learned: NDArray[Any], edge_strength: ArrayLike | None, permutation: IntArray
-) -> dict[str, Any]:
-    aligned = aligned_adjacency(learned, permutation)
-    edges = edge_scores(true, aligned)
-    auroc = None if edge_strength is None else edge_auroc(true, aligned_adjacency(edge_strength, permutation))
-    return {
-        "shd": structural_hamming_distance(true, aligned),
-        "edge_precision": edges.precision,
-        "edge_recall": edges.recall,
-        "edge_f1": edges.f1,
-        "edge_auroc": auroc,
-    }
+    case = Case(model, data, encoded, edge_strength, fit_seconds, dci_seed, n_jobs)
+    return {key: metric(case) for key, metric in METRICS.items()}

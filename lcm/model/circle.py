@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.special import ndtr, ndtri
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.model.elementwise import pick
-from lcm.model.noise import NOISE_KINDS, Noise, standard_normal_log_density
+from lcm.model.noise import Noise, standard_normal_log_density
 
 _NEWTON_STEPS = 40
 _TURN = 2.0 * math.pi
@@ -146,8 +146,7 @@ class MixedNoise(Noise):
             ValueError: sizes that differ, circles in `real` or lines in `circle`.
         """
         super().__init__()
-        self.real: Noise = build(real, NOISE_KINDS) if isinstance(real, dict) else real
-        self.circle: Noise = build(circle, NOISE_KINDS) if isinstance(circle, dict) else circle
+        self.real, self.circle = Noise.build(real), Noise.build(circle)
         self.register_buffer("_mask", circle_mask(circular), persistent=False)
         self.n = len(self.circular)
         for name, part, on_circles in (("real", self.real, False), ("circle", self.circle, True)):
@@ -182,7 +181,3 @@ class MixedNoise(Noise):
     ) -> tuple[Tensor, Tensor]:
         mask = pick(self.circular, variables)
         return torch.where(mask, circle[0], real[0]), torch.where(mask, circle[1], real[1])
-
-
-NOISE_KINDS[CircleNoise.kind] = CircleNoise
-NOISE_KINDS[MixedNoise.kind] = MixedNoise

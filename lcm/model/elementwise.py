@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcm.base.component import Component, build, describe
+from lcm.base.component import Component, describe
 
 MIN_BIN = 1e-3
 MIN_SLOPE = 1e-3
@@ -28,7 +28,25 @@ def pick(values: Tensor, variables: Tensor | None) -> Tensor:
     return values if variables is None else values[variables]
 
 
-class ElementwiseMap(Component):
+@final
+class Relabelling(nn.Module):
+    """A permutation as index tensors: new label of each old variable, and old label of each new one."""
+
+    new_label: Tensor
+    old_label: Tensor
+
+    def __init__(self, permutation: Sequence[int]) -> None:
+        super().__init__()
+        new_label = torch.as_tensor(permutation)
+        self.register_buffer("new_label", new_label, persistent=False)
+        self.register_buffer("old_label", torch.argsort(new_label), persistent=False)
+
+    def old(self, variables: Tensor | None) -> Tensor:
+        """Old labels (k,) of the new `variables` (all n, in order, when None)."""
+        return self.old_label if variables is None else self.old_label[variables]
+
+
+class ElementwiseMap(Component, family=True):
     """Abstract: one strictly monotone diffeomorphism of ℝ, onto ℝ or an interval, per variable."""
 
     n: int
@@ -167,7 +185,7 @@ class ComposedMap(ElementwiseMap):
         labels: Sequence[int],
     ) -> None:
         super().__init__()
-        self.first, self.second = build_map(first), build_map(second)
+        self.first, self.second = ElementwiseMap.build(first), ElementwiseMap.build(second)
         self.n = self.first.n
         self.register_buffer("labels", torch.as_tensor(list(labels)))
 
@@ -197,7 +215,7 @@ class InverseMap(ElementwiseMap):
 
     def __init__(self, inner: ElementwiseMap | dict[str, Any], labels: Sequence[int]) -> None:
         super().__init__()
-        self.inner = build_map(inner)
+        self.inner = ElementwiseMap.build(inner)
         self.n = self.inner.n
         self.register_buffer("labels", torch.as_tensor(list(labels)))
 
@@ -213,17 +231,6 @@ class InverseMap(ElementwiseMap):
 
     def _moved(self, variables: Tensor | None) -> Tensor:
         return self.labels if variables is None else self.labels[variables]
-
-
-ELEMENTWISE_KINDS: dict[str, type[ElementwiseMap]] = {
-    cls.kind: cls for cls in (AffineMap, SplineMap, KnotMap, UnitIntervalMap, ComposedMap, InverseMap)
-}
-
-
-def build_map(elementwise: ElementwiseMap | dict[str, Any]) -> ElementwiseMap:
-    """An elementwise map as it is, or rebuilt from its description."""
-    built: ElementwiseMap = build(elementwise, ELEMENTWISE_KINDS) if isinstance(elementwise, dict) else elementwise
-    return built
 
 
 _UNIT_SLOPE = math.log(math.expm1(1.0 - MIN_SLOPE))

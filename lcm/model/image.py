@@ -24,23 +24,23 @@ _CHUNK = 256
 
 @final
 class ImageAutoencoder(Component):
-    """uint8 images (N, H, W, C) to codes (N, m) and back.
+    """Maps uint8 images (N, H, W, C) to codes (N, m) and back.
 
-    The encoder sees each pixel's coordinates as two more channels (Liu et al. 2018, CoordConv). Every convolution
-    halves height and width, and the decoder mirrors it. Images are centred by `mean` (C, H, W) and divided by `scale`,
-    the root mean square of what is left, over images and pixels.
+    The encoder gets the coordinates of each pixel as two more channels (Liu et al. 2018, CoordConv). Every convolution
+    halves height and width, and the decoder mirrors the encoder. Images are centred by `mean` (C, H, W) and divided by
+    `scale`, the root mean square of centred images over images and pixels.
     """
 
-    kind: ClassVar[str] = "image-autoencoder"
+    kind = "image-autoencoder"
     mean: Tensor
     scale: Tensor
     coordinates: Tensor
 
     def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int] = (16, 32, 64, 64), hidden: int = 256):
-        """`shape` (H, W, C); all weights are zero until `draw_weights` draws them.
+        """`shape` is (H, W, C). All weights are zero until `draw_weights` draws them.
 
         Raises:
-            ValueError: a height or width that the convolutions cannot halve as often as there are of them.
+            ValueError: a height or width that the convolutions cannot halve.
         """
         super().__init__()
         require_halving(shape, len(channels))
@@ -73,11 +73,11 @@ class ImageAutoencoder(Component):
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights at unit gain; biases stay zero."""
+        """Draw all weights at unit gain. Biases stay zero."""
         layers = [*self.convolutions, *self.to_code, *self.from_code, *self.transposed]
         for layer in layers:
             weight: Tensor = layer.weight
-            # an output of a transposed convolution sums over a quarter of its kernel, and all channels that come in
+            # an output of a transposed convolution sums over a quarter of its kernel and over all input channels
             fan_in = weight.shape[0] * 4 if isinstance(layer, nn.ConvTranspose2d) else weight[0].numel()
             gain = 1.0 if layer is layers[0] else _SILU_GAIN
             drawn = torch.randn(weight.shape, generator=generator, device=generator.device)
@@ -93,7 +93,7 @@ class ImageAutoencoder(Component):
         return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def standardise(self, images: Tensor) -> Tensor:
-        """Images as the networks see them, (N, C, H, W), of mean 0 and mean square 1."""
+        """The input (N, C, H, W) of the networks, with mean 0 and mean square 1, for images (N, H, W, C)."""
         levels = images.to(self.mean.dtype).permute(0, 3, 1, 2) / 255.0
         return (levels - self.mean) / self.scale
 
@@ -118,7 +118,7 @@ class ImageAutoencoder(Component):
 
 
 def require_halving(shape: Sequence[int], convolutions: int) -> None:
-    """Raise ValueError for images (H, W, C) that so many convolutions cannot halve."""
+    """Raise ValueError if images (H, W, C) cannot be halved by this number of convolutions."""
     (height, width), factor = shape[:2], 2**convolutions
     if height % factor or width % factor:
         raise ValueError(
@@ -128,7 +128,7 @@ def require_halving(shape: Sequence[int], convolutions: int) -> None:
 
 
 def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:
-    """A layer of zeros, without torch's own draw, which would take from the global generator."""
+    """A layer of zeros. It avoids the initialisation of torch, which would use the global generator."""
     made = nn.utils.skip_init(layer, *sizes)
     for parameter in made.parameters():
         nn.init.zeros_(parameter)
@@ -137,15 +137,15 @@ def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:
 
 @final
 class ImageModel(PairModel):
-    """The autoencoder of single images, and on its codes a latent causal model or a peer.
+    """An autoencoder of single images, and a latent causal model or a peer of its codes.
 
-    Densities, and so every nll, are those of the codes.
+    Densities, and thus log-likelihoods, are those of the codes.
     """
 
     kind: ClassVar[str] = "image"
 
     def __init__(self, autoencoder: ImageAutoencoder, latent: PairModel) -> None:
-        """Raises ValueError where the latent model has observations of another dimension than the code."""
+        """Raises ValueError if the dimension of the latent model differs from that of the codes."""
         super().__init__()
         if latent.d != autoencoder.code:
             raise ValueError(f"Expected a model of codes of {autoencoder.code} dimensions; got one of {latent.d}.")
@@ -173,16 +173,16 @@ class ImageModel(PairModel):
 
     @property
     def target_distribution(self) -> TargetDistribution:  # type: ignore[override]
-        """That of the model of codes."""
+        """The target distribution of the model of codes."""
         return self.latent.target_distribution
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
-        """Encodings of pairs of images (N, H, W, C), levels 0 to 255 of any type; log_density is that of the codes."""
+        """Encodings of pairs of images (N, H, W, C), with levels 0 to 255 of any type; log_density is that of codes."""
         return self.latent.encode_pairs(self.autoencoder.encode(x), self.autoencoder.encode(x_tilde))
 
     @torch.no_grad()
     def encoding(self, x: Tensor) -> Encoding:
-        """Variables and noise of images (N, H, W, C), some at a time, without gradients; log_det of the codes."""
+        """Variables and noise of images (N, H, W, C), in chunks, without gradients; log_det is that of the codes."""
         first = self.latent.encoding(self.autoencoder.encode(x[:_CHUNK]))
         if len(x) <= _CHUNK:
             return first
@@ -194,7 +194,7 @@ class ImageModel(PairModel):
         """The model of codes.
 
         Raises:
-            NotImplementedError: a model of codes without mechanisms.
+            NotImplementedError: the model of codes has no mechanisms.
         """
         found = self.latent.causal_model()
         assert isinstance(found, LatentCausalModel)
@@ -202,7 +202,7 @@ class ImageModel(PairModel):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """uint8 images (N, H, W, C) of variables (N, n), some at a time; NotImplementedError as `causal_model`."""
+        """uint8 images (N, H, W, C) of variables (N, n), in chunks. Raises NotImplementedError as `causal_model`."""
         causal = self.causal_model()
         return torch.cat([self.autoencoder.decode(causal.decode(part)) for part in z.split(_CHUNK)])
 
@@ -218,7 +218,7 @@ class ImageModel(PairModel):
         return in_kind_of(x, self.decode(causal.scm.counterfactual(z, do, generator)))
 
     def description(self) -> dict[str, Any]:
-        """JSON description that `ImageModel.build` turns back into a model without its tensors."""
+        """JSON description, from which `ImageModel.build` rebuilds the model without its tensors."""
         return {
             "type": self.kind,
             "autoencoder": describe(self.autoencoder),

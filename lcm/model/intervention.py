@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import chain, combinations
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
-from lcm.base.component import Component, build, describe
-from lcm.model.mechanism import MECHANISM_KINDS, Mechanism
-from lcm.model.noise import NOISE_KINDS, Noise
+from lcm.base.component import Component, describe
+from lcm.base.kinds import KindConfig
+from lcm.model.elementwise import ElementwiseMap, Relabelling
+from lcm.model.graph import Graph
+from lcm.model.mechanism import Mechanism, MechanismConfig
+from lcm.model.noise import Noise, NoiseConfig, NormalNoiseConfig
 from lcm.model.scm import SCM
 
 _PROBABILITY_TOLERANCE = 1e-6
@@ -88,7 +92,7 @@ def _checked_probabilities(probabilities: Sequence[float] | None, count: int) ->
     return values.to(torch.get_default_dtype())
 
 
-class InterventionalMechanism(Component):
+class InterventionalMechanism(Component, family=True):
     """Abstract: the mechanisms f̃_i of n variables that replace f_i on the targets, with fresh noise."""
 
     n: int
@@ -115,7 +119,7 @@ class PerfectIntervention(InterventionalMechanism):
 
     def __init__(self, noise: Noise | dict[str, Any]) -> None:
         super().__init__()
-        self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
+        self.noise = Noise.build(noise)
         self.n = self.noise.n
 
     @property
@@ -141,8 +145,8 @@ class SoftIntervention(InterventionalMechanism):
     def __init__(self, mechanism: Mechanism | dict[str, Any], noise: Noise | dict[str, Any]) -> None:
         """Raises ValueError when the noise has other circles than the mechanism."""
         super().__init__()
-        self.mechanism: Mechanism = build(mechanism, MECHANISM_KINDS) if isinstance(mechanism, dict) else mechanism
-        self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
+        self.mechanism = Mechanism.build(mechanism)
+        self.noise = Noise.build(noise)
         circles, noise_circles = (part.circular.int().tolist() for part in (self.mechanism, self.noise))
         if noise_circles != circles:
             raise ValueError(f"Expected noise with the circles of the mechanism, {circles}; got {noise_circles}.")
@@ -189,6 +193,130 @@ class ShiftedIntervention(InterventionalMechanism):
         return scm.noise.log_density(fresh) + log_derivative
 
 
-INTERVENTION_KINDS: dict[str, type[InterventionalMechanism]] = {
-    cls.kind: cls for cls in (PerfectIntervention, SoftIntervention, ShiftedIntervention)
-}
+@final
+class ReparametrisedIntervention(InterventionalMechanism):
+    """Any f̃ seen through h and π; it keeps the old SCM, by whose mechanisms a shifted f̃ is defined."""
+
+    kind = "reparametrised"
+
+    def __init__(
+        self,
+        intervention: InterventionalMechanism | dict[str, Any],
+        scm: SCM | dict[str, Any],
+        variable_map: ElementwiseMap | dict[str, Any],
+        permutation: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.intervention = InterventionalMechanism.build(intervention)
+        self.scm = SCM.build(scm) if isinstance(scm, dict) else scm
+        self.variable_map, self.labels = ElementwiseMap.build(variable_map), Relabelling(permutation)
+        self.n = self.scm.n
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "intervention": describe(self.intervention),
+            "scm": self.scm.description(),
+            "variable_map": describe(self.variable_map),
+            "permutation": self.labels.new_label.tolist(),
+        }
+
+    def value(self, normal: Tensor, z: Tensor, variables: Tensor, scm: SCM) -> Tensor:
+        old = self.labels.old(variables)
+        old_z = self.variable_map.inverse(z[:, self.labels.new_label])[0]
+        image: Tensor = self.variable_map(self.intervention.value(normal, old_z, old, self.scm), old)[0]
+        return image
+
+    def log_density(self, z: Tensor, scm: SCM) -> Tensor:
+        old_z, log_derivative = self.variable_map.inverse(z[:, self.labels.new_label])
+        return (self.intervention.log_density(old_z, self.scm) + log_derivative)[:, self.labels.old_label]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterventionConfig(KindConfig, ABC, family=True):
+    """Abstract: which target sets are intervened on, and, by subclass, what is imposed.
+
+    targets: atomic, atomic-or-empty, all (every subset), or a list of target sets, [] for the empty one.
+    probabilities: one for each target set, in order (atomic-or-empty: the empty set first; all: smallest sets first);
+        uniform when null.
+    """
+
+    default = "perfect"
+    kind: str
+    targets: Literal["atomic", "atomic-or-empty", "all"] | tuple[tuple[int, ...], ...] = "atomic-or-empty"
+    probabilities: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.probabilities is not None:
+            _require_probabilities(self.probabilities)
+        if not isinstance(self.targets, str):
+            _require_distinct(self.targets)
+
+    @abstractmethod
+    def draw(self, graph: Graph, mechanism: MechanismConfig, generator: torch.Generator) -> InterventionalMechanism:
+        """What is imposed on the variables of a graph, in a nature whose own mechanisms are drawn from `mechanism`."""
+
+    def target_set_count(self, n: int) -> int:
+        """How many target sets over n variables have a probability."""
+        if isinstance(self.targets, str):
+            return {"atomic": n, "atomic-or-empty": n + 1, "all": 1 << n}[self.targets]
+        return len(self.targets)
+
+    def target_distribution(self, n: int) -> TargetDistribution:
+        """p_𝓘 over n variables."""
+        if isinstance(self.targets, str):
+            return TargetDistribution.family(n, self.targets, self.probabilities)
+        return TargetDistribution(n, self.targets, self.probabilities)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PerfectInterventionConfig(InterventionConfig):
+    """The parents are ignored; `noise` is the law of the imposed value."""
+
+    kind: Literal["perfect"] = "perfect"
+    noise: NoiseConfig = field(default_factory=NormalNoiseConfig)
+
+    def draw(self, graph: Graph, mechanism: MechanismConfig, generator: torch.Generator) -> PerfectIntervention:
+        return PerfectIntervention(self.noise.draw(graph.n))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoftInterventionConfig(InterventionConfig):
+    """Another mechanism of the same kind, parents kept; `noise` is the law of the fresh noise."""
+
+    kind: Literal["soft"] = "soft"
+    noise: NoiseConfig = field(default_factory=NormalNoiseConfig)
+
+    def draw(self, graph: Graph, mechanism: MechanismConfig, generator: torch.Generator) -> SoftIntervention:
+        noise = self.noise.draw(graph.n)
+        return SoftIntervention(mechanism.draw(graph, noise, generator), noise)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ShiftedInterventionConfig(InterventionConfig):
+    """The variable's own mechanism with fresh noise, parents kept, and its value moved by `shift`."""
+
+    kind: Literal["shifted"] = "shifted"
+    shift: float = 1.0
+
+    def draw(self, graph: Graph, mechanism: MechanismConfig, generator: torch.Generator) -> ShiftedIntervention:
+        return ShiftedIntervention(graph.n, torch.full((graph.n,), self.shift))
+
+
+def _require_probabilities(probabilities: tuple[float, ...]) -> None:
+    if any(probability < 0.0 for probability in probabilities):
+        raise ValueError(f"Expected probabilities >= 0; got {min(probabilities)}.")
+    if not abs(sum(probabilities) - 1.0) <= _PROBABILITY_TOLERANCE:
+        raise ValueError(f"Expected probabilities that sum to 1; got a sum of {sum(probabilities):.6g}.")
+
+
+def _require_distinct(targets: tuple[tuple[int, ...], ...]) -> None:
+    if not targets:
+        raise ValueError("Expected one or more target sets; got none.")
+    seen: set[frozenset[int]] = set()
+    for row in targets:
+        if frozenset(row) in seen:
+            raise ValueError(f"Expected each target set once; got {list(row)} again.")
+        seen.add(frozenset(row))

@@ -11,13 +11,11 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-import lcm.model.reparametrised  # noqa: F401  its kinds must be in the tables before a model is rebuilt
 from lcm.base.arrays import as_tensor, in_kind_of
-from lcm.base.component import build, describe
-from lcm.model.decoder import Decoder, build_decoder
-from lcm.model.decoder.noise import NoiseDecoder, SolutionDecoder
+from lcm.base.component import describe
+from lcm.model.decoder import Decoder, NoiseDecoder, SolutionDecoder, build_decoder
 from lcm.model.graph import Graph
-from lcm.model.intervention import INTERVENTION_KINDS, InterventionalMechanism, TargetDistribution
+from lcm.model.intervention import InterventionalMechanism, TargetDistribution
 from lcm.model.likelihood import (
     THICKNESS_FLOOR,
     PairTerms,
@@ -194,7 +192,7 @@ class LatentCausalModel(PairModel):
         return LatentCausalModel(
             scm,
             build_decoder(description["decoder"], scm),
-            build(description["intervention"], INTERVENTION_KINDS),
+            InterventionalMechanism.build(description["intervention"]),
             TargetDistribution(scm.n, description["target_sets"], None),
         )
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.special import log_ndtr, ndtri
 
-from lcm.base.component import Component, build, describe
-from lcm.model.elementwise import ElementwiseMap, build_map
+from lcm.base.component import Component, describe
+from lcm.base.kinds import KindConfig
+from lcm.model.elementwise import ElementwiseMap, Relabelling
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -26,7 +29,7 @@ def standard_normal_log_density(values: Tensor) -> Tensor:
     return -0.5 * values.square() - _LOG_SQRT_2PI
 
 
-class Noise(Component):
+class Noise(Component, family=True):
     """Abstract: n independent distributions p_i, each with full support on ℝ, or on the circle where `circular`."""
 
     n: int
@@ -216,8 +219,8 @@ class PushforwardNoise(Noise):
     def __init__(self, noise: Noise | dict[str, Any], elementwise: ElementwiseMap | dict[str, Any]) -> None:
         """Raises ValueError when the noise has circle variables, of which a monotone map of ℝ is none."""
         super().__init__()
-        self.noise: Noise = build(noise, NOISE_KINDS) if isinstance(noise, dict) else noise
-        self.map = build_map(elementwise)
+        self.noise = Noise.build(noise)
+        self.map = ElementwiseMap.build(elementwise)
         circles = torch.nonzero(self.noise.circular).flatten().tolist()
         if circles:
             raise ValueError(f"Expected real variables for monotone maps of the line; got circles at {circles}.")
@@ -237,6 +240,78 @@ class PushforwardNoise(Noise):
         return normal, log_first + log_second
 
 
-NOISE_KINDS: dict[str, type[Noise]] = {
-    cls.kind: cls for cls in (NormalNoise, LaplaceNoise, LogisticNoise, SkewedNoise, UniformNoise, PushforwardNoise)
-}
+@final
+class RelabelledNoise(Noise):
+    """The same noise under new labels: new variable permutation[i] has the law of old variable i."""
+
+    kind = "relabelled"
+
+    def __init__(self, noise: Noise | dict[str, Any], permutation: Sequence[int]) -> None:
+        super().__init__()
+        self.noise = Noise.build(noise)
+        self.labels, self.n = Relabelling(permutation), self.noise.n
+
+    @property
+    def circular(self) -> Tensor:
+        return self.noise.circular.to(self.labels.old_label.device)[self.labels.old_label]
+
+    def settings(self) -> dict[str, Any]:
+        return {"noise": describe(self.noise), "permutation": self.labels.new_label.tolist()}
+
+    def from_normal(self, normal: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.noise.from_normal(normal, self.labels.old(variables))
+
+    def to_normal(self, noise: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.noise.to_normal(noise, self.labels.old(variables))
+
+
+class NoiseConfig(KindConfig, family=True):
+    """The law of the independent noise, equal for all variables: a subclass for each kind of `Noise` to draw from."""
+
+    default = "normal"
+
+    def draw(self, n: int) -> Noise:
+        """The noise of n variables: every setting is an argument of the class of the same kind."""
+        settings: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return Noise.of_kind(settings.pop("kind"))(n, **settings)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NormalNoiseConfig(NoiseConfig):
+    """Standard normal."""
+
+    kind: Literal["normal"] = "normal"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LaplaceNoiseConfig(NoiseConfig):
+    """Laplace, of unit variance."""
+
+    kind: Literal["laplace"] = "laplace"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LogisticNoiseConfig(NoiseConfig):
+    """Logistic, of unit variance."""
+
+    kind: Literal["logistic"] = "logistic"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SkewedNoiseConfig(NoiseConfig):
+    """Sinh-arcsinh; a positive `skew` leans to the right, 0 is normal."""
+
+    kind: Literal["skewed"] = "skewed"
+    skew: float = 0.5
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class UniformNoiseConfig(NoiseConfig):
+    """Uniform on (−√3, √3), mapped to ℝ."""
+
+    kind: Literal["uniform"] = "uniform"

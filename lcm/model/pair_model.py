@@ -1,4 +1,4 @@
-"""What every model of pairs can be asked: ground truths, fitted latent causal models and their peers alike."""
+"""The interface of every model of pairs: ground truths, fitted latent causal models, and peers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SCHEMA_VERSION = 1
 class EncodedPairs(NamedTuple):
     """Encodings of N pairs, in the model's precision.
 
-    z, z_tilde, noise, noise_tilde: (N, n); noise_tilde is s⁻¹(z_tilde). Without mechanisms, the noise is z itself.
+    z, z_tilde, noise, noise_tilde: (N, n); noise_tilde is s⁻¹(z_tilde). In a model without mechanisms, the noise is z.
     posterior: (N, K), p(I | x, x̃) in the order of the model's target sets; rows sum to 1.
-    log_density: (N,), log p(x, x̃) in nats, in the units of the data; of a variational model, a lower bound of it.
+    log_density: (N,), log p(x, x̃) in nats, in the units of the data; a variational model gives a lower bound.
     """
 
     z: Tensor
@@ -39,10 +39,10 @@ class EncodedPairs(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """Variables and noise of observations, in the kind of array that these were given in.
+    """Variables and noise of observations, as the same kind of array as the observations.
 
-    z, noise: (N, n), or (n,) of a single observation. Without mechanisms, the noise is z itself.
-    log_det: (N,), log|det ∂noise/∂x|; None of a variational model, which has none.
+    z, noise: (N, n), or (n,) for a single observation. In a model without mechanisms, the noise is z.
+    log_det: (N,), log|det ∂noise/∂x|; None for a variational model.
     """
 
     z: Any
@@ -65,9 +65,9 @@ class Pairs(NamedTuple):
 class PairModel(nn.Module, ABC):
     """Abstract: a model of pairs (x, x̃) with n latent variables, a graph over them, and a posterior over targets.
 
-    Every model answers `encode`, `log_prob`, `sample`, `counterfactual` and `save`; what it cannot do raises
-    NotImplementedError. Arrays, tensors and DataFrames can be given, of any precision and on any device, and what comes
-    back is of the same kind.
+    Every model has `encode`, `log_prob`, `sample`, `counterfactual` and `save`. A method that a model cannot support
+    raises NotImplementedError. Inputs are arrays, tensors or DataFrames, of any precision and on any device. Results
+    have the same kind as the input.
     """
 
     kind: ClassVar[str]
@@ -85,13 +85,13 @@ class PairModel(nn.Module, ABC):
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """The shape of one observation: (d,), or (H, W, C) of an image."""
+        """The shape of one observation: (d,), or (H, W, C) for an image."""
         return (self.d,)
 
     @property
     @abstractmethod
     def graph(self) -> Graph:
-        """The graph over the latent variables; empty where the model has none."""
+        """The graph over the latent variables; empty if the model has no graph."""
 
     @abstractmethod
     def encoding(self, x: Tensor) -> Encoding:
@@ -103,10 +103,10 @@ class PairModel(nn.Module, ABC):
 
     @abstractmethod
     def description(self) -> dict[str, Any]:
-        """JSON description that rebuilds the model without its tensors."""
+        """JSON description, from which the model can be rebuilt without its tensors."""
 
     def encode(self, x: Any) -> Encoding:
-        """Variables and noise of observations x (N, d), or of a single one (d,).
+        """Variables and noise of observations x (N, d), or of a single observation (d,).
 
         Raises:
             ValueError: observations of another shape than the model's.
@@ -124,9 +124,9 @@ class PairModel(nn.Module, ABC):
         )
 
     def log_prob(self, x: Any, x_tilde: Any) -> Any:
-        """log p(x, x̃) (N,) of pairs (N, d), in nats, in the units of the data; of a variational model a lower bound.
+        """log p(x, x̃) (N,) of pairs (N, d) in nats, in the units of the data; a variational model gives a lower bound.
 
-        A latent causal model is evaluated at its thickness, which is at least 1e-3 (docs/theory.md section 2).
+        A latent causal model uses its thickness, which is at least 1e-3 (docs/theory.md section 2).
         """
         before, after = (as_tensor(part, self._like()) for part in (x, x_tilde))
         (found,) = in_chunks(lambda *pair: (self.encode_pairs(*pair).log_density,), before, after)
@@ -136,13 +136,13 @@ class PairModel(nn.Module, ABC):
         """Draw pairs and their truth from the model's own p(x, x̃).
 
         Raises:
-            NotImplementedError: a model without mechanisms.
+            NotImplementedError: the model has no mechanisms.
         """
         generator = torch.Generator(self._like().device).manual_seed(seed)
         return self.sample_pairs(n_pairs, generator)
 
     def sample_pairs(self, n_pairs: int, generator: torch.Generator) -> Pairs:
-        """As `sample`, with a generator."""
+        """Draw pairs as `sample` does, with a given generator."""
         raise NotImplementedError(self._without_mechanisms("draw pairs"))
 
     def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
@@ -150,30 +150,30 @@ class PairModel(nn.Module, ABC):
 
         Raises:
             ValueError: a target out of range, or a stochastic intervention without a generator.
-            NotImplementedError: a model without mechanisms.
+            NotImplementedError: the model has no mechanisms.
         """
         raise NotImplementedError(self._without_mechanisms("answer counterfactuals"))
 
     def causal_model(self) -> Any:
-        """The latent causal model that acts: this one, or of images that of their codes.
+        """The latent causal model with the mechanisms: this model; for images, the model of their codes.
 
         Raises:
-            NotImplementedError: a model without mechanisms.
+            NotImplementedError: the model has no mechanisms.
         """
         raise NotImplementedError(self._without_mechanisms("intervene"))
 
     def decode(self, z: Tensor) -> Tensor:
-        """x = g(z): observations (N, d) of variables (N, n); NotImplementedError for a model without mechanisms."""
+        """x = g(z): observations (N, d) of variables (N, n). Raises NotImplementedError without mechanisms."""
         raise NotImplementedError(self._without_mechanisms("decode variables"))
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one .safetensors file, whole or not at all; `lcm.load` reads it."""
+        """Write the model to one .safetensors file, whole or not at all. `lcm.load` reads it."""
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
         header = {"schema": str(SCHEMA_VERSION), "model": json.dumps(self.description())}
         write_tensors(path, tensors, header)
 
     def _like(self) -> Tensor:
-        """A tensor of the model's precision, on its device."""
+        """A tensor with the precision and the device of the model."""
         return next(part for part in (*self.parameters(), *self.buffers()) if part.is_floating_point())
 
     def _without_mechanisms(self, what: str) -> str:
@@ -181,9 +181,9 @@ class PairModel(nn.Module, ABC):
 
 
 MODEL_TYPES: dict[str | None, Callable[[dict[str, Any]], PairModel]] = {}
-"""From the `type` in a description, None for a latent causal model, to what rebuilds the model without its tensors.
+"""From the `type` in a description (None for a latent causal model) to the function that rebuilds the model.
 
-Each module of this package adds the models that it defines; packages above add a table to `MODEL_TABLES`.
+Each module of this package adds its models. Packages above it add a table to `MODEL_TABLES`.
 """
 
 

@@ -10,11 +10,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.component import build, describe
+from lcm.base.component import describe
 from lcm.model.circle import wrap_circles
 from lcm.model.graph import Graph, IntArray
-from lcm.model.mechanism import MECHANISM_KINDS, Mechanism
-from lcm.model.noise import NOISE_KINDS, Noise
+from lcm.model.mechanism import Mechanism
+from lcm.model.noise import Noise
 
 InterventionValue = Callable[[Tensor, Tensor], Tensor]
 """(z (N, n) with all parents solved, variables (k,)) → values (N, k) that an intervention imposes."""
@@ -122,7 +122,7 @@ class SCM(nn.Module):
     def build(description: Mapping[str, Any]) -> SCM:
         """Rebuild an SCM, without its tensors, from `description`."""
         graph = Graph(description["adjacency"])
-        return SCM(graph, build(description["mechanism"], MECHANISM_KINDS), build(description["noise"], NOISE_KINDS))
+        return SCM(graph, Mechanism.build(description["mechanism"]), Noise.build(description["noise"]))
 
     def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""

@@ -1,4 +1,4 @@
-"""Models on disk: one safetensors file with a JSON header; nothing is unpickled."""
+"""Models on disk: one safetensors file with a JSON header. No file is unpickled."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def save_model(model: PairModel, path: str | Path) -> None:
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> PairModel:
-    """Read any model, its parameters fixed, from a file or from a run folder that holds model.safetensors.
+    """Read any model from a file, or from a run folder that holds model.safetensors. Its parameters are fixed.
 
     Raises:
-        ValueError: the file is missing, truncated, not a model, or of a schema version or a type this package does
-            not know.
+        ValueError: a file that is missing, truncated or not a model, or a schema version or type of model that this
+            package does not know.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
@@ -38,22 +38,22 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> PairMode
         found = header.get("schema", "none")
         raise ValueError(f"{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}.")
     model = build_model(json.loads(header["model"]), path)
-    # assigned, not copied, so that a float64 model comes back in float64
+    # assigned, not copied, so that a float64 model stays float64
     model.load_state_dict(tensors, assign=True)
     return model.requires_grad_(False).to(device)
 
 
 def load_causal_model(path: str | Path, device: str | torch.device = "cpu") -> LatentCausalModel:
-    """Read a latent causal model as `load_model` does.
+    """Read a latent causal model, as `load_model` does.
 
     Raises:
-        ValueError: as `load_model`, or the file holds a model of another type.
+        ValueError: as `load_model`, or a model of another type.
     """
     return as_causal_model(load_model(path, device), path)
 
 
 def as_causal_model(model: PairModel, path: str | Path) -> LatentCausalModel:
-    """The model as it is; ValueError where it is of another type."""
+    """Return the model. Raises ValueError if it is not a latent causal model."""
     if not isinstance(model, LatentCausalModel):
         raise ValueError(f"{path}: Expected a latent causal model; got one of kind {model.kind}")
     return model

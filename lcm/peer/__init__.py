@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from lcm.model import MODEL_TABLES
 from lcm.peer.base import Peer
-from lcm.peer.disentanglement import BETA_VAE, DVAE, SUPERVISED_VAE
-from lcm.peer.explicit import ELCM_FLOW, ELCM_VAE
-from lcm.peer.implicit import ILCM_VAE
+from lcm.peer.disentanglement import BETA_VAE_PEER, DVAE_PEER, SUPERVISED_VAE_PEER
+from lcm.peer.explicit import ELCM_FLOW_PEER, ELCM_VAE_PEER
+from lcm.peer.implicit import ILCM_VAE_PEER
 
 PEERS: dict[str, Peer] = {
-    "elcm-flow": ELCM_FLOW,
-    "ilcm-vae": ILCM_VAE,
-    "elcm-vae": ELCM_VAE,
-    "dvae": DVAE,
-    "beta-vae": BETA_VAE,
-    "vae-supervised-interventions": SUPERVISED_VAE,
+    "elcm-flow": ELCM_FLOW_PEER,
+    "ilcm-vae": ILCM_VAE_PEER,
+    "elcm-vae": ELCM_VAE_PEER,
+    "dvae": DVAE_PEER,
+    "beta-vae": BETA_VAE_PEER,
+    "vae-supervised-interventions": SUPERVISED_VAE_PEER,
 }
 """All peers by the name that `lcm fit --model` takes; a model that a peer loads has this name as its `kind`."""
 

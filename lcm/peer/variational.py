@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from lcm.base.component import build, describe
-from lcm.model.decoder import DECODER_KINDS, ChainDecoder
+from lcm.base.component import describe
+from lcm.model.decoder import ChainDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR
@@ -82,7 +82,7 @@ class VariationalModel(PairModel):
 
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:
     """The standardisation and the target sets, without their tensors, of a variational model's description."""
-    standardisation: ChainDecoder = build(description["standardisation"], DECODER_KINDS)
+    standardisation = ChainDecoder.build(description["standardisation"])
     return standardisation, TargetDistribution(standardisation.n, description["target_sets"], None)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lcm.base.chunks import in_chunks
 from lcm.model.graph import Graph, transitive_closure
-from lcm.model.mechanism.location_scale import LocationScaleMechanism, require_location_scale
+from lcm.model.mechanism import TrainableMechanism, require_trainable
 from lcm.model.scm import SCM
 from lcm.readout.dependence import (
     Basis,
@@ -128,9 +128,9 @@ def find_edges(
         held_out: ε and z, each (P, n), of held-out pairs, over which the strengths are averaged.
 
     Raises:
-        ValueError: mechanisms that are not location-scale.
+        ValueError: mechanisms of a kind that a fit cannot learn.
     """
-    mechanism = require_location_scale(scm.mechanism)
+    mechanism = require_trainable(scm.mechanism)
     fitted = fitted_mechanisms(mechanism, *train)
     p_value = parent_tests(mechanism, fitted, ancestry.slack).p_value().cpu().numpy()
     return GraphEvidence(
@@ -194,7 +194,7 @@ def _influence(regression: Regression, residual: Tensor) -> Tensor:
 
 
 def fitted_mechanisms(
-    mechanism: LocationScaleMechanism, noise_tilde: Tensor, z: Tensor, weights: Tensor
+    mechanism: TrainableMechanism, noise_tilde: Tensor, z: Tensor, weights: Tensor
 ) -> dict[int, FittedMechanism]:
     """Every mechanism with candidates and enough rows to estimate its error, by its variable.
 
@@ -214,14 +214,13 @@ def fitted_mechanisms(
 
 
 def _fitted(
-    mechanism: LocationScaleMechanism, i: int, index: Tensor, noise_tilde: Tensor, z: Tensor, degree: int
+    mechanism: TrainableMechanism, i: int, index: Tensor, noise_tilde: Tensor, z: Tensor, degree: int
 ) -> FittedMechanism:
     with torch.enable_grad():
         points = z.detach().requires_grad_()
-        location, log_scale = mechanism.location_and_log_scale(points, index.new_tensor([i]))
-        (slopes,) = torch.autograd.grad(location.sum(), points)
-    location, log_scale = location.detach()[:, 0], log_scale.detach()[:, 0]
-    imposed = (location + log_scale.exp() * noise_tilde).double()
+        location, _ = mechanism.location_and_log_scale(points, index.new_tensor([i]))
+        slopes = _gradient(location, points)
+    imposed = mechanism(noise_tilde.unsqueeze(1), z, index.new_tensor([i]))[0].detach()[:, 0].double()
     reach = _OUTLIER * imposed.std()
     imposed = imposed.clamp(imposed.mean() - reach, imposed.mean() + reach)
     basis = Basis(z[:, index], degree)
@@ -232,7 +231,15 @@ def _fitted(
     return FittedMechanism(i, index, z, noise_tilde, slopes.double(), basis, residual, covariance)
 
 
-def parent_tests(mechanism: LocationScaleMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
+def _gradient(values: Tensor, points: Tensor) -> Tensor:
+    """∂ values_m / ∂ points_m (M, n) of values (M, 1); zero where they do not depend on the points."""
+    if not values.requires_grad:
+        return torch.zeros_like(points)
+    (gradient,) = torch.autograd.grad(values.sum(), points, retain_graph=True)
+    return gradient
+
+
+def parent_tests(mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
     """Test for every candidate edge j → i whether ẽ_i depends on z_j given the other candidates of i.
 
     For each edge, the mechanism is evaluated with z_j replaced by its prediction from the other candidates. The
@@ -255,7 +262,7 @@ def parent_tests(mechanism: LocationScaleMechanism, fitted: dict[int, FittedMech
 
 
 def _test_candidates(
-    mechanism: LocationScaleMechanism, own: FittedMechanism, fitted: dict[int, FittedMechanism], slack: Tensor
+    mechanism: TrainableMechanism, own: FittedMechanism, fitted: dict[int, FittedMechanism], slack: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     regression = own.regression()
     raw = _without_each_candidate(mechanism, own, regression)
@@ -275,7 +282,7 @@ def _test_candidates(
     return mean, spread, excess.clamp_min(0.0)
 
 
-def _without_each_candidate(mechanism: LocationScaleMechanism, own: FittedMechanism, regression: Regression) -> Tensor:
+def _without_each_candidate(mechanism: TrainableMechanism, own: FittedMechanism, regression: Regression) -> Tensor:
     """The imposed values (M, k) by the mechanism when candidate j is replaced by its expectation."""
     k, rows = len(own.index), len(own.z)
     expected = own.z[:, own.index].double() - regression.unexplained() * own.basis.scale
@@ -283,10 +290,9 @@ def _without_each_candidate(mechanism: LocationScaleMechanism, own: FittedMechan
     each = torch.arange(k, device=own.index.device)
     replaced[each, :, own.index] = expected.T.to(own.z.dtype)
     variable = own.index.new_tensor([own.variable])
-    flat = replaced.view(k * rows, -1)
-    location, log_scale = in_chunks(lambda z: mechanism.location_and_log_scale(z, variable), flat)
-    values = location.view(k, rows) + log_scale.view(k, rows).exp() * own.noise_tilde
-    return values.T.double()
+    noise = own.noise_tilde.repeat(k).unsqueeze(1)
+    (values,) = in_chunks(lambda e, z: (mechanism(e, z, variable)[0],), noise, replaced.view(k * rows, -1))
+    return values.view(k, rows).T.double()
 
 
 def propagated_covariance(own: FittedMechanism, regression: Regression, fitted: dict[int, FittedMechanism]) -> Tensor:
@@ -314,7 +320,7 @@ def _effects_of_errors(
 
 
 def strength_errors(
-    mechanism: LocationScaleMechanism, fitted: dict[int, FittedMechanism], noise: Tensor, z: Tensor
+    mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], noise: Tensor, z: Tensor
 ) -> Tensor:
     """Standard error (n, n) of every edge strength [j, i], by influence functions: the limit of a bootstrap over pairs.
 
@@ -349,7 +355,7 @@ def strength_errors(
 
 
 def _slopes_and_directions(
-    mechanism: LocationScaleMechanism, own: FittedMechanism, noise: Tensor, z: Tensor
+    mechanism: TrainableMechanism, own: FittedMechanism, noise: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """∂f_i/∂z_j (P, k) at fixed noise (P,), and how errors of location and log-scale change it and z_i itself.
 
@@ -358,8 +364,7 @@ def _slopes_and_directions(
     with torch.enable_grad():
         points = z.detach().requires_grad_()
         location, log_scale = mechanism.location_and_log_scale(points, own.index.new_tensor([own.variable]))
-        (of_location,) = torch.autograd.grad(location.sum(), points, retain_graph=True)
-        (of_scale,) = torch.autograd.grad(log_scale.sum(), points)
+        of_location, of_scale = _gradient(location, points), _gradient(log_scale, points)
     moved = (log_scale.detach()[:, 0].exp() * noise).double().unsqueeze(1)
     scale_slopes = of_scale[:, own.index].double() * moved
     slopes = of_location[:, own.index].double() + scale_slopes

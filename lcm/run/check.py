@@ -1,4 +1,4 @@
-"""What can be said of pairs before a model is fitted to them."""
+"""Describe pairs before a fit."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ Array = NDArray[np.float64]
 
 
 def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
-    """Describe pairs in numbers that JSON holds; `format_check` puts them in words.
+    """Describe pairs in numbers for JSON. `format_check` puts them in words.
 
-    Keys, null where they have no meaning (for images, all but the first five and n_guess):
+    The keys are below. A key is None if it has no meaning; for images, all are None but the first five and n_guess.
         n_pairs, shape (of one observation), dtype.
         duplicate_rows: rows of x that equal an earlier row.
         unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
-        rank, singular_values (d,): of x and x_tilde together, columns divided by their standard deviations;
-            descending.
-        n_guess: the guess of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
-        one_sparse_share: median share, in [1/n, 1], of a changed pair's squared difference that its largest
-            component carries, after the linear unmixing that makes it as large as it can be; 1 where
-            noise and observation are related linearly and interventions are atomic, whatever the graph.
-        one_sparse_share_random: the same under a random rotation instead, the share that means nothing.
-        target_shares (n_guess,): share of all pairs whose largest component is k, descending; a linear guess.
+        rank, singular_values (d,): of x and x_tilde together, with columns divided by their standard deviations;
+            singular values are in descending order.
+        n_guess: the estimate of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
+        one_sparse_share: share of the squared difference of a pair that its largest component carries, in [1/n, 1]:
+            the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for every graph if
+            observations are linear in the noise and interventions are atomic.
+        one_sparse_share_random: the same after a random rotation of the components, for comparison.
+        target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate of
+            the target probabilities.
 
     Source: docs/theory.md section 2.
     """
@@ -60,7 +61,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
 
 
 def format_check(report: dict[str, Any]) -> str:
-    """Put the numbers of `check_pairs` in plain words, one line each."""
+    """The numbers of `check_pairs` in plain words, one line each."""
     lines = [
         ("pairs", f"{report['n_pairs']:,} of shape {tuple(report['shape'])}, {report['dtype']}"),
         ("duplicates", f"{report['duplicate_rows']:,} rows of x equal an earlier one"),
@@ -72,7 +73,7 @@ def format_check(report: dict[str, Any]) -> str:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
         lines.append(("spectrum", _listed([f"{value:.3g}" for value in values])))
-        lines.append(("variables", f"n = {report['n_guess']} by the rank of x, or by its local dimension"))
+        lines.append(("variables", f"n = {report['n_guess']} by the rank or the local dimension of x"))
         lines.append(("one-sparse", verdict(report)))
     if report["target_shares"] is not None:
         lines.append(("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs"))
@@ -80,20 +81,20 @@ def format_check(report: dict[str, Any]) -> str:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """Say in words whether the differences look as if one variable changed at a time, up to a linear map."""
+    """Say whether the differences look as if one variable changed at a time, up to a linear map."""
     share, random = report["one_sparse_share"], report["one_sparse_share_random"]
     if share is None:
-        return "not known: too few pairs differ"
+        return "unknown: too few pairs differ"
     if report["n_guess"] == 1:
-        return "trivially so: there is one variable"
-    numbers = f"the largest component carries {share:.1%} of a difference, {random:.1%} under a random rotation"
+        return "yes, trivially: there is one variable"
+    numbers = f"the largest component carries {share:.1%} of a difference, or {random:.1%} after a random rotation"
     if share >= 0.95:
         return f"yes: {numbers}"
     if share >= (1 + random) / 2:
-        return f"largely: {numbers}; expect a nonlinear mixing or mechanism, or noise"
+        return f"largely: {numbers}; the mixing or a mechanism is nonlinear, or the pairs are noisy"
     return (
         f"no: {numbers}; the mixing is strongly nonlinear, several variables change at once, "
-        "or x_tilde is no counterfactual of x"
+        "or x_tilde is not a counterfactual of x"
     )
 
 
@@ -101,7 +102,7 @@ def _count_duplicates(x: NDArray[Any]) -> int:
     if x.ndim == 4:
         keys = {blake2b(row.tobytes(), digest_size=16).digest() for (block,) in row_blocks(x) for row in block}
         return len(x) - len(keys)
-    # Adding zero turns -0.0 into 0.0, which are equal in value and not in bytes.
+    # -0.0 and 0.0 are equal in value but differ in bytes; adding zero turns -0.0 into 0.0.
     rows = np.ascontiguousarray((x + np.zeros((), x.dtype)).reshape(len(x), -1))
     entries = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
     return len(x) - len(np.unique(entries))

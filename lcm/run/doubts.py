@@ -1,6 +1,6 @@
-"""What in a fit speaks against trusting it: said in plain words, from the fit and its data alone.
+"""Doubts: signs, in plain words, that a fit should not be trusted. They need only the fit and its data.
 
-Each sentence begins with what is in doubt, an assumption of the theorem (docs/theory.md section 4) or the fit itself.
+Each doubt begins with what is in doubt: an assumption of the theorem (docs/theory.md section 4) or the fit itself.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MAX_LISTED = 6
 
 
 def find_doubts(result: Outcome) -> list[str]:
-    """One sentence for each sign that an assumption is broken or that the fit fell short; none is no proof.
+    """One text for each sign that an assumption is broken or that the fit fell short. An empty list proves nothing.
 
-    Two breaches leave no sign. *Soft interventions*: with fresh noise and the parents kept, ẽ_i is independent of e, so
-    that the empty graph with z = e explains the pairs exactly. *Exchanged x and x̃*. See docs/theory.md section 4.
+    Two violations leave no sign (docs/theory.md section 4). *Soft interventions* draw fresh noise and keep the parents:
+    ẽ_i is independent of e, so the empty graph with z = e explains the pairs exactly. *Swapped pairs* exchange x and x̃.
     """
     data = result.vectors
     if result.ancestry is None or data is None:
@@ -52,13 +52,13 @@ def _rank(result: Outcome, data: PairData) -> str:
     if spanned <= result.model.n:
         return ""
     return (
-        f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted;"
-        " some may be missing."
+        f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted variables."
+        " Some variables may be missing."
     )
 
 
 def _independent(data: PairData) -> str:
-    """Bartlett's test that x and x̃ are not correlated at all, as a counterfactual and its fact would be."""
+    """Bartlett's test that x and x̃ are uncorrelated. An observation and its counterfactual are correlated."""
     x, x_tilde = (part[:_ROWS] - part[:_ROWS].mean(0, dtype=np.float64) for part in (data.x, data.x_tilde))
     bases = [np.linalg.svd(part, full_matrices=False) for part in (x, x_tilde)]
     spans = [left[:, values > 1e-6 * values[0]] for left, values, _ in bases]
@@ -73,13 +73,13 @@ def _independent(data: PairData) -> str:
     if chdtrc(degrees, statistic) < _INDEPENDENCE_LEVEL:
         return ""
     return (
-        "Counterfactual pairs: x and x_tilde are not even correlated, as if they were drawn independently. Nothing"
-        " stays the same within a pair, and nothing can be learned from it; pair x with its own counterfactual."
+        "Counterfactual pairs: x and x_tilde are uncorrelated, as if they were drawn independently. Nothing stays the"
+        " same within a pair, so no fit can learn from the pairs. Pair each x with its own counterfactual."
     )
 
 
 def _one_sparse(result: Outcome, data: PairData) -> str:
-    """Whether the noise of a pair changes in more than one coordinate, and which coordinates move together."""
+    """Test whether the noise of a pair changes in several coordinates, and name the coordinates that move together."""
     if result.model.n < 2 or _several_targets(result):
         return ""
     change = _changes(result, data)
@@ -93,9 +93,9 @@ def _one_sparse(result: Outcome, data: PairData) -> str:
     named = ", ".join(f"z{i} with z{j}" for i, j in pairs[:_MAX_LISTED])
     return (
         f"Atomic interventions on counterfactual pairs: {outside:.0%} of the change of a pair's noise lies outside the"
-        f" coordinate that changes most{f' (moving together: {named})' if named else ''}. Several variables are"
-        " intervened on at once, or noise is drawn anew; or the fit is far from done. If sets of several targets are"
-        " known, give them as `targets`."
+        f" coordinate that changes most{f' (moving together: {named})' if named else ''}. Either interventions change"
+        " several variables at once, or the noise of other variables is drawn again, or the fit has not converged. If"
+        " you know that interventions have several targets, list their target sets under the key `targets`."
     )
 
 
@@ -105,7 +105,7 @@ def _several_targets(result: Outcome) -> bool:
 
 @torch.no_grad()
 def _changes(result: Outcome, data: PairData) -> NDArray[np.float64]:
-    """ũ − u (M, n) of the first pairs, those that changed, in standard-normal gauge."""
+    """ũ − u (M, n), in standard-normal gauge, for those of the first pairs that differ."""
     model = result.latent
     assert isinstance(model, LatentCausalModel)
     normal = [
@@ -126,8 +126,9 @@ def _thickness(result: Outcome) -> str:
     if widest <= _INEXACT_THICKNESS:
         return ""
     return (
-        f"The fit, or exact pairs: noise that was not intervened on changes by {widest:.2f} of its standard deviation:"
-        " the encoder is not exact, or the pairs are noisy or rounded. More steps, more pairs or --restarts may help."
+        f"The fit, or exact pairs: noise of variables that are not targets changes by {widest:.2f} of its standard"
+        " deviation. Either the encoder is inexact, or the pairs are noisy or rounded. More steps, more pairs or"
+        " --restarts may help."
     )
 
 
@@ -136,7 +137,10 @@ def _gap(result: Outcome) -> str:
     gap = result.held_out_nll - result.implicit_nll
     if gap <= _WIDE_GAP:
         return ""
-    return f"The graph: the explicit model explains held-out pairs {gap:.2f} nats worse; edges may be missing."
+    return (
+        f"The graph: the explicit model explains held-out pairs {gap:.2f} nats worse than the implicit model. Edges may"
+        " be missing."
+    )
 
 
 def _cyclic(result: Outcome) -> str:
@@ -145,8 +149,8 @@ def _cyclic(result: Outcome) -> str:
         return ""
     listed = ", ".join(f"z{j} -> z{i}" for j, i in result.ancestry.conflicts[:_MAX_LISTED])
     return (
-        f"Acyclic mechanisms, perfect interventions: ancestor relations form a cycle; against every order: {listed}."
-        " Imperfect interventions do this, and so does an encoder that is not exact."
+        "Acyclic mechanisms, perfect interventions: the ancestor relations form a cycle. These relations contradict the"
+        f" causal order: {listed}. Imperfect interventions or an inexact encoder can cause this."
     )
 
 
@@ -156,8 +160,9 @@ def _intransitive(result: Outcome) -> str:
         return ""
     listed = ", ".join(f"z{j} -> z{i} -> z{k}" for j, i, k in result.ancestry.intransitive[:_MAX_LISTED])
     return (
-        f"Perfect interventions, faithfulness: ancestors of ancestors are none, clearly: {listed}. Interventions that"
-        " keep some parents do this, and so do effects along two paths that cancel."
+        "Perfect interventions, faithfulness: an ancestor of an ancestor should be an ancestor, but in these chains the"
+        f" first variable clearly has no effect on the last: {listed}. Interventions that keep some parents can cause"
+        " this, and so can effects that cancel along two paths."
     )
 
 
@@ -168,8 +173,8 @@ def _rare_targets(result: Outcome) -> str:
     if not rare:
         return ""
     return (
-        f"Interventions on every variable: almost never on {', '.join(rare)}. Two or more such variables are found only"
-        " as a block, and no parents of any of them."
+        f"Interventions on every variable: almost no intervention targets {', '.join(rare)}. If two or more variables"
+        " are never targets, the fit finds them only as a block, and finds no parents of any of them."
     )
 
 
@@ -184,7 +189,10 @@ def _inseparable(result: Outcome) -> str:
     ]
     if not same:
         return ""
-    return f"Atomic interventions: always targets together: {', '.join(same[:_MAX_LISTED])}. They are found as a block."
+    return (
+        f"Atomic interventions: these variables are always targets together: {', '.join(same[:_MAX_LISTED])}. The fit"
+        " finds them only as a block."
+    )
 
 
 def _restarts(result: Outcome) -> str:
@@ -195,7 +203,7 @@ def _restarts(result: Outcome) -> str:
     listed = ", ".join(str(restart.restart) for restart in apart)
     s, reach, are = ("s", "reach", "are") if several else ("", "reaches", "is")
     return (
-        f"Identifiability: restart{s} {listed} {reach} the likelihood of the best and {are} not isomorphic to it"
-        f" ({first.reasons[0].rstrip('.')}). These data do not identify the model, or the"
-        " fits are unfinished (see the training curves): trust only what the restarts share."
+        f"Identifiability: restart{s} {listed} {reach} the likelihood of the best restart but {are} not isomorphic to"
+        f" it ({first.reasons[0].rstrip('.')}). Either the data do not identify the model, or the fits have not"
+        " converged (see the training curves). Trust only what the restarts share."
     )

@@ -17,20 +17,20 @@ from lcm.run.public import fit
 
 @final
 class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
-    """The causal variables of observations, learned from pairs before and after unknown interventions.
+    """A scikit-learn transformer to causal variables, learned from pairs before and after unknown interventions.
 
     Args:
-        n: number of variables; by default as many as x has dimensions, or spans.
-        model: `flow`, the default, or another one of docs/models.md; `linear` takes seconds.
+        n: number of variables; default: the dimension of x, or an estimate if x spans less.
+        model: `flow` or another model of docs/models.md; `linear` takes seconds.
         config: further settings (`lcm.FitConfig`); the other arguments override its entries.
-        seed: of the fit.
-        restarts: fits to choose the likeliest from.
+        seed: seed of the fit.
+        restarts: number of fits; the likeliest is kept.
         device: "auto", "cpu" or "cuda".
 
     Attributes:
         result_: the `lcm.FitResult`, with graph, p-values and doubts.
-        n_features_in_: the number of columns of x.
-        feature_names_in_: their names, where x was a DataFrame.
+        n_features_in_: number of columns of x.
+        feature_names_in_: names of the columns, if x was a DataFrame.
 
     Example:
         >>> import lcm
@@ -57,9 +57,10 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
         """Fit to pairs.
 
         Args:
-            X: (N, d), observations before the interventions; or, without `X_tilde`, pairs stacked as (2N, d): x in the
-                first N rows, x̃ in the last, in the same order.
-            X_tilde: (N, d), observations after them. One-dimensional targets, as a pipeline passes them, are ignored.
+            X: (N, d), observations before the interventions. Without `X_tilde`, X stacks the pairs as (2N, d): x in the
+                first N rows, x̃ in the last N rows, in the same order.
+            X_tilde: (N, d), observations after the interventions. A one-dimensional y, as a pipeline passes it, is
+                ignored.
 
         Raises:
             ValueError: as `lcm.fit`, or an odd number of stacked rows.
@@ -84,7 +85,7 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
         return z
 
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
-        """The observations (N, d) that variables X (N, n) decode to; NotImplementedError for a peer."""
+        """The observations (N, d) of variables X (N, n). Raises NotImplementedError for a model without mechanisms."""
         check_is_fitted(self)
         model = self.result_.model
         z = as_tensor(np.asarray(X), next(part for part in model.buffers() if part.is_floating_point()))
@@ -92,9 +93,9 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
         return decoded
 
     def score(self, X: Any, X_tilde: Any = None) -> float:
-        """The mean log-likelihood of pairs, in nats a pair; of a variational model a lower bound of it.
+        """The mean log-likelihood in nats per pair; a variational model gives a lower bound.
 
-        X and X_tilde are given as to `fit`: pairs that the fit has not seen give the held-out log-likelihood.
+        X and X_tilde are as in `fit`. Pairs that the fit has not seen give the held-out log-likelihood.
         """
         check_is_fitted(self)
         return float(np.mean(self.result_.log_prob(self._pairs(X, X_tilde, reset=False))))

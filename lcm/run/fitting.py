@@ -34,7 +34,7 @@ _RELATED_COLUMNS = 3
 
 
 def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """For each variable, its most related named columns of x, with |Spearman's rank correlation|."""
+    """For each variable, the most related named columns of x, with |Spearman's rank correlation|."""
     if not data.columns:
         return ()
     # scipy's statistics are heavy, and most data have no names
@@ -51,7 +51,7 @@ def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, 
 def fit_pairs(
     data: PairData, config: FitConfig, device: torch.device | None = None, recorder: Recorder | None = None
 ) -> FitResult:
-    """Fit from x and x̃ alone, with restarts ranked by the held-out likelihood of the explicit model.
+    """Fit from x and x̃ alone. The held-out likelihood of the explicit model ranks the restarts.
 
     Raises:
         ValueError: too few pairs, dim x < n, or a target set out of range.
@@ -66,18 +66,18 @@ def fit_ensemble(
     device: str | torch.device = "auto",
     recorder: Recorder | None = None,
 ) -> list[FitResult]:
-    """Fit once for every config, all at once; each result is that of `fit_pairs` to float tolerance.
+    """Fit one model for each config, all at the same time. Each result equals that of a single fit, to float tolerance.
 
-    Fits of one structure, such as other seeds, are one batched computation; others take turns. To the recorder all
-    restarts of all fits are restarts, counted on.
+    Fits of equal structure, such as fits with other seeds, run as one batched computation. Other fits take turns. The
+    recorder numbers the restarts of all fits consecutively.
 
     Args:
-        data: pairs for all configs, or for each config pairs of its own, all of one shape (N, d).
-        configs: settings of each fit.
+        data: pairs for all configs, or one data set for each config, all of one shape (N, d).
+        configs: the settings of each fit.
         device: "auto", "cpu", "cuda" or a torch device.
 
     Raises:
-        ValueError: no configs, data sets of unequal number or shape, or what `fit_pairs` refuses.
+        ValueError: no configs, data sets of unequal number or shape, or data that cannot be fitted.
         FloatingPointError: a likelihood that is not finite.
 
     Example:
@@ -113,7 +113,7 @@ def fit_ensemble(
 def _fit_images(
     pairs: list[PairData], configs: Sequence[FitConfig], device: torch.device, recorder: Recorder
 ) -> list[FitResult]:
-    """Fits to images, one after the other: each of them is large enough for a machine."""
+    """Fit to images, one fit after the other, since each fit can fill a machine."""
     several = len(configs) > 1
     return [
         _fit_to_images(each, config, device, Recorder(progress=recorder.progress) if several else recorder)
@@ -122,7 +122,7 @@ def _fit_images(
 
 
 def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, recorder: Recorder) -> FitResult:
-    """An autoencoder, and `config.model` on its codes; restarts share the autoencoder."""
+    """Fit an autoencoder, and `config.model` to its codes. All restarts share the autoencoder."""
     from lcm.learn.autoencoder import fit_codes
 
     config = replace(config, n=choose_n(data, config))
@@ -142,7 +142,7 @@ def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, reco
 
 
 def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
-    """A data set for each of `count` configs."""
+    """One data set for each of `count` configs."""
     if count == 0:
         raise ValueError("configs: Expected at least one; got none.")
     pairs = [data] * count if isinstance(data, PairData) else list(data)
@@ -172,7 +172,7 @@ def _fit_once(prepared: Prepared, targets: TargetDistribution, config: FitConfig
 def _best(
     results: list[Fitted], data: PairData, config: FitConfig, held_out: PairData | None, first: int, recorder: Recorder
 ) -> FitResult:
-    """The likeliest of the restarts of one fit, which are number `first` and those that follow to the recorder."""
+    """The likeliest restart of one fit, whose restarts have the numbers from `first` on in the recorder."""
     scores = tuple(result.held_out_nll for result in results)
     best = int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
     if not np.isfinite(scores[best]):
@@ -202,7 +202,7 @@ def _best(
 
 
 def choose_n(data: PairData, config: FitConfig) -> int:
-    """The number of causal variables: as configured, else dim x at full rank, else the estimated dimension."""
+    """The number of causal variables: that of the config, else dim x at full rank, else the estimated dimension."""
     at = f"{data.source}: " if data.source else ""
     if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
         raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
@@ -231,7 +231,7 @@ def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
 
 
 def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
-    """The configured intervention family over n variables, uniform to start with.
+    """The intervention family of the config over n variables, with uniform probabilities.
 
     Raises:
         ValueError: a target out of range, a set twice, or all subsets of more than 16 variables.
@@ -247,7 +247,7 @@ def target_distribution(n: int, config: FitConfig) -> TargetDistribution:
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda"; a torch device comes back as it is.
+    """The torch device for "auto", "cpu" or "cuda". A torch device is returned as it is.
 
     Raises:
         ValueError: another name, or a device this machine does not have.

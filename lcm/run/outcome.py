@@ -1,4 +1,4 @@
-"""What a fit found, before it is doubted or reported."""
+"""The outcome of a fit, from which doubts and reports are made."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from lcm.run.config import FitConfig
 
 @dataclass(frozen=True, eq=False)
 class Outcome(ABC):
-    """Abstract: a fitted model and what was found on the way; `FitResult` is the one kind.
+    """Abstract: a fitted model and what the fit found. `FitResult` is its only subclass.
 
     Attributes:
-        model: in the units of the data.
-        found: the graph over its variables, with strengths, and with p-values where tests found it.
-        held_out_nll: mean nats a held-out pair, in the units of the data (of images, of their codes); of a variational
-            model the negative bound. It ranks restarts.
+        model: the fitted model, in the units of the data.
+        found: the graph over its variables with edge strengths, and with p-values if tests found it.
+        held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the data (for images, of
+            their codes); a variational model gives an upper bound. It ranks restarts.
         config: all settings of the fit.
-        data: the pairs that it was fitted to; None where the fit was read from its folder.
-        size: how many pairs of how many dimensions were fitted; of images, of their codes.
+        data: the pairs of the fit; None if the fit was read from its folder.
+        size: number of pairs, and dimensions of x; for images, of their codes.
         ancestry: the test for ancestors; None for a peer.
-        implicit_nll: as `held_out_nll`, of the implicit model at the same thickness; None for a peer.
+        implicit_nll: as `held_out_nll`, for the implicit model at the same thickness; None for a peer.
         implicit: the noise encoder and its solution functions, from which the model was made; None for a peer.
         codes: the pairs of codes (N, m) of all images, in the order of the data; None for vectors.
-        seconds: from data in memory to the model, all restarts.
+        seconds: duration from data in memory to the model, over all restarts.
         records: one mapping for each validation of every stage.
-        restart: the one that was kept.
-        restart_nll: `held_out_nll` of each.
-        other_restarts: the others, compared with it up to isomorphism.
-        columns: the names of the columns of x, where the data have them.
-        related: for each variable, its most related columns with |Spearman's rank correlation|, where there are names.
-        stored_doubts: the doubts of a fit that was read from its folder.
+        restart: number of the restart that was kept.
+        restart_nll: `held_out_nll` of each restart.
+        other_restarts: the other restarts, compared with the kept one up to isomorphism.
+        columns: names of the columns of x; empty if the data have no names.
+        related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
+        stored_doubts: the doubts of a fit that was read from its folder; None otherwise.
     """
 
     model: PairModel
@@ -72,7 +72,7 @@ class Outcome(ABC):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The variables, causes first, for the graph at any false discovery rate."""
+        """The variables, causes first. Every graph at any false discovery rate follows this order."""
         return self.found.order
 
     @property
@@ -82,26 +82,26 @@ class Outcome(ABC):
 
     @property
     def evidence(self) -> GraphEvidence:
-        """P-values of edges and ancestors, strengths with standard errors; ValueError where no test gave any."""
+        """P-values of edges and ancestors, strengths with standard errors. Raises ValueError without p-values."""
         if self.found.evidence is None:
             raise ValueError(f"Expected a fit with p-values; got one of {self.config.model}, whose graph has none.")
         return self.found.evidence
 
     @property
     def latent(self) -> PairModel:
-        """The model of the vectors that were fitted: of images, that of their codes."""
+        """The model of the fitted vectors; for images, the model of their codes."""
         return self.model.latent if isinstance(self.model, ImageModel) else self.model
 
     @property
     def vectors(self) -> PairData | None:
-        """The vectors that `latent` was fitted to: the data, or of images their codes."""
+        """The vectors that `latent` was fitted to: the data; for images, their codes."""
         return self.data if self.codes is None else self.codes
 
     @property
     @abstractmethod
     def doubts(self) -> tuple[str, ...]:
-        """One sentence for each sign that an assumption is broken or that the fit fell short."""
+        """One text for each sign that an assumption is broken or that the fit fell short."""
 
     def graph_at(self, false_discovery_rate: float) -> Graph:
-        """The graph at another false discovery rate; ValueError unless that is strictly between 0 and 1."""
+        """The graph at another false discovery rate. Raises ValueError unless the rate is strictly between 0 and 1."""
         return self.evidence.graph_at(false_discovery_rate)

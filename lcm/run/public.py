@@ -1,4 +1,4 @@
-"""The verbs of the public API: fit, save, load."""
+"""The public functions fit, save and load."""
 
 from __future__ import annotations
 
@@ -38,24 +38,25 @@ def fit(
 
     Args:
         x: observations (N, d) before the intervention; or pairs, as anything that `lcm.load_pairs` takes.
-        x_tilde: observations (N, d) after it, where x holds none.
-        n: number of causal variables; by default dim x, or the estimated dimension where x is rank-deficient.
-        config: all settings, or a YAML file with some of them; the arguments below override its entries.
-        model: `flow`, the default, or another one of docs/models.md.
-        seed: of the fit; by default 0.
-        restarts: fits to choose the likeliest from; by default 1.
+        x_tilde: observations (N, d) after the intervention, if x does not hold them.
+        n: number of causal variables; default: the dimension of x, or an estimate if x spans less.
+        config: settings, or a YAML file with settings; the arguments below override them.
+        model: `flow` or another model of docs/models.md; default: `flow`.
+        seed: seed of the fit; default: 0.
+        restarts: number of fits, of which the likeliest is kept; default: 1.
         device: "auto", "cpu", "cuda" or a torch device.
-        threads: to compute with; by default as torch is set.
+        threads: number of threads; default: the setting of torch.
         quiet: whether to hide the progress bars on stderr.
-        out: a run folder to write, as the command does; an interrupted fit resumes in it. Default: none.
+        out: run folder to write, as the command does. An interrupted fit resumes in it. By default, no folder is
+            written.
         overwrite: whether another run in `out` may be replaced.
 
     Returns:
-        The model with its graph, p-values and doubts; it prints itself on a page.
+        The model with its graph, p-values and doubts. `print(result)` gives one page.
 
     Raises:
-        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), no such model
-            or device, or a folder that holds something else.
+        ValueError: data that cannot be fitted (shapes, NaN, constant columns, too few pairs, dim x < n), an unknown
+            model, a missing device, or a folder that holds something else.
         FloatingPointError: a likelihood that is not finite.
 
     Example:
@@ -79,7 +80,7 @@ def fit(
 
 
 def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write what `fit` returned as a run folder, as `lcm fit --out` does, or a model alone to a file.
+    """Write the result of a fit as a run folder, as `lcm fit --out` does; or write a model to a file.
 
     Args:
         result: the result of a fit, or any model.
@@ -87,7 +88,7 @@ def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = F
         overwrite: whether another run in the folder may be replaced.
 
     Raises:
-        ValueError: a folder that holds anything but a run, or a result that was itself read from a folder.
+        ValueError: a folder that holds anything but a run, or a result that was read from a folder.
 
     Example:
         >>> import lcm, tempfile
@@ -108,10 +109,10 @@ def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = F
 
 
 def load(path: str | Path) -> Any:
-    """Read what `save` or `lcm fit` wrote: a `FitResult` from a run folder, a model from a file.
+    """Read what `save` or `lcm fit` has written: a `FitResult` from a run folder, or a model from a file.
 
     Raises:
-        ValueError: no run and no model, an unfinished run, or one of an unknown schema version.
+        ValueError: a path that is neither a run nor a model, an unfinished run, or an unknown schema version.
 
     Example:
         >>> import lcm

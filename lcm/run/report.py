@@ -1,4 +1,4 @@
-"""What a fit found, in numbers for JSON, in a Markdown report and in a page of text, whatever the model."""
+"""The result of a fit of any model: numbers for JSON, a Markdown report, and a page of text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_LISTED = 20
 
 
 def graph_numbers(result: Outcome) -> dict[str, Any]:
-    """The content of graph.json: the graph of the model, with error bars where tests found it."""
+    """The content of graph.json: the graph of the model, with error bars if tests found it."""
     graph, evidence = result.model.graph, result.found.evidence
     names = {"related_columns": [dict(each) for each in result.related]} if result.related else {}
     if evidence is None:
@@ -32,11 +32,11 @@ def graph_numbers(result: Outcome) -> dict[str, Any]:
 
 
 def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
-    """A graph with its error bars for JSON, in the learned variables' numbering, [i][j] for i -> j.
+    """A graph with its error bars for JSON. Entry [i][j] belongs to i -> j; indices are learned variables.
 
     adjacency: at false_discovery_rate. edge_strength: (n, n) >= 0. order: causes first. edge_p_value,
-    ancestor_p_value: (n, n), 1 where there was nothing to test. ancestors: accepted relations, at the same rate.
-    edge_strength_error: (n, n), standard errors. edge_strength_interval: (n, n, 2), 95 %.
+    ancestor_p_value: (n, n), 1 for relations that were not tested. ancestors: accepted relations, at the same rate.
+    edge_strength_error: (n, n), standard errors. edge_strength_interval: (n, n, 2), 95 % intervals.
     """
     return {
         **strength_numbers(graph, evidence.edge_strength, evidence.order),
@@ -50,7 +50,7 @@ def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate
 
 
 def strength_numbers(graph: Graph, edge_strength: NDArray[np.float64], order: Sequence[int]) -> dict[str, Any]:
-    """A graph without p-values for JSON: adjacency, edge_strength, order, in the learned variables' numbering."""
+    """A graph without p-values for JSON: adjacency, edge_strength, order. Indices are learned variables."""
     return {
         "adjacency": graph.adjacency.astype(int).tolist(),
         "edge_strength": edge_strength.tolist(),
@@ -59,19 +59,20 @@ def strength_numbers(graph: Graph, edge_strength: NDArray[np.float64], order: Se
 
 
 def fit_numbers(result: Outcome) -> dict[str, Any]:
-    """The content of fit.json; a key that a model does not have is null or left out.
+    """The content of fit.json. A key that a model does not have is null or left out.
 
-    model: its name. n, n_given: the number of variables and whether the config gave it. n_pairs: held-out ones
-    included. fit_seconds: from data in memory to the written model, all restarts. stage_seconds: of every stage.
-    graph_search_seconds: of the search for a peer's graph. held_out_nll: mean nats a held-out pair, in the data's units
-    (of images, of their codes); of a variational model the negative bound. implicit_nll, explicit_nll: the same of the
-    two models of `flow` and `linear`. restart: the one that was kept, by the lowest of restart_nll. thickness: (n,),
-    standard-normal gauge. target_sets, target_probabilities: p_I. order_conflicts: accepted ancestor relations [j, i],
-    j -> i, that contradict the order. intransitive: chains [j, i, k] of ancestors without j -> k. other_restarts: every
-    other restart compared with the kept one: restart, worse_by and standard_error in nats a pair at one thickness,
-    as_likely, isomorphic, distance, reasons. doubts: sentences. columns: names of the columns
-    of x; related_columns: of each variable, its most related ones with |Spearman|; only where there are names.
-    image: shape, code, reconstruction_error of images.
+    model: name of the model. n, n_given: number of variables, and whether the config gave it. n_pairs: number of pairs,
+    held-out pairs included. n_dimensions: dimensions of x; for images, of their codes. fit_seconds: from data in memory
+    to the written model, over all restarts. stage_seconds: seconds of every stage. graph_search_seconds: seconds of the
+    graph search of a peer. held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the
+    data (for images, of their codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same
+    for the two models of `flow` and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was
+    kept, with the lowest. thickness: (n,), in standard-normal gauge. target_sets, target_probabilities: p_I.
+    order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains
+    [j, i, k] with j -> i and i -> k but not j -> k. other_restarts: each other restart compared with the kept one:
+    restart, worse_by and standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance,
+    reasons. doubts: texts. columns: names of the columns of x, if they have names; related_columns: for each variable,
+    its most related columns with |Spearman|. image: shape, code and reconstruction_error, for images.
     """
     latent, distribution = result.latent, result.model.target_distribution
     tested = result.ancestry is not None
@@ -117,7 +118,7 @@ def _restart_numbers(restart: Restart) -> dict[str, Any]:
 
 
 def agreement_text(result: Outcome) -> str:
-    """Whether the restarts that reach the best likelihood are isomorphic to it, in one sentence; "" for one restart."""
+    """Say whether the restarts that reach the best likelihood agree with the best; "" for a single restart."""
     if not result.other_restarts:
         return ""
     alike = [restart for restart in result.other_restarts if restart.as_likely]
@@ -127,13 +128,13 @@ def agreement_text(result: Outcome) -> str:
     agreeing = [restart for restart in alike if restart.agrees]
     reached = f"{len(alike) + 1} of {len(result.other_restarts) + 1} restarts reach the same likelihood"
     if len(agreeing) < len(alike):
-        return f"{reached}; {len(agreeing)} of the {len(alike)} others have its variables and graph. See the doubts."
+        return f"{reached}; {len(agreeing)} of the {len(alike)} others agree with the best one. See the doubts."
     farthest = max(restart.distance for restart in agreeing)
     return f"{reached} and have the same variables and graph. Their distance from the best is at most {farthest:.4f}."
 
 
 def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Seconds of every stage of every restart, in order, from metrics.jsonl; restarts that ran together share them."""
+    """Seconds of every stage of every restart, from metrics.jsonl. Restarts that ran together share the time."""
     found: list[dict[str, Any]] = []
     before = 0.0
     for stage, block in groupby(records, key=lambda record: record["stage"]):
@@ -146,7 +147,7 @@ def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
-    """Every edge with its strength, the interval of that and its p-value, the strongest first."""
+    """A line for each edge, strongest first: its strength, the interval of the strength, and the p-value."""
     interval = evidence.strength_interval()
     ranked = sorted(graph.edges(), key=lambda edge: -evidence.edge_strength[edge])
     return [
@@ -157,18 +158,18 @@ def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
 
 
 def strength_lines(graph: Graph, edge_strength: NDArray[np.float64]) -> list[str]:
-    """Every edge with its strength, the strongest first."""
+    """A line for each edge, strongest first: its strength."""
     ranked = sorted(graph.edges(), key=lambda edge: -edge_strength[edge])
     return [f"z{i} -> z{j}  {edge_strength[i, j]:.3f}" for i, j in ranked]
 
 
 def p_value_text(p_value: float) -> str:
-    """A p-value for a reader."""
+    """A p-value as text."""
     return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
 
 
 def target_text(distribution: TargetDistribution) -> str:
-    """The share of every target set."""
+    """The share of each target set, as text."""
     ranked = zip(distribution.as_lists(), distribution.probabilities.tolist(), strict=True)
     shares = [f"{'+'.join(f'z{i}' for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
     return ", ".join(shares[:_MAX_LISTED]) + (f", ... ({len(shares)} sets)" if len(shares) > _MAX_LISTED else "")
@@ -183,8 +184,8 @@ def _edges(result: Outcome) -> list[str]:
 def _targets(result: Outcome) -> str:
     shares = target_text(result.model.target_distribution)
     if result.implicit_nll is not None:
-        return f"Share of pairs: {shares}"
-    return f"Probabilities in the model, learned or assumed: {shares}"
+        return f"Share of pairs by target: {shares}"
+    return f"Target probabilities of the model, learned or assumed: {shares}"
 
 
 def fit_report(result: Outcome) -> str:
@@ -198,7 +199,7 @@ def fit_report(result: Outcome) -> str:
     return f"""# Fit of the model {result.config.model}
 
 {_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
-Learned variables come in arbitrary order and sign. They are numbered from 0.
+The numbering, orientation and units of learned variables are arbitrary. Variables are numbered from 0.
 
 ## Graph
 
@@ -206,11 +207,11 @@ Learned variables come in arbitrary order and sign. They are numbered from 0.
 
 {listed}
 
-Causes first: {", ".join(f"z{i}" for i in result.order)}.
+Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 {_columns_text(result)}{doubtful}
 ![graph](figures/graph.png)
 
-## Held-out log-likelihood, nats a pair
+## Held-out log-likelihood, nats per pair
 
 {_likelihood_lines(result)}
 ![training](figures/training.png)
@@ -232,7 +233,7 @@ def _variables_text(result: Outcome) -> str:
 
 
 def related_lines(result: Outcome) -> list[str]:
-    """For each variable, the columns of x that it is most related to; none where these have no names."""
+    """A line for each variable: the most related columns of x. The list is empty if columns have no names."""
     return [
         f"z{i}: {', '.join(f'{name} {strength:.2f}' for name, strength in related)}"
         for i, related in enumerate(result.related)
@@ -247,14 +248,15 @@ def _columns_text(result: Outcome) -> str:
 def _edges_text(result: Outcome) -> str:
     if result.found.evidence is None:
         return (
-            "Each edge with its strength, as the search measures it (docs/graph-search.md). The edges of this model "
-            "have no p-values."
+            "Each line gives an edge and its strength, as the graph search measures it (docs/graph-search.md). The\n"
+            "edges of this model have no p-values."
         )
     rate = result.config.readout.false_discovery_rate
     return (
-        f"The edges at a false discovery rate of {rate:g}. Each line gives the strength of an edge (standard deviations"
-        "\nof the effect for one of the cause), its 95 % interval over pairs, and the p-value of no edge.\n\n"
-        "`lcm graph RUN --fdr Q` gives the graph at another rate."
+        f"The edges at a false discovery rate of {rate:g}. Each line gives an edge, its strength (the change of the\n"
+        "effect in standard deviations, for a change of the cause by one standard deviation), the 95 % interval of\n"
+        'the strength over pairs, and the p-value of "there is no edge".\n\n'
+        "`lcm graph RUN --fdr Q` prints the graph at another rate."
     )
 
 
@@ -264,12 +266,12 @@ def _likelihood_lines(result: Outcome) -> str:
         for index, nll in enumerate(result.restart_nll)
     )
     if result.implicit_nll is None:
-        lines = f"{-result.held_out_nll:.4f}. For a variational model this is a lower bound.\n"
+        lines = f"{-result.held_out_nll:.4f}. For a variational model, this is a lower bound.\n"
         return lines + (f"\nBy restart:\n\n{restarts}" if len(result.restart_nll) > 1 else "")
     both = f"- implicit model: {-result.implicit_nll:.4f}\n- explicit model: {-result.held_out_nll:.4f}\n"
     compared = "".join(
-        f"- restart {each.restart}: {each.worse_by:.4f} ± {each.standard_error:.4f} nats a pair below the best, at"
-        f" one thickness; {'isomorphic' if each.isomorphic else 'not isomorphic'}, distance {each.distance:.4f}\n"
+        f"- restart {each.restart}: {each.worse_by:.4f} ± {each.standard_error:.4f} nats per pair below the best, at"
+        f" equal thickness; {'isomorphic' if each.isomorphic else 'not isomorphic'}, distance {each.distance:.4f}\n"
         for each in result.other_restarts
     )
     agreement = f"\n{agreement_text(result)}\n\n{compared}" if compared else ""
@@ -281,11 +283,11 @@ def _thickness_line(result: Outcome) -> str:
     if not isinstance(latent, LatentCausalModel):
         return ""
     listed = ", ".join(f"{value:.4g}" for value in latent.thickness.tolist())
-    return f"Thickness, the standard deviation of noise that is not intervened on: {listed}.\n"
+    return f"Thickness, the standard deviation of the change of noise without an intervention: {listed}.\n"
 
 
 def image_figure_names(result: Outcome) -> tuple[str, ...]:
-    """The figures of a fit to images."""
+    """The names of the figures of a fit to images."""
     causal = isinstance(result.latent, LatentCausalModel)
     return (("traversals", "counterfactuals", "samples") if causal else ()) + ("targets",)
 
@@ -298,23 +300,23 @@ def _image_section(result: Outcome) -> str:
     return f"""
 ## Images
 
-{height} × {width} pixels of {colours} channels, through codes of {result.model.autoencoder.code} dimensions. Held-out
-images are decoded from their codes with a root mean square error of {reconstruction_error(result.records):.4f} of full
-brightness. The log-likelihoods above are those of the codes.
+The images have {height} × {width} pixels and {colours} channels. The autoencoder maps them to codes of
+{result.model.autoencoder.code} dimensions. The root mean square error of decoded held-out images is
+{reconstruction_error(result.records):.4f} of full brightness. The log-likelihoods above are those of the codes.
 
 {shown}
 """
 
 
 def reconstruction_error(records: Sequence[Mapping[str, Any]]) -> float:
-    """Root mean square error of a pixel of held-out images, as a share of full brightness, at the end of the fit."""
+    """Root mean square error per pixel of held-out images, as a share of full brightness, at the end of the fit."""
     kept = [record for record in records if record.get("error") is not None]
     best = max(kept, key=lambda record: float(record["validation_log_likelihood"]))
     return float(best["error"]) ** 0.5
 
 
 def fit_text(result: Outcome) -> str:
-    """A fit on one page: what was fitted, the graph, the likelihood, the interventions, the doubts."""
+    """A fit on one page: the model, the graph, the likelihood, the interventions, and the doubts."""
     edges = _edges(result)
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     described = ", with strength, 95 % interval, p-value" if result.found.evidence else ", with strength"
@@ -326,35 +328,38 @@ def fit_text(result: Outcome) -> str:
         *(f"  {line}" for line in shown),
     ]
     if result.related:
-        lines += ["Related columns", *(f"  {line}" for line in related_lines(result))]
+        lines += [
+            "Columns most related to each variable (absolute rank correlation)",
+            *(f"  {line}" for line in related_lines(result)),
+        ]
     if result.implicit_nll is None:
-        lines += [f"Held-out log-likelihood, nats a pair, or a lower bound of it: {-result.held_out_nll:.4f}"]
+        lines += [f"Held-out log-likelihood or a lower bound, nats per pair: {-result.held_out_nll:.4f}"]
     else:
         both = f"  implicit {-result.implicit_nll:.4f}   explicit {-result.held_out_nll:.4f}"
-        lines += ["Held-out log-likelihood, nats a pair", both]
+        lines += ["Held-out log-likelihood, nats per pair", both]
     lines += [f"Interventions. {_targets(result)}"]
     lines += [f"Restarts: {agreement_text(result)}"] if result.other_restarts else []
     return "\n".join([*lines, *(f"Doubt: {doubt}" for doubt in result.doubts)])
 
 
 def next_steps(result: Outcome, folder: str) -> str:
-    """Where a run lies, and what can be done with it."""
+    """Where the run is, and which commands can use it."""
     lines = [
         f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
         "Next:",
-        f"  lcm evaluate {folder} DATA                   scores, where DATA holds the truth",
-        f"  lcm compare {folder} OTHER DATA              against another fit, where no truth is known",
-        f"  lcm encode {folder} DATA --out FILE          the variables of each pair",
+        f"  lcm evaluate {folder} DATA                   score the fit, if DATA holds the truth",
+        f"  lcm compare {folder} OTHER DATA              compare it with another fit, without a truth",
+        f"  lcm encode {folder} DATA --out FILE          write the variables of each pair",
     ]
     if result.found.evidence is not None:
-        lines += [f"  lcm graph {folder} --fdr Q                   the graph at another false discovery rate"]
+        lines += [f"  lcm graph {folder} --fdr Q                   print the graph at another false discovery rate"]
     else:
-        lines += [f"  lcm graph {folder} --method M --data DATA    another search for the graph: lcm graph --help"]
+        lines += [f"  lcm graph {folder} --method M --data DATA    search for the graph by another method"]
     if isinstance(result.latent, LatentCausalModel):
-        lines += [f"  lcm sample {folder} --n N --out FILE         new pairs; --do I=VALUE intervenes"]
-    return "\n".join([*lines, f"  tensorboard --logdir {folder}                the training curves"])
+        lines += [f"  lcm sample {folder} --n N --out FILE         draw new pairs; --do I=VALUE intervenes"]
+    return "\n".join([*lines, f"  tensorboard --logdir {folder}                show the training curves"])
 
 
 def finite(value: float) -> float | None:
-    """The value for JSON, None where it is not finite."""
+    """The value for JSON; None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a fit found: one type for every model, of vectors and of images."""
+"""The result of a fit: one type for every model, for vectors and for images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from lcm.run.report import fit_report, fit_text
 
 @final
 class FitResult(Outcome):
-    """A fitted model, its graph with p-values, and the doubts about it; it prints itself on a page.
+    """A fitted model, its graph with p-values, and the doubts about it. `print(result)` gives one page.
 
     Attributes:
         model: the fitted model, in the units of the data (`lcm.LatentCausalModel`, or a peer).
         graph: the graph over the learned variables, which are numbered from 0.
-        p_values: (n, n) in [0, 1], [i, j]: that there is no edge i → j; None where the model has no test.
-        doubts: one sentence for each sign that an assumption is broken or that the fit fell short.
+        p_values: (n, n) in [0, 1]; [i, j] is the p-value of "there is no edge i → j". None if the model has no test.
+        doubts: one text for each sign that an assumption is broken or that the fit fell short.
         edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3).
         order: the variables, causes first.
 
@@ -41,19 +41,19 @@ class FitResult(Outcome):
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
-        """One sentence for each sign that an assumption is broken or that the fit fell short."""
+        """One text for each sign that an assumption is broken or that the fit fell short."""
         return tuple(find_doubts(self)) if self.stored_doubts is None else self.stored_doubts
 
     @property
     def p_values(self) -> NDArray[np.float64] | None:
-        """(n, n) in [0, 1], [i, j]: that there is no edge i → j; None where the model has no test."""
+        """(n, n) in [0, 1]; [i, j] is the p-value of "there is no edge i → j". None if the model has no test."""
         return None if self.found.evidence is None else self.found.evidence.edge_p_value
 
     def encode(self, x: Any) -> Any:
-        """The learned variables z (N, n) of observations, in the kind that they are given in.
+        """The learned variables z (N, n) of observations, as the kind of array that x is.
 
         Args:
-            x: observations (N, d), as an array, a tensor or a DataFrame; or pairs, whose x is encoded.
+            x: observations (N, d) as an array, a tensor or a DataFrame; or a `PairData`, whose x is encoded.
 
         Raises:
             ValueError: observations of another shape than the model's.
@@ -72,15 +72,19 @@ class FitResult(Outcome):
         return encode_pairs(self.model, load_pairs(pairs, x_tilde))
 
     def sample(self, n_pairs: int, seed: int = 0) -> PairData:
-        """Draw pairs with their truth from the fitted model; NotImplementedError for one without mechanisms."""
+        """Draw pairs and their truth from the fitted model. Raises NotImplementedError if it has no mechanisms."""
         return replace(sample_pairs(self.model, n_pairs, seed=seed), columns=self.columns)
 
     def counterfactual(self, x: Any, do: Do) -> Any:
-        """What each observation x (N, d) would have been after `do`; NotImplementedError without mechanisms."""
+        """What each observation x (N, d) would have been after `do`. Raises NotImplementedError without mechanisms."""
         return self.model.counterfactual(x, do)
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
-        """log p(x, x̃) (N,) in nats, or a lower bound of it, of anything that `lcm.load_pairs` takes."""
+        """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.
+
+        Args:
+            pairs, x_tilde: anything that `lcm.load_pairs` takes.
+        """
         found: NDArray[np.float64] = self.encode_pairs(pairs, x_tilde).log_density.double().cpu().numpy()
         return found
 

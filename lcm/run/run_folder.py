@@ -1,4 +1,4 @@
-"""The folder of a run: what it is called inside, whose it is, and how it comes and goes."""
+"""The run folder: the names of its files, the fit that it belongs to, and how it is created and removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIGURE_FOLDER = "figures"
 UNFINISHED, FINISHED = "unfinished", "finished"
 
 IDENTITY = {"data_sha256": "data", "config_sha256": "config", "device": "device", "lcm": "package version"}
-"""Keys of run.json that an unfinished fit must have in common with the one that resumes it, in words."""
+"""Keys of run.json that must be equal for a fit to resume, with the words for them in errors."""
 
 _FILES = (RUN_FILE, FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, METRICS_FILE)
 _FOLDERS = (FIGURE_FOLDER, CHECKPOINT_FOLDER)
@@ -29,19 +29,19 @@ _EVENTS = "events.out.tfevents.*"
 
 @contextmanager
 def claimed_folder(folder: Path, info: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
-    """Make `folder` the run that `info` describes, new or resumed, for the length of the block.
+    """Claim `folder`, new or resumed, for the run that `info` describes, while the block runs.
 
-    After an interruption the folder stays and the same fit resumes in it. After an error that would come again
-    (a bad value, a likelihood that is not finite), and after any other before the first checkpoint, a folder that was
-    not resumed is cleared, and what was created removed.
+    After an interruption, the folder stays, and the same fit resumes in it. A folder that was not resumed is cleared
+    after an error that would happen again (a bad value, a likelihood that is not finite), and after any error before
+    the first checkpoint. Folders that were created are then removed.
 
     Args:
-        folder: new, empty, an unfinished run with the same `IDENTITY`, or, with `overwrite`, any run.
-        info: the content of run.json but for the schema version and the state.
+        folder: a new or empty folder, an unfinished run with the same `IDENTITY`, or, with `overwrite`, any run.
+        info: the content of run.json, without the schema version and the state.
 
     Raises:
-        ValueError: the folder is a file, holds something else, or a run that is finished, different or of an unknown
-            schema version.
+        ValueError: `folder` is a file, holds something else, or holds a run that is finished, different or of an
+            unknown schema version.
     """
     resumed = _is_resumable(folder, info, overwrite)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -80,7 +80,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def _is_resumable(folder: Path, info: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the folder holds this very fit, unfinished; ValueError where it must not be written to."""
+    """Whether the folder holds an unfinished run of this fit. Raises ValueError if it must not be written to."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file")
     if not folder.exists() or not any(folder.iterdir()):
@@ -103,7 +103,7 @@ def _is_resumable(folder: Path, info: Mapping[str, Any], overwrite: bool) -> boo
 
 
 def _clear(folder: Path) -> None:
-    """Delete what a run writes, and nothing else."""
+    """Delete the files that a run writes, and no others."""
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for path in (*(folder / name for name in _FILES), *folder.glob(_EVENTS)):

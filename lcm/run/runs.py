@@ -1,4 +1,4 @@
-"""A fit that lives in a folder: run, interrupted, resumed, read back."""
+"""A fit in a run folder: fit, resume, write, read."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Run:
     """A finished fit, read from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: the run folder.
         model: the fitted model.
         config: all settings of the fit.
-        info: run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
-        fit: fit.json: fit_seconds, held-out implicit_nll and explicit_nll in nats a pair, restarts, n and more.
-        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); of a peer, as
+        info: content of run.json: schema version, state, SHA-256 of data and config, versions, threads, device.
+        fit: content of fit.json (`lcm.run.report.fit_numbers`).
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); for a peer, as
             the search for its graph measures it.
         order: the variables, causes first.
         evidence: p-values of edges and ancestor relations, strengths with standard errors; None for a peer.
@@ -76,11 +76,11 @@ class Run:
     evidence: GraphEvidence | None
 
     def result(self) -> FitResult:
-        """The result of the fit, as `fit` returned it, but for its data and its implicit model."""
+        """The result of the fit, as `fit` returned it, without its data and its implicit model."""
         return _stored_result(self)
 
     def require_evidence(self) -> GraphEvidence:
-        """The evidence; ValueError for a peer, whose edges come without p-values."""
+        """The evidence. Raises ValueError for a peer, whose edges have no p-values."""
         if self.evidence is None:
             raise ValueError(
                 f"{self.folder}: Expected a fit with p-values; got one of {self.config.model}, without "
@@ -106,23 +106,24 @@ def fit_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> FitResult:
-    """Fit to x and x̃ alone, in the folder `out`; a fit of the same data and config that was interrupted resumes.
+    """Fit a model to pairs in the folder `out`. An interrupted fit of the same data and config resumes.
 
     The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
-    events, figures/, and run.json, which says "finished" once all the rest is there. `seconds` of the result is
-    the time from data in memory to the written model, all restarts and interrupted parts, without figures.
+    events, figures/, and run.json. The state in run.json becomes "finished" when all other files are written. `seconds`
+    of the result is the time from data in memory to the written model, over all restarts and interrupted parts, without
+    figures.
 
     Args:
-        data: pairs (N, d); its truth is not looked at.
+        data: pairs (N, d). The fit does not use their truth, except for targets that the config declares known.
         out: a new or empty folder, or one with an unfinished fit of the same data, config, device and package version.
-        device: "auto", "cpu" or "cuda".
-        overwrite: whether another run in `out` may be replaced; an unfinished one of the same fit resumes anyway.
+        device: "auto", "cpu", "cuda" or a torch device.
+        overwrite: whether another run in `out` may be replaced. An unfinished run of the same fit resumes in any case.
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: data that cannot be fitted, a target out of range, no such device, or a folder that holds
-            anything else; nothing is left behind.
-        FloatingPointError: a likelihood that is not finite; nothing is left behind.
+        ValueError: data that cannot be fitted, a target out of range, a missing device, or a folder that holds
+            something else. No files are left behind.
+        FloatingPointError: a likelihood that is not finite. No files are left behind.
     """
     _import_the_rest()
     started = time.perf_counter()
@@ -147,7 +148,7 @@ def fit_run(
 
 
 def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
-    """Write what one fit of an ensemble found as the run folder that `fit_run` would have made of it.
+    """Write the result of a fit as the run folder that `fit_run` would have written.
 
     Raises:
         ValueError: a folder that holds anything but a run.
@@ -175,7 +176,7 @@ def load_run(path: str | Path) -> Run:
     """Read a finished run from its folder.
 
     Raises:
-        ValueError: no run, an unfinished one, one of an unknown schema version, or a file in it that is missing or bad.
+        ValueError: no run, an unfinished run, an unknown schema version, or a file in the run that is missing or bad.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -209,7 +210,7 @@ def _with_keys(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _import_the_rest() -> None:
-    """Import what a fit would import on its way, before its clock starts."""
+    """Import what a fit needs before its clock starts."""
     import torch.utils.tensorboard  # noqa: F401
 
 
@@ -237,7 +238,7 @@ def _write_results(folder: Path, result: FitResult) -> None:
     write_json(folder / FIT_FILE, fit_numbers(result))
     write_text(folder / REPORT_FILE, fit_report(result))
     return_free_memory()
-    # last, since matplotlib stays in memory
+    # drawn last, since matplotlib stays in memory
     _draw(folder / FIGURE_FOLDER, result)
 
 

@@ -1,4 +1,4 @@
-"""`lcm check`: what can be said of pairs before fitting."""
+"""`lcm check`: describe pairs before a fit."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from lcm.app.commands.common import add_pairs_arguments, check_output, pairs_of
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
 
-HELP = "say what can be said of pairs before fitting"
+HELP = "describe pairs before a fit"
 DESCRIPTION = """\
-Describe pairs before a fit: shapes, duplicates, rank, share of unchanged pairs, a guess of n, and whether the
-differences look as if one variable changed at a time. With --figure, some pairs: arrows, or images before and after.
+Describe pairs before a fit: shapes, duplicates, rank, the share of unchanged pairs, an estimate of n, and whether the
+differences look as if one variable changed at a time. --figure draws some pairs: arrows, or images before and after.
 """
 EPILOG = """\
 examples:
   lcm check data/toy2d/train.safetensors
+  lcm check before.csv after.csv --json check.json
   lcm check data/circuit/train.safetensors --figure pairs.png
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     add_pairs_arguments(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
-    parser.add_argument("--figure", metavar="FILE", help="draw some pairs there, .png")
+    parser.add_argument("--json", metavar="FILE", help=".json file to write the numbers to")
+    parser.add_argument("--figure", metavar="FILE", help=".png file to draw some pairs to")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def draw_some_pairs(path: Path, data: PairData) -> None:
-    """Draw pairs of images before and after, or arrows between pairs of vectors."""
+    """Draw some pairs: images before and after, or arrows between vectors."""
     if data.is_images:
         from lcm.report.images import draw_contact_sheet
 

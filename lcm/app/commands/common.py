@@ -1,4 +1,4 @@
-"""What several commands share: reading their inputs, and looking at their outputs before any work is done."""
+"""Functions that several commands share: they read inputs, and check output paths before any work is done."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Opened(NamedTuple):
-    """A model, and the run that it comes from; None where it comes from a file of its own, as a nature does."""
+    """A model and its run; `run` is None if the model comes from a model file, such as a nature."""
 
     model: PairModel
     run: Run | None
 
 
 def open_model(path: str, float64: bool = False) -> Opened:
-    """Read the model of a run folder, or one that is a file by itself, ready to be evaluated."""
+    """Read a model from a run folder or from a model file, ready for evaluation."""
     from lcm.model.storage import load_model
     from lcm.run.runs import load_run
 
@@ -32,20 +32,24 @@ def open_model(path: str, float64: bool = False) -> Opened:
 
 
 def add_pairs_arguments(parser: argparse.ArgumentParser, holding: str = "x and x_tilde") -> None:
-    """DATA, AFTER and --after-mark, which `pairs_of` reads."""
+    """Add DATA, AFTER and --after-mark, which `pairs_of` reads."""
     parser.add_argument(
-        "data", metavar="DATA", help=f".safetensors, .npz, .csv or .parquet file with {holding}; or with x alone"
+        "data",
+        metavar="DATA",
+        help=f".safetensors, .npz, .csv or .parquet file with {holding}; a table with x alone, if AFTER is given",
     )
-    parser.add_argument("after", metavar="AFTER", nargs="?", help=".csv or .parquet file with x_tilde, for DATA with x")
+    parser.add_argument(
+        "after", metavar="AFTER", nargs="?", help=".csv or .parquet file with x_tilde, if DATA has x alone"
+    )
     add_mark_argument(parser)
 
 
 def add_mark_argument(parser: argparse.ArgumentParser) -> None:
-    """The option --after-mark."""
+    """Add the option --after-mark."""
     parser.add_argument(
         "--after-mark",
         metavar="MARK",
-        help="prefix or suffix of the x_tilde columns in a table with both; default: _tilde, _after or after_",
+        help="prefix or suffix of the x_tilde columns, if one table has both; default: _tilde, _after or after_",
     )
 
 
@@ -55,7 +59,7 @@ def pairs_of(arguments: argparse.Namespace) -> PairData:
 
 
 def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) -> PairData:
-    """Read pairs; the error for a folder names the files of pairs in it."""
+    """Read pairs. If a path is a folder, the error lists the files of pairs in it."""
     from lcm.data.pairs import WRITTEN_SUFFIXES, load_pairs
 
     for each in (path, after):
@@ -67,10 +71,10 @@ def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) 
 
 
 def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) -> Path:
-    """Return `path` as a Path if a file can be written there; its folder need not exist yet.
+    """Return `path` as a Path if a file can be written there. Its folder need not exist yet.
 
     Raises:
-        ValueError: another suffix, a folder, one of the `inputs`, or a place that cannot be written to.
+        ValueError: another suffix, a folder, one of the `inputs`, or a place without write permission.
     """
     file, allowed = Path(path), (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
     if file.suffix not in allowed:
@@ -85,7 +89,7 @@ def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) 
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ValueError unless `folder`, or the nearest folder above it that exists, can be written to."""
+    """Raise ValueError unless `folder`, or its nearest parent that exists, can be written to."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         got = "a folder without that permission" if nearest.is_dir() else "a file"
@@ -93,10 +97,10 @@ def check_writable(folder: Path) -> None:
 
 
 def checkout() -> Path:
-    """The folder of the source that the package is part of.
+    """The root folder of the source checkout.
 
     Raises:
-        ValueError: the package was installed without it; the message says how to get it.
+        ValueError: the package was installed without its source. The message says how to get it.
     """
     root = source_root()
     if not (root / "pyproject.toml").is_file():
@@ -108,7 +112,7 @@ def checkout() -> Path:
 
 
 def source_root() -> Path:
-    """The folder beside the package, a checkout or site-packages."""
+    """The folder that holds the package: a checkout or site-packages."""
     import lcm
 
     return Path(lcm.__file__).parent.parent

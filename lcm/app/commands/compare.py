@@ -1,4 +1,4 @@
-"""`lcm compare`: are two models isomorphic? No truth is needed."""
+"""`lcm compare`: test whether two models are isomorphic, without a truth."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from lcm.app.commands.common import add_pairs_arguments, check_output, check_wri
 if TYPE_CHECKING:
     from lcm.model.pair_model import PairModel
 
-HELP = "find the isomorphism between two fits, or say where it fails"
+HELP = "test whether two fits are isomorphic, without a truth"
 DESCRIPTION = """\
-Compare two models of the same observations up to isomorphism: relabelling and monotone maps of each variable.
+Compare two models of the same observations up to isomorphism: a new numbering of the variables and a monotone map of
+each variable.
 
-Two fits that reach the same likelihood must be isomorphic (Brehmer et al. 2022, theorem 1), so that two independent
-fits check each other without any truth. Found are the match of the variables and the monotone maps between them; what
-is left is measured on held-out pairs: how far a variable is from a function of its match alone (R2), what other
-variables explain of it (leaks), whether graphs, solution maps, decoders and distributions correspond. The verdict is
-given at tolerances that are stated; a verdict of any kind exits with 0.
+Two fits that reach the same likelihood must be isomorphic (Brehmer et al. 2022, theorem 1). Two independent fits
+therefore check each other, without a truth. The command matches the variables and fits a monotone map for each match.
+It then measures on held-out pairs how well the maps hold (R2), how much other variables leak into a variable, and
+whether graphs, solution maps, decoders and distributions correspond. It prints a verdict and its tolerances. The exit
+code is 0 for every verdict.
 
-The figure shows the maps, both graphs and what leaks where.
+The figure shows the maps, both graphs and the leakage between variables.
 """
 EPILOG = """\
 examples:
   lcm fit data/toy2d/train.safetensors --out first --seed 0
   lcm fit data/toy2d/train.safetensors --out second --seed 1
   lcm compare first second data/toy2d/test.safetensors --json compared.json
+  lcm compare first second before.csv after.csv --figure compared.png
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     for name in ("a", "b"):
-        parser.add_argument(f"run_{name}", metavar=f"RUN_{name.upper()}", help="run folder, or a model file")
+        parser.add_argument(f"run_{name}", metavar=f"RUN_{name.upper()}", help="run folder of lcm fit, or a model file")
     add_pairs_arguments(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--json", metavar="FILE", help=".json file to write the numbers to")
     parser.add_argument(
         "--figure",
         metavar="FILE",
-        help=".png file to draw; default: beside FILE of --json, else in RUN_A/figures, by RUN_B's name",
+        help=".png file to draw; default: the file of --json with .png, else RUN_A/figures/compared_with_RUN_B.png",
     )
 
 
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None:
-    """Where the figure goes; None where A is a model file and nothing was said."""
+    """The path of the figure; None if A is a model file and no option gives a path."""
     if arguments.figure:
         return check_output(arguments.figure, ".png")
     if out:

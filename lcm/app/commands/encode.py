@@ -1,4 +1,4 @@
-"""`lcm encode`: the learned variables of every pair."""
+"""`lcm encode`: write the learned variables of every pair."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from lcm.app.commands.common import add_pairs_arguments, check_output, open_mode
 
 HELP = "write the learned variables of every pair"
 DESCRIPTION = """\
-Encode pairs: learned causal variables, their noise, and which variable each intervention changed.
+Encode pairs: write the learned causal variables, their noise, and the probability of each intervention target.
 
-FILE holds, for N pairs and n learned variables, float32
-  z, z_tilde            (N, n)      causal variables before and after
-  noise, noise_tilde    (N, n)      their noise; noise_tilde is the noise that the unintervened model gives z_tilde
-  target_probability    (N, n + 1)  column 0: nothing was intervened on; column k + 1: learned variable k was
-and the JSON list of the columns' target sets under the metadata key target_sets; a fit whose sets have several
-targets has a column for each set, in that order. A .csv or .parquet file has a column for each variable instead:
-z0, z0_tilde, noise0, noise0_tilde, probability_none, probability_z0, and so on; an .npz file has no metadata.
+For N pairs and n learned variables, FILE holds these float32 tensors:
+  z, z_tilde            (N, n)      causal variables before and after the intervention
+  noise, noise_tilde    (N, n)      their noise; the model without intervention maps noise_tilde to z_tilde
+  target_probability    (N, n + 1)  column 0: no intervention; column k + 1: learned variable k is the target
+
+If a target set of the fit has several targets, target_probability has one column for each target set instead. The
+metadata key target_sets lists the target set of each column, as JSON. An .npz file has no metadata.
+
+A .csv or .parquet file has one column for each variable: z0, z0_tilde, noise0, noise0_tilde, probability_none,
+probability_z0, and so on.
 """
 EPILOG = """\
 examples:
@@ -26,7 +29,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file")
     add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors, .npz, .csv or .parquet file")

@@ -1,4 +1,4 @@
-"""`lcm evaluate`: scores against the truth in a data set, as a table, JSON and figures."""
+"""`lcm evaluate`: score a model against the truth in a data set, as a table, JSON and figures."""
 
 from __future__ import annotations
 
@@ -15,32 +15,35 @@ if TYPE_CHECKING:
 
 HELP = "score a fit against the truth in a data set"
 DESCRIPTION = """\
-Score a fit against the truth in DATA: z, targets and adjacency, as far as it holds them.
+Score a fit against the truth in DATA: z, targets and adjacency, or those of them that DATA has.
 
   mcc, mcc_pearson      mean correlation of true variables with their matches, 0 to 1
-  dci_*                 disentanglement, completeness, 0 to 1; informativeness, a held-out R2
-  r2                    held-out R2 of each true variable on its match alone
-  intervention_accuracy share of pairs whose target was found
+  dci_*                 disentanglement and completeness, 0 to 1; informativeness, a held-out R2
+  r2                    held-out R2 of each true variable given its match alone; the mean over variables
+  intervention_accuracy share of pairs whose target set is found
   intervention_calibration_error
-                        how far its stated probability is from how often it was right, 0 to 1
-  shd, edge_*           errors of the graph; precision, recall, F1, AUROC of its edges
-  graph_isomorphic      whether the graph is right up to the variables' names
+                        expected calibration error of the most probable target set, 0 to 1
+  shd                   structural Hamming distance: edges that are missing, added or reversed
+  edge_*                precision, recall, F1 and AUROC of the edges, 0 to 1
+  graph_isomorphic      whether the graph is correct up to the names of the variables
   permutation           true variable i is learned variable permutation[i]
-  nll                   mean nats a pair, of the explicit model; comparable on the same DATA only
-  fit_seconds           what the fit took
-What DATA has no truth for is null. With truth, figures go to RUN/figures: variables.png and graphs.png.
+  nll                   mean negative log-likelihood in nats per pair; comparable only on the same DATA
+  fit_seconds           duration of the fit
+A score is null if DATA lacks the truth that it needs. If DATA has z, the figures variables.png and, with adjacency,
+graphs.png go to RUN/figures.
 """
 EPILOG = """\
-example:
+examples:
   lcm evaluate run data/toy2d/test.safetensors --json scores.json
+  lcm evaluate run test.csv
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
-    parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file (without figures)")
+    """Add the arguments of the command."""
+    parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file (no figures)")
     add_pairs_arguments(parser, "x, x_tilde and their truth")
-    parser.add_argument("--json", metavar="FILE", help="write the scores there")
+    parser.add_argument("--json", metavar="FILE", help=".json file to write the scores to")
     parser.add_argument("--float64", action="store_true", help="compute in double precision")
 
 
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def format_scores(scores: dict[str, Any]) -> str:
-    """The scores as an aligned table; what is null is a dash."""
+    """The scores as an aligned table; a dash stands for null."""
     width = max(map(len, scores))
     return "\n".join(f"{key:<{width}}  {_shown(value)}" for key, value in scores.items())
 
@@ -92,7 +95,7 @@ def _shown(value: Any) -> str:
 
 
 def _draw(opened: Opened, data: PairData, encoded: EncodedPairs, permutation: list[int] | None) -> list[Path]:
-    """Draw what is known of the truth into the run's folder; returns the files."""
+    """Draw the figures that the truth in `data` allows into the run folder, and return their paths."""
     if opened.run is None or data.z is None or permutation is None:
         return []
     import numpy as np

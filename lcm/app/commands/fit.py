@@ -1,4 +1,4 @@
-"""`lcm fit`: from pairs to a run folder."""
+"""`lcm fit`: fit a model to pairs and write a run folder."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 
 HELP = "fit a latent causal model to pairs"
 DESCRIPTION = """\
-Fit a latent causal model to pairs of vectors or images by maximum likelihood, on x and x_tilde alone.
+Fit a latent causal model to pairs of vectors or images by maximum likelihood. The fit sees x and x_tilde alone, unless
+the config says that targets, graph or order are known.
 
 RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
-events. A fit that was interrupted resumes when the same command is given again.
+events. If the fit is interrupted, run the same command again to resume it.
 """
 EPILOG = """\
 examples:
   lcm fit data/toy2d/train.safetensors --out run
   lcm fit before.csv after.csv --out run
+  lcm fit pairs.parquet --after-mark _post --out run
   lcm fit data/toy2d/train.safetensors --out peer --model ilcm-vae
 
-keys of a config and their defaults, any of which may be left out; n is by default dim x, or its rank where that is
-lower, or of images the dimension of the sheet that they lie on; targets are atomic, atomic-or-empty, all, or a list of
-target sets such as [[], [0], [0, 1]]; what image says is for images only:
+A config may set any of the keys below, which are shown with their defaults. If n is null, it is estimated: it is the
+dimension of x, the rank of x if that is lower, or the dimension of the curved sheet that the observations lie on. The
+key targets is atomic, atomic-or-empty, all, or a list of target sets such as [[], [0], [0, 1]]. The section image is
+for images only.
+
+keys:
 """
 
 
@@ -50,15 +55,15 @@ def _listed_models() -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command; models and keys are those of the table of peers as it is now."""
+    """Add the arguments of the command. Models and keys are those that the table of peers has when this runs."""
     parser.epilog = f"{_listed_models()}\n{EPILOG}{_keys(to_dict(FitConfig()))}"
     add_pairs_arguments(parser)
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
-    parser.add_argument("--config", metavar="YAML", help="settings; the options below replace its keys")
-    parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="default: flow; all are listed below")
-    parser.add_argument("--n", metavar="N", type=int, help="number of causal variables")
-    parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit")
-    parser.add_argument("--restarts", metavar="K", type=int, help="fits to choose from")
+    parser.add_argument("--config", metavar="YAML", help="settings; the options below override them")
+    parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="a model listed below; default: flow")
+    parser.add_argument("--n", metavar="N", type=int, help="number of causal variables; default: estimated")
+    parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit; default: that of the config, else 0")
+    parser.add_argument("--restarts", metavar="K", type=int, help="number of fits; the likeliest is kept")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--overwrite", action="store_true", help="replace another run in RUN")
     parser.set_defaults(resumes=_resumes)
@@ -105,9 +110,9 @@ def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
 
     n = choose_n(data, config)
     if config.n is None and n < data.n_dimensions:
-        what = "images, which lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns, which span"
-        print(f"n = {n}, estimated: x has {what} {n} dimensions (--n gives another)")
+        what = "images lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns of x span"
+        print(f"n = {n}, estimated: the {what} {n} dimensions (--n overrides this)")
 
 
 def _resumes(arguments: argparse.Namespace) -> str:
-    return f"the same command resumes what is in {arguments.out}"
+    return f"the same command resumes the fit in {arguments.out}"

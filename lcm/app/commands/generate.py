@@ -1,4 +1,4 @@
-"""`lcm generate`: a ground truth and its pairs."""
+"""`lcm generate`: draw a ground truth and pairs from it."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from lcm.app.commands.common import check_writable, checkout
 
 HELP = "draw a ground truth and pairs from it"
 DESCRIPTION = """\
-Draw a ground truth ("nature") from a config, and pairs from it, with the truth beside them.
+Draw a ground truth (a "nature") from a config, and draw pairs from it. Each file of pairs also holds their truth.
 
-Writes DIR/{train,val,test}.safetensors, DIR/nature.safetensors (the model itself) and DIR/config.yaml (all settings,
-defaults filled in). DIR appears whole or not at all. The same config and seed give the same bytes.
+The command writes DIR/{train,val,test}.safetensors, DIR/nature.safetensors (the model itself) and DIR/config.yaml (all
+settings, with defaults). DIR appears whole or not at all. The same config and seed give the same bytes.
 """
 EPILOG = """\
-example:
+examples:
   lcm generate paper_configs/toy2d.yaml --out data/toy2d
-  lcm generate paper_configs/circuit.yaml --out data/circuit        images; needs the extra `images`
+  lcm generate paper_configs/circuit.yaml --out data/circuit        # images; needs the extra `images`
 
-a config, in full the family of linear models under a random rotation:
+a config, here for linear models with a random rotation as decoder:
   nature: {n: 4}
   pairs: {train: 100000, val: 10000, test: 10000}
   seed: 0
 
-DIR/config.yaml shows every other key of nature: graph, mechanism, noise, intervention, decoder, thickness. With
-`scene: {kind: circuit}` or `{kind: objects}` beside it, the variables drive a scene, and x and x_tilde are its images;
-DIR/pairs.png shows some. Images that were interrupted go on when the same command is given again.
-paper_configs/ are part of a checkout of the source.
+DIR/config.yaml shows the other keys of nature: graph, mechanism, noise, intervention, decoder, thickness.
+With the line `scene: {kind: circuit}` or `scene: {kind: objects}`, the variables drive a scene, and x and x_tilde are
+its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
+The folder paper_configs/ is part of a checkout of the source.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("config", metavar="CONFIG", help="YAML file")
     parser.add_argument("--out", metavar="DIR", required=True, help="new or empty folder")
-    parser.add_argument("--seed", metavar="S", type=int, help="replaces the config's seed")
-    parser.add_argument("--processes", metavar="K", type=int, help="that draw images; by default one a core")
+    parser.add_argument("--seed", metavar="S", type=int, help="seed; overrides that of the config")
+    parser.add_argument(
+        "--processes", metavar="K", type=int, help="processes that draw images; default: one for each core"
+    )
     parser.set_defaults(resumes=_resumes)
 
 
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(Path(arguments.out).parent)
 
     from lcm.base.config import load_config
-    from lcm.data.nature.pairs import GenerateConfig, generate
+    from lcm.data.data_set import GenerateConfig, generate
     from lcm.report.images import draw_contact_sheet
 
     if arguments.processes is not None and arguments.processes < 1:
@@ -56,11 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
     generate(config, arguments.out, arguments.seed, draw=draw_contact_sheet, **options)
     if not arguments.quiet:
         out, pairs = Path(arguments.out), config.pairs
-        print(f"Drew a ground truth of {config.nature.n} variables, and pairs from it:")
+        print(f"Drew a ground truth of {config.nature.n} variables and these pairs from it:")
         for split in ("train", "val", "test"):
             print(f"  {out / f'{split}.safetensors'}  {getattr(pairs, split):,} pairs")
         if config.scene is not None:
-            print(f"Some of them, before and after: {out / 'pairs.png'}")
+            print(f"Some pairs, before and after: {out / 'pairs.png'}")
         print(f"Next:\n  lcm fit {out / 'train.safetensors'} --out RUN")
 
 
@@ -69,16 +71,16 @@ def _resumes(arguments: argparse.Namespace) -> str:
 
     if not partial_path(Path(arguments.out)).exists():
         return "nothing was written"
-    return f"images drawn so far are kept: the same command goes on with {arguments.out}"
+    return f"the images drawn so far are kept, and the same command continues with {arguments.out}"
 
 
 def _find(path: Path) -> Path:
-    """The config file; one of paper_configs/ is found from any folder where there is a checkout."""
+    """The config file. In a checkout, a file of paper_configs/ is found from any folder."""
     if path.exists() or path.is_absolute() or path.parts[:1] != ("paper_configs",):
         return path
     root = checkout()
     found = root / path
     if not found.is_file():
         names = ", ".join(sorted(file.name for file in (root / "paper_configs").glob("*.yaml"))) or "none"
-        raise ValueError(f"{path}: Expected a config of paper_configs/; got none of that name (there are: {names})")
+        raise ValueError(f"{path}: Expected a config of paper_configs/ ({names}); got no file of that name")
     return found

@@ -1,4 +1,4 @@
-"""`lcm graph`: the graph of a run, at a stated false discovery rate or by another search."""
+"""`lcm graph`: print the graph of a run, at a given false discovery rate or by another search."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from lcm.run.runs import Run
 
 Described = tuple[dict[str, Any], list[str]]
-"""A graph in numbers for JSON, and in lines for a terminal."""
+"""A graph as numbers for JSON and as lines for a terminal."""
 
-HELP = "the graph of a fit, at a stated false discovery rate or by another method"
+HELP = "print the graph of a fit, at a given false discovery rate or by another search"
 DESCRIPTION = """\
-Print the edges of a finished fit whose p-values pass at a false discovery rate: among the edges of the graph, the
-expected share of false ones is at most Q (Benjamini and Hochberg). Each comes with its strength, in standard deviations
-of the effect for one of the cause, the 95 % interval of that over pairs, and the p-value of its absence. The fit of a
-peer has no p-values: its edges are printed with the strengths that its search found.
+Print the graph of a finished fit at the false discovery rate Q: the expected share of false edges is at most Q
+(Benjamini and Hochberg). Each edge has a strength (the change of the effect in standard deviations, for a change of the
+cause by one standard deviation), its 95 % interval over pairs, and the p-value of "there is no edge". The fit of a peer
+has no p-values. Its edges have the strengths that its graph search measured.
 
-With --method the graph is sought anew over the variables that the model encodes of the first 50,000 pairs of DATA
-(docs/graph-search.md), and its structural Hamming distance from the truth is printed where DATA holds the truth.
+With --method, the command encodes the first 50,000 pairs of DATA and searches for the graph over these variables
+(docs/graph-search.md). If DATA holds the true graph, it also prints the structural Hamming distance from the truth.
 
-Nothing is fitted anew, and RUN is not changed. The graph is never cyclic, and a larger Q never loses an edge.
+The model is not fitted again, and RUN does not change. The graph has no cycles, and a larger Q never removes an edge.
 """
 EPILOG = """\
 examples:
@@ -41,16 +41,16 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     methods = ", ".join(METHODS)
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit")
     parser.add_argument("--fdr", metavar="Q", type=_rate, help="false discovery rate; default: that of the fit")
-    parser.add_argument("--method", metavar="M", choices=METHODS, help=f"seek the graph on DATA by one of {methods}")
+    parser.add_argument("--method", metavar="M", choices=METHODS, help=f"search for the graph on DATA by {methods}")
     parser.add_argument("--data", metavar="DATA", nargs="+", help="one or two files of pairs, for --method")
     add_mark_argument(parser)
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the search; default: 0")
-    parser.add_argument("--json", metavar="FILE", help="write adjacency, order, strengths and what else is known there")
-    parser.add_argument("--figure", metavar="FILE", help="draw the graph there, a .png file")
+    parser.add_argument("--json", metavar="FILE", help=".json file to write the graph and its numbers to")
+    parser.add_argument("--figure", metavar="FILE", help=".png file to draw the graph to")
 
 
 def _rate(text: str) -> float:
@@ -66,11 +66,11 @@ def _rate(text: str) -> float:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     if arguments.method and not arguments.data:
-        raise ValueError("--data: Expected the pairs to seek the graph on, for --method; got none")
+        raise ValueError("--data: Expected pairs, on which --method searches for the graph; got none")
     if arguments.data and not arguments.method:
-        raise ValueError("--method: Expected a method to seek the graph by, for --data; got none")
+        raise ValueError("--method: Expected a method, which searches for the graph on --data; got none")
     if arguments.fdr is not None and arguments.method not in (None, *RATED_METHODS):
-        expected = f"no rate for a method other than {' and '.join(RATED_METHODS)}"
+        expected = f"no rate except for the methods {' and '.join(RATED_METHODS)}"
         raise ValueError(f"--fdr: Expected {expected}; got one for {arguments.method}")
     json = check_output(arguments.json, ".json") if arguments.json else None
     figure = check_output(arguments.figure, ".png") if arguments.figure else None
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _listed(edges: Sequence[str], how: str, order: Sequence[int]) -> list[str]:
-    """What is printed of any graph."""
+    """The lines that every graph prints."""
     count = f"{len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}"
     causes = f"causes first: {' '.join(f'z{i}' for i in order)}"
     return [f"{count} {how}", *(f"  {edge}" for edge in edges), causes]
@@ -113,7 +113,7 @@ def _untested(graph: Graph, strength: NDArray[np.float64], order: Sequence[int],
 
 
 def _found(run: Run, rate: float | None) -> Described:
-    """The graph that the fit has found."""
+    """The graph of the fit."""
     if run.evidence is None and rate is None:
         return _untested(run.model.graph, run.edge_strength, run.order, f"of {run.config.model}, with strength")
     rate = run.config.readout.false_discovery_rate if rate is None else rate
@@ -136,5 +136,5 @@ def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     else:
         numbers, lines = _tested(sought.evidence, sought.graph, rate, f"by {method}, ")
     numbers |= {"method": method, "seconds": sought.seconds, "shd": distance}
-    lines += [f"sought in {sought.seconds:.1f} s"]
+    lines += [f"search time: {sought.seconds:.1f} s"]
     return numbers, lines + ([] if distance is None else [f"structural Hamming distance from the truth: {distance}"])

@@ -1,4 +1,4 @@
-"""`lcm import`: image sets that exist already, as files of pairs."""
+"""`lcm import`: convert existing image sets to files of pairs."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 from lcm.app.commands.common import check_writable
 
-HELP = "make data sets of images that exist already: published ones, or a folder"
+HELP = "convert existing images to pairs: published sets, or a folder"
 DESCRIPTION = """\
-Read an image set and write it as data sets of pairs, uint8 (N, S, S, 3), with what is known of the truth beside them.
+Read an image set and write it as pairs of images, uint8 (N, S, S, 3), together with the truth that the set gives.
 
 KIND is one of
   causalcircuit   DIR holds train.npz (or train-0.npz and so on), val.npz, test.npz, as downloaded from
                   https://developer.qualcomm.com/software/ai-datasets/causalcircuit (see the licence there).
-                  Truth: z, z_tilde, noise, targets, adjacency of red, green, blue and arm. There is no noise_tilde:
-                  the set does not say what noise the unintervened model gives z_tilde.
+                  Truth: z, z_tilde, noise, targets, and the adjacency of red, green, blue and arm. The set does not
+                  give noise_tilde, the noise that the model without intervention maps to z_tilde.
   causal3dident   DIR holds trainset and testset, unpacked from https://zenodo.org/record/4784282 (CC BY 4.0).
-                  These are single images. Each image of one object is x; x_tilde is the image whose ten latents are
-                  nearest to those of x with one of them redrawn. Truth: z and z_tilde, the latents of the images
-                  found, and targets, the latent redrawn. The other latents differ too, by what the nearest image is
-                  off: with 36,000 images of ten latents that is much, and no graph is known.
-  folder          DIR is a CSV with the header before,after or before,after,target, or a folder that holds it as
-                  pairs.csv. Paths are relative to the CSV; target is the 0-based variable that was intervened on, or
-                  empty for none. Truth: targets, where there is that column.
+                  The set has single images. Each image of one object is an x. To find its x_tilde, one of its ten
+                  latents is drawn again, and x_tilde is the image with the nearest latents. Truth: z and z_tilde, the
+                  latents of both images, and targets, the latent that was drawn again. The other latents differ too,
+                  and by much, since the set has only 36,000 images for ten latents. The graph is not known.
+  folder          DIR is a CSV with the header before,after or before,after,target, or a folder with such a pairs.csv.
+                  Paths are relative to the CSV. The target is the 0-based variable of the intervention, or empty if
+                  there was no intervention. Truth: targets, if the CSV has this column.
 
-Images must be square, of one size in a set, and at least S pixels wide. They are averaged down to S over areas;
-greyscale becomes RGB, and what is transparent becomes black. Nothing is ever unpickled.
+All images of a set must be square, of one size, and at least S pixels wide. They are reduced to S pixels by averages
+over areas. Greyscale becomes RGB, and transparent pixels become black. The command never unpickles a file.
 
-Writes OUT/train.safetensors and so on (folder: OUT/data.safetensors), in several files above 1 GB. OUT appears whole
-or not at all. What was interrupted, or found the disk full, goes on when the same command is given again.
+The command writes OUT/train.safetensors and so on (folder: OUT/data.safetensors), and splits a file above 1 GB into
+parts. OUT appears whole or not at all. After an interruption or a full disk, run the same command again to continue.
 """
 EPILOG = """\
 examples:
@@ -44,9 +44,9 @@ _ONLY_FOR = {"object_class": ("--object", "causal3dident"), "seed": ("--seed", "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("kind", metavar="KIND", choices=_KINDS, help=", ".join(_KINDS))
-    parser.add_argument("source", metavar="DIR", help="folder of the set; folder: the CSV, or the folder of pairs.csv")
+    parser.add_argument("source", metavar="DIR", help="folder of the set, or the CSV of KIND folder")
     parser.add_argument("--out", metavar="OUT", required=True, help="new or empty folder")
     parser.add_argument(
         "--size",
@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--object", metavar="C", type=int, dest="object_class", help="causal3dident: the object, 0 to 6; default: 0"
     )
-    parser.add_argument("--seed", metavar="S", type=int, help="causal3dident: of what is redrawn; default: 0")
-    parser.add_argument("--n", metavar="N", type=int, help="folder: variables; default: one more than the last target")
+    parser.add_argument("--seed", metavar="S", type=int, help="causal3dident: seed for redrawing latents; default: 0")
+    parser.add_argument("--n", metavar="N", type=int, help="folder: number of variables; default: largest target + 1")
     parser.set_defaults(resumes=_resumes)
 
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, int]:
-    """What was asked for of a single kind, by the names of the Python calls."""
+    """The options that only one kind takes, by their names as Python arguments."""
     given = {name: value for name in _ONLY_FOR if (value := getattr(arguments, name)) is not None}
     for name in given:
         option, kind = _ONLY_FOR[name]
@@ -100,4 +100,4 @@ def _print_written(written: dict[Path, int], size: int) -> None:
 
 
 def _resumes(arguments: argparse.Namespace) -> str:
-    return f"what was written is kept: the same command goes on with {arguments.out}"
+    return f"the images written so far are kept, and the same command continues with {arguments.out}"

@@ -1,4 +1,4 @@
-"""`lcm sample`: pairs from a fitted model, interventions, counterfactuals."""
+"""`lcm sample`: draw pairs from a fitted model, intervene, and compute counterfactuals."""
 
 from __future__ import annotations
 
@@ -8,44 +8,47 @@ from collections.abc import Sequence
 
 from lcm.app.commands.common import add_mark_argument, check_output, open_model, open_pairs
 
-HELP = "draw pairs from a fit; intervene; counterfactuals"
+HELP = "draw pairs from a fit, intervene, compute counterfactuals"
 DESCRIPTION = """\
 Draw pairs from a fitted model.
 
-Without --do: pairs from the model's own p(x, x_tilde). With --do: fresh x, or with --from the x of DATA, and as
-x_tilde the counterfactual of x under all the given interventions at once. FILE holds x, x_tilde, z, z_tilde, noise,
-noise_tilde, targets and, but for tables, adjacency. A fit to images gives images x and x_tilde.
+Without --do, the pairs come from the model's own p(x, x_tilde). With --do, x is a new sample or, with --from, the x of
+DATA, and x_tilde is the counterfactual of x under all given interventions at once.
+
+FILE holds x, x_tilde, z, z_tilde, noise, noise_tilde, targets and, unless it is a table, adjacency. If the model was
+fitted to images, x and x_tilde are images.
 """
 EPILOG = """\
 examples:
   lcm sample run --n 1000 --out pairs.safetensors
   lcm sample run --n 1000 --do 0=1.5 2=-1 --out intervened.safetensors
   lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --out counterfactuals.safetensors
+  lcm sample run --from before.csv after.csv --do 0=1.5 --out counterfactuals.csv
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit, or a model file")
     parser.add_argument("--out", metavar="FILE", required=True, help=".safetensors, .npz, .csv or .parquet file")
-    parser.add_argument("--n", metavar="N", type=int, help="number of pairs; with --from the first N, by default all")
+    parser.add_argument("--n", metavar="N", type=int, help="number of pairs; with --from, the first N (default: all)")
     parser.add_argument(
         "--do",
         metavar="I=VALUE",
         nargs="+",
         action="extend",
         default=[],
-        help="set learned variable I (0-based) to VALUE, in the learned units of z",
+        help="set learned variable I (0-based) to VALUE, in the units of z",
     )
     parser.add_argument(
         "--from",
         dest="source",
         metavar="DATA",
         nargs="+",
-        help="one or two files of pairs with the x to take; needs --do",
+        help="one or two files of pairs, whose x is used; needs --do",
     )
     add_mark_argument(parser)
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the sample; default: 0")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,10 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def parse_interventions(texts: Sequence[str]) -> dict[int, float]:
-    """The variable and the value of each "I=VALUE".
+    """Parse each "I=VALUE" into a variable and its value.
 
     Raises:
-        ValueError: another form, a value that is not a finite number, or a variable twice.
+        ValueError: another form, a value that is not a finite number, or a repeated variable.
     """
     values: dict[int, float] = {}
     for text in texts:
@@ -96,7 +99,7 @@ def parse_interventions(texts: Sequence[str]) -> dict[int, float]:
 
 def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.source and not arguments.do:
-        raise ValueError("--from: Expected --do beside it; got none")
+        raise ValueError("--from: Expected --do with it; got none")
     if arguments.source and len(arguments.source) > 2:
         raise ValueError(f"--from: Expected one or two files; got {len(arguments.source)}")
     if arguments.n is None and not arguments.source:

@@ -1,4 +1,4 @@
-"""`lcm sweep`: fits and scores over a grid of settings, seeds and data."""
+"""`lcm sweep`: fit and score a grid of settings, seeds and data."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ if TYPE_CHECKING:
     from lcm.app.sweep.executors import Executor
     from lcm.app.sweep.sweep import Records
 
-HELP = "fit and score over a grid of settings, seeds and data"
+HELP = "fit and score a grid of settings, seeds and data"
 DESCRIPTION = """\
-Fit and score every cell of a sweep: every data set with every combination of settings.
+Fit and score every cell of a sweep. A cell is one data set with one combination of settings.
 
-DIR/results.csv has a row for each cell, DIR/cells/NAME is its run, as lcm fit writes it, and DIR/cells/NAME.json its
-scores or its error. A cell that fails does not stop the others. The same command does what is not finished, and what
-failed, again; cells are known by data and settings, so that a changed SWEEP keeps those that it still has.
+DIR/results.csv has one row for each cell. DIR/cells/NAME is the run folder of a cell, as lcm fit writes it, and
+DIR/cells/NAME.json has its scores or its error. If a cell fails, the other cells still run. If you run the same command
+again, it runs the cells that are unfinished or failed. Data and settings identify a cell: if you change SWEEP, the
+finished cells that it still contains are kept.
 
-Exit code: 0 where every cell is finished, 1 where some failed (a line on stderr for each).
+The exit code is 0 if every cell is finished, and 1 if some cells failed. Each failed cell prints one line on stderr.
 """
 EPILOG = """\
-example:
+examples:
   lcm sweep paper_configs/sweep-example.yaml --out runs/example --dry-run
   lcm sweep paper_configs/sweep-example.yaml --out runs/example
   lcm table runs/example --rows seed --columns data --value mcc
 
-SWEEP, whose paths are relative to its folder:
+SWEEP is a YAML file. Its paths are relative to its folder:
   data:                                            # files, or a config for lcm generate
     - {name: mine, train: a.safetensors, test: b.safetensors}
     - {generate: toy2d.yaml, base: {pairs.train: 2000}, grid: {seed: [0, 1]}}
-  base: {noise_encoder: {steps: 500}}              # of all fits, nested or dotted; keys of lcm fit --help
+  base: {noise_encoder: {steps: 500}}              # settings of all fits, nested or dotted: see lcm fit --help
   grid: {seed: [0, 1, 2], mechanisms.steps: [100, 200]}
   list: [{noise_encoder.flow: residual}, {noise_encoder.flow: spline, noise_encoder.bins: 6}]
-  batch: 8                                         # most cells that are trained at once, 1 for none
+  batch: 8                                         # cells that are trained as one batch, at most
   device: auto
-  ray: {cpus: 1, gpus: 0, retries: 3}              # of a task on Ray
+  ray: {cpus: 1, gpus: 0, retries: 3}              # for each task on Ray
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("sweep", metavar="SWEEP", help="YAML file")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the sweep, new or from before")
-    parser.add_argument("--on", choices=("local", "ray"), default="local", help="where; default: this machine")
-    parser.add_argument("--address", metavar="A", help="the Ray cluster, host:port or auto; default: one of its own")
-    parser.add_argument("--jobs", metavar="J", type=int, help="processes; default: cores divided by threads")
-    parser.add_argument("--no-ensembles", action="store_true", help="fit every cell by itself")
-    parser.add_argument("--dry-run", action="store_true", help="list the cells and their states, and do nothing")
-    parser.set_defaults(resumes=lambda arguments: f"the same command resumes what is in {arguments.out}")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the sweep, new or existing")
+    parser.add_argument("--on", choices=("local", "ray"), default="local", help="where the cells run; default: local")
+    parser.add_argument("--address", metavar="A", help="Ray cluster, host:port or auto; default: a new local one")
+    parser.add_argument("--jobs", metavar="J", type=int, help="number of processes; default: cores divided by threads")
+    parser.add_argument("--no-ensembles", action="store_true", help="fit each cell separately, without batches")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells and their states without running them")
+    parser.set_defaults(resumes=lambda arguments: f"the same command resumes the sweep in {arguments.out}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,7 +87,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.address is not None and arguments.on != "ray":
         raise ValueError("--address: Expected --on ray with it; got none")
     if arguments.jobs is not None and arguments.on == "ray":
-        raise ValueError("--jobs: Expected none on Ray, where tasks declare their CPUs; got one")
+        raise ValueError("--jobs: Expected no --jobs on Ray, where each task declares its CPUs; got one")
 
 
 def _executor(arguments: argparse.Namespace, device: str, ray: object) -> Executor:
@@ -96,7 +97,7 @@ def _executor(arguments: argparse.Namespace, device: str, ray: object) -> Execut
         return RayExecutor(ray, device, arguments.address)  # type: ignore[arg-type]
     from lcm.app.sweep.executors import LocalExecutor
 
-    # as many as the command computes with: --threads, else OMP_NUM_THREADS, else one
+    # the threads of the command itself: --threads, else OMP_NUM_THREADS, else one
     threads = arguments.threads or int(os.environ.get("OMP_NUM_THREADS", "1"))
     return LocalExecutor(device, arguments.jobs, threads)
 

@@ -1,4 +1,4 @@
-"""`lcm table`: the results of a sweep, pivoted, as text, Markdown, JSON and a figure."""
+"""`lcm table`: pivot the results of a sweep, as text, Markdown, JSON and a figure."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ if TYPE_CHECKING:
 
 HELP = "pivot and plot the results of a sweep"
 DESCRIPTION = """\
-Summarise the results of a sweep: median, with the range (min-max) over all that rows and columns leave open, seeds.
+Summarise the results of a sweep. Each entry is the median and the range (min-max) over the cells that share its row and
+column, such as cells with different seeds.
 
-Rows are by default all combinations of the settings that differ. With --columns, the values of that setting are the
-columns of one score; the figure has it against that setting, with a line for each row.
+By default, the rows are all combinations of the settings that differ between cells, and the columns are scores. With
+--columns KEY, the table shows one score, and its columns are the values of the setting KEY. The figure plots this score
+against KEY, with one line for each row.
 """
 EPILOG = """\
-example:
+examples:
   lcm table runs/example
   lcm table runs/example --rows model --columns data.nature.n --value mcc --plot mcc.png
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("results", metavar="DIR", help="folder of lcm sweep, or a results.csv")
     parser.add_argument("--rows", metavar="KEY", nargs="+", help="settings whose combinations are the rows")
     parser.add_argument("--columns", metavar="KEY", help="setting whose values are the columns")
-    parser.add_argument("--value", metavar="SCORE", nargs="+", help="scores; with --columns one, by default mcc")
-    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only the cells with these values")
+    parser.add_argument("--value", metavar="SCORE", nargs="+", help="scores; with --columns only one, default: mcc")
+    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="use only cells with these values")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--json", metavar="FILE", help=".json file to write the numbers to")
     parser.add_argument("--plot", metavar="FILE", help=".png file to draw; needs --columns")
 
 
@@ -90,4 +92,4 @@ def _selected(results: Results, conditions: list[str]) -> list[dict[str, Any]]:
 
 def _unfinished(results: Results) -> str:
     missing = len(results.rows) - len(results.finished)
-    return f"\n{missing} of {len(results.rows)} cells are not finished and left out" if missing else ""
+    return f"\n{missing} of {len(results.rows)} cells are not finished and are left out" if missing else ""

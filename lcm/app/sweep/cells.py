@@ -1,4 +1,4 @@
-"""Cells of a sweep: one fit each, known by what they are made of, and by a name that can be read."""
+"""The cells of a sweep and their data sets: each cell is one fit, with a key of its content and a readable name."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lcm.base.requirement import to_dict
 from lcm.run.config import FitConfig
 
 if TYPE_CHECKING:
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
 KEY_DIGITS = 12
-"""Hexadecimal digits of a cell's key at the end of its name."""
+"""How many hexadecimal digits of a cell's key end its name."""
 
 _ALWAYS = ("model", "seed")
 _LONGEST_LABEL = 80
@@ -31,8 +31,8 @@ _LONGEST_LABEL = 80
 class DataSet:
     """Pairs to fit and pairs to score on.
 
-    name: unique within the sweep. key: says what they are made of. train, test: their files. values: columns of the
-    table. made_by: the config that generates them; None for given files.
+    name: unique within the sweep. key: a hash of the content. train, test: the files. values: columns of the table.
+    made_by: the config that generates the files; None for given files.
     """
 
     name: str
@@ -64,10 +64,10 @@ def sweep_cells(sweep: SweepConfig, file: Path, out: Path) -> list[Cell]:
     Args:
         sweep: the content of `file`; paths in it are relative to its folder.
         file: named in errors.
-        out: folder of the sweep; generated data are to lie in it.
+        out: the folder of the sweep, where data are generated.
 
     Raises:
-        ValueError: an unknown key or bad value of a fit or a data set, a missing file, or one name for two data sets.
+        ValueError: an unknown key or bad value of a fit or a data set, a missing file, or two data sets of one name.
     """
     data = [each for index in range(len(sweep.data)) for each in _data_sets(sweep.data[index], index, file, out)]
     _require_own_names(data, file)
@@ -91,7 +91,7 @@ def cell_key(data: DataSet, config_sha256: str) -> str:
 
 
 def with_names(cells: Iterable[Cell], known: Mapping[str, str]) -> list[Cell]:
-    """The cells with the names that they are known by, from the last digits of a name to the name."""
+    """The cells with the names that they already have; `known` maps the last digits of a name to the name."""
     return [replace(cell, name=known.get(cell.key[:KEY_DIGITS], cell.name)) for cell in cells]
 
 
@@ -113,7 +113,7 @@ def _data_sets(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
 
 def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[DataSet]:
     from lcm.base.config import parse_yaml
-    from lcm.data.nature.pairs import GenerateConfig
+    from lcm.data.data_set import GenerateConfig
 
     source = file.parent / str(config.generate)
     content = flattened(parse_yaml(existing_file(source).read_text(encoding="utf-8"), str(source)), str(source))
@@ -131,25 +131,25 @@ def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
 
 
 def generated_data(name: str, config: GenerateConfig, folder: Path, values: Mapping[str, Any]) -> DataSet:
-    """The data set that a config gives, to be drawn into a folder."""
+    """The data set of a config; `draw` generates it into the folder."""
     files = folder / "train.safetensors", folder / "test.safetensors"
     return DataSet(name, f"generated {config_hash(config)}", *files, values, config)
 
 
 def given_data(name: str, train: Path, test: Path, values: Mapping[str, Any]) -> DataSet:
-    """The data set in two files, known by their bytes; ValueError for a missing one."""
+    """The data set in two files, hashed by their bytes; ValueError for a missing file."""
     return DataSet(name, f"files {_digest(train)} {_digest(test)}", train, test, values)
 
 
 def draw(data: DataSet) -> None:
-    """Generate a data set, unless it is there already or lies in given files.
+    """Generate a data set, unless its files exist already.
 
     Raises:
         ValueError: the folder holds the data of other settings.
     """
     if data.made_by is None:
         return
-    from lcm.data.nature.pairs import generate
+    from lcm.data.data_set import generate
     from lcm.report.images import draw_contact_sheet
 
     folder = data.train.parent
@@ -172,7 +172,7 @@ def _digest(path: Path) -> str:
 
 
 def _label(first: str, values: Mapping[str, Any]) -> str:
-    """A name that says which values: those that are words by themselves, others after the last part of their key."""
+    """A name from values: a text stands alone, any other value follows the last part of its key."""
     parts = [first]
     for key, value in values.items():
         parts.append(value if isinstance(value, str) else f"{key.rpartition('.')[2]}{_text(value)}")

@@ -1,4 +1,4 @@
-"""Settings by dotted path, and the alternatives to them that a grid and a list give."""
+"""The file of a sweep: settings by dotted path, and the alternatives that a grid and a list give."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def flattened(values: Any, where: str) -> dict[str, Any]:
 
     Args:
         values: the mapping; None for an empty one.
-        where: the key that holds it, which errors name.
+        where: the key that holds the mapping, named in errors.
 
     Raises:
-        ValueError: no mapping, a key that is not text, or one that is given twice or is a section as well.
+        ValueError: not a mapping, a key that is not text, a key given twice, or a key that is also a section.
     """
     found: dict[str, Any] = {}
     for path, value in _leaves({} if values is None else values, where, ""):
@@ -31,7 +31,7 @@ def flattened(values: Any, where: str) -> dict[str, Any]:
 
 
 def nested(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The nested mapping of settings by dotted path; ValueError where a key is a section as well."""
+    """The nested mapping of settings by dotted path; ValueError if a key is also a section."""
     _require_no_section(list(settings), where)
     whole: dict[str, Any] = {}
     for path, value in settings.items():
@@ -47,7 +47,7 @@ def grid_of(values: Any, where: str) -> dict[str, list[Any]]:
     """The values of every key of a grid, by dotted path.
 
     Raises:
-        ValueError: what `flattened` refuses, or a key without a list of one or more values, none of them a mapping.
+        ValueError: as `flattened`, or a key whose value is not a list of one or more values other than mappings.
     """
     grid = flattened(values, where)
     for path, choices in grid.items():
@@ -59,10 +59,10 @@ def grid_of(values: Any, where: str) -> dict[str, list[Any]]:
 
 
 def list_of(values: Any, where: str) -> list[dict[str, Any]]:
-    """The alternatives of a list, by dotted path; one without settings where there is no list.
+    """The alternatives of a list, by dotted path; a single empty alternative without a list.
 
     Raises:
-        ValueError: what `flattened` refuses, or no list of one or more mappings.
+        ValueError: as `flattened`, or not a list of one or more mappings.
     """
     if values is None:
         return [{}]
@@ -74,7 +74,7 @@ def list_of(values: Any, where: str) -> list[dict[str, Any]]:
 def expanded(
     base: Mapping[str, Any], grid: Mapping[str, list[Any]], alternatives: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Every alternative with every point of the grid, by dotted path; what they set replaces what `base` sets.
+    """Every alternative combined with every point of the grid, by dotted path; both override `base`.
 
     Raises:
         ValueError: a key that is in the grid and in the list.
@@ -87,7 +87,7 @@ def expanded(
 
 
 def at_path(settings: Mapping[str, Any], path: str) -> Any:
-    """The value of nested settings at a dotted path; None where a section on the way is None or lacks it."""
+    """The value of nested settings at a dotted path; None if a section on the way is None or lacks the key."""
     value: Any = settings
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -118,13 +118,13 @@ def _require_no_section(paths: list[str], where: str) -> None:
 @final
 @dataclass(frozen=True)
 class DataConfig:
-    """Data sets of a sweep: two files, or all that a config for `lcm generate` gives.
+    """Data sets of a sweep: two files, or the data sets that a config for `lcm generate` gives.
 
-    name: what cells and tables call it; by default after the file.
+    name: the name in cells and tables; by default the name of the file.
     train, test: files of pairs to fit and to score on.
-    values: columns of the table that say what the files are, such as {n: 4}.
-    generate: a config for `lcm generate`; `base` replaces some of its keys, and `grid` and `list` give a data set for
-        each of their values, all by dotted path.
+    values: columns of the table that describe the files, such as {n: 4}.
+    generate: a config for `lcm generate`. `base` replaces some of its keys; `grid` and `list` give a data set for each
+        of their values. All take dotted paths.
     """
 
     name: str | None = None
@@ -149,18 +149,18 @@ class DataConfig:
         self.settings()
 
     def settings(self) -> list[dict[str, Any]]:
-        """What each data set replaces in the config, by dotted path."""
+        """The keys that each data set replaces in the config, by dotted path."""
         return expanded(flattened(self.base, "base"), grid_of(self.grid, "grid"), list_of(self.list, "list"))
 
     def varied(self) -> list[str]:
-        """The keys that tell its data sets apart, by dotted path."""
+        """The keys in which the data sets differ, by dotted path."""
         return _varied(self.grid, self.list)
 
 
 @final
 @dataclass(frozen=True)
 class RayConfig:
-    """What a task on Ray declares: its CPUs (its threads as well) and GPUs, and how often it is tried again."""
+    """What a task on Ray declares: CPUs (also its threads), GPUs, and how often a lost task is tried again."""
 
     cpus: int = 1
     gpus: float = 0.0
@@ -180,8 +180,8 @@ class SweepConfig:
     data: data sets.
     base: settings of all fits, nested or by dotted path; keys of a config for `lcm fit`.
     grid: keys by dotted path, each with the list of its values.
-    list: alternatives, each a mapping of settings; every one is combined with the whole grid.
-    batch: cells that are trained at once where all but seed and data is equal; 1 for none.
+    list: alternatives, each a mapping of settings; each is combined with the whole grid.
+    batch: the most cells that are trained at once, equal in all but seed and data; 1 trains each alone.
     device: "auto", "cpu" or "cuda".
     ray: what a task on Ray declares.
     """
@@ -202,16 +202,16 @@ class SweepConfig:
         self.settings()
 
     def settings(self) -> list[dict[str, Any]]:
-        """What each fit is told, by dotted path."""
+        """The settings of each fit, by dotted path."""
         return expanded(flattened(self.base, "base"), grid_of(self.grid, "grid"), list_of(self.list, "list"))
 
     def varied(self) -> list[str]:
-        """The keys that tell the fits apart, by dotted path."""
+        """The keys in which the fits differ, by dotted path."""
         return _varied(self.grid, self.list)
 
 
 def load_sweep(path: str | Path) -> SweepConfig:
-    """Read the file of a sweep; ValueError, one line, for what `SweepConfig` refuses, as in `lcm.base.config`."""
+    """Read the file of a sweep; ValueError, in one line, for a bad key or value."""
     return load_config(path, SweepConfig)
 
 

@@ -30,7 +30,7 @@ _SECONDS_TO_STOP = 10.0
 @final
 @dataclass(frozen=True)
 class Update:
-    """What has happened: cells that have ended, and how many are being done now."""
+    """News of a sweep: the cells that have ended, and how many are running."""
 
     outcomes: tuple[CellOutcome, ...]
     running: int
@@ -44,14 +44,14 @@ class Executor(ABC):
     def jobs(self) -> int:
         """Tasks that can run at a time."""
 
-    def close(self) -> None:  # noqa: B027  most have nothing to leave
-        """Leave what was joined."""
+    def close(self) -> None:  # noqa: B027  most hold nothing
+        """Release what the executor holds, such as a connection to a cluster."""
 
     @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Generator[Update, None, None]:
-        """Run the tasks and say what happens; whatever runs is stopped when the iterator is closed.
+        """Run the tasks and yield the news; closing the iterator stops what runs.
 
-        Every cell has one outcome; one whose process is lost for good has failed.
+        Every cell has one outcome. A cell whose process is lost for good has failed.
         """
 
 
@@ -84,20 +84,20 @@ def cores() -> int:
 
 @final
 class LocalExecutor(Executor):
-    """Processes on this machine, as many as its cores hold of so many threads each by default."""
+    """Processes on this machine; by default as many as its cores allow at so many threads each."""
 
     def __init__(self, device: str = "auto", jobs: int | None = None, threads: int = 1) -> None:
-        """`jobs` processes of `threads` threads each; "auto", "cpu" or "cuda"."""
+        """`jobs` processes of `threads` threads each, on the device "auto", "cpu" or "cuda"."""
         self.device, self.threads = device, threads
         self._jobs = jobs or max(1, cores() // threads)
 
     @property
     def jobs(self) -> int:
-        """The processes."""
+        """The number of processes."""
         return self._jobs
 
     def run(self, tasks: Sequence[Task]) -> Generator[Update, None, None]:
-        """Run the tasks, in order, on as many processes; see `Executor.run`."""
+        """Run the tasks, in order, on that many processes; see `Executor.run`."""
         queue = deque(tasks)
         workers: list[_Worker] = []
         try:
@@ -121,7 +121,7 @@ class LocalExecutor(Executor):
 
 
 class _Worker:
-    """A process, and the cells of its task that have not ended."""
+    """A process, and the cells of its task that have not ended yet."""
 
     def __init__(self, device: str, threads: int) -> None:
         context = get_context("spawn")
@@ -141,18 +141,18 @@ class _Worker:
     def give(self, task: Task) -> None:
         write_members(task)
         self.left = {work.key for work in task.works}
-        # a process that died just now says so when it is asked for news
+        # `news` reports a process that has just died
         with suppress(BrokenPipeError):
             self.pipe.send(task)
 
     def news(self) -> list[CellOutcome]:
-        """The next outcome; where the process has died, failures of all that it has left."""
+        """The next outcome; if the process has died, a failure for each of its remaining cells."""
         try:
             outcome: CellOutcome = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             self.dead = True
-            reason = f"the process died ({_end(self.process.exitcode)}); was there memory enough?"
+            reason = f"the process died ({_end(self.process.exitcode)}); did it run out of memory?"
             lost = [failure(key, reason) for key in sorted(self.left)]
             self.left = set()
             return lost
@@ -168,7 +168,7 @@ class _Worker:
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Those of the busy workers that have news, once there are any."""
+    """Wait until a busy worker has news; return all that have."""
     busy: dict[Any, _Worker] = {worker.pipe: worker for worker in workers if worker.left}
     return [busy[pipe] for pipe in wait(list(busy))]
 
@@ -178,8 +178,8 @@ def _end(code: int | None) -> str:
 
 
 def _serve(pipe: Connection, device: str, threads: int) -> None:
-    """Do tasks until the other end closes, or this process is told to stop."""
-    # Ctrl-C reaches all processes of a terminal; the one that started this one decides what it means
+    """Do tasks until the other end of the pipe closes, or a signal stops this process."""
+    # Ctrl-C reaches all processes of a terminal; the parent decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -191,7 +191,7 @@ def _serve(pipe: Connection, device: str, threads: int) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    # once: the files that are being written are removed undisturbed
+    # a second signal must not disturb the removal of half-written files
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -200,20 +200,20 @@ def _die_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        # nobody is left to write down what comes of the task, and another sweep may take it up
+        # without the parent no result is recorded, and another sweep may do the task
         os._exit(1)
 
 
 @final
 class RayExecutor(Executor):
-    """A Ray cluster, joined when it is made, or one of this machine alone."""
+    """A Ray cluster that is joined at once, or a new one on this machine."""
 
     def __init__(self, config: RayConfig, device: str = "auto", address: str | None = None) -> None:
-        """Join the cluster at `address`: "auto", host:port, or None for one of this machine's own.
+        """Join the cluster at `address`: "auto" or host:port; None starts one on this machine.
 
         Raises:
-            ValueError: Ray is not installed, or nobody ever offers what a task declares.
-            ConnectionError: no cluster there.
+            ValueError: Ray is not installed, or the cluster has too few CPUs or GPUs for a task.
+            ConnectionError: there is no cluster at the address.
         """
         self.config, self.device = config, device
         self._ray = _import_ray()
@@ -230,7 +230,7 @@ class RayExecutor(Executor):
 
     @property
     def jobs(self) -> int:
-        """Tasks for which the cluster has CPUs and GPUs now."""
+        """How many tasks the CPUs and GPUs of the cluster allow at a time."""
         resources = self._ray.cluster_resources()
         jobs = resources.get("CPU", 0) // self.config.cpus
         return int(min(jobs, resources.get("GPU", 0) // self.config.gpus) if self.config.gpus else jobs)
@@ -241,7 +241,7 @@ class RayExecutor(Executor):
             self._ray.shutdown()
 
     def run(self, tasks: Sequence[Task]) -> Generator[Update, None, None]:
-        """Give all tasks to the cluster, which takes them in order; see `Executor.run`."""
+        """Submit all tasks to the cluster, which starts them in order; see `Executor.run`."""
         ray, config = self._ray, self.config
         remote = ray.remote(_run_there).options(
             num_cpus=config.cpus, num_gpus=config.gpus, max_retries=config.retries, retry_exceptions=False
@@ -274,12 +274,12 @@ class RayExecutor(Executor):
         return outcomes
 
     def _running(self, pending: dict[Any, Task]) -> int:
-        """Cells of the tasks that the cluster has room for, which it takes in order."""
+        """The cells of the first tasks, as many as the cluster runs at a time."""
         return sum(len(task.works) for task in list(pending.values())[: self.jobs])
 
 
 def _import_ray() -> Any:
-    # what runs here is nobody's business unless they are told
+    # no usage statistics leave this machine unless the user asks for it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -296,7 +296,7 @@ def _files(tasks: Sequence[Task]) -> list[Path]:
 
 
 def _run_there(task: Task, paths: Sequence[Path], device: str, threads: int, *contents: bytes) -> list[CellOutcome]:
-    """What a node does: the task in a folder of its own, whose runs it returns."""
+    """Do a task on a node, in a temporary folder, and return its runs."""
     import ray
 
     node = ray.get_runtime_context().get_node_id()

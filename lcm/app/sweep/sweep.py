@@ -1,4 +1,4 @@
-"""A sweep in its folder: the cells that are not finished are done, recorded, and the table of all is written.
+"""A sweep in its folder: run the cells that are not finished, record each, and write the table of all.
 
 cells/NAME/        the run of a cell, as `lcm fit` writes it
 cells/NAME.json    its record: settings, state, scores or error
@@ -40,10 +40,10 @@ _FIRST, _LAST = ("cell", "status"), ("n_pairs", "batch", "error", "key", "lcm")
 
 @final
 class Records:
-    """The records of a sweep in its folder; the table is written again whenever one of them changes."""
+    """The records of a sweep in its folder; the table is written again when one of them changes."""
 
     def __init__(self, out: Path, cells: Sequence[Cell]) -> None:
-        """Read what is there; ValueError for a record or a run that is of another cell."""
+        """Read the records in the folder; ValueError for a record or a run of other data or settings."""
         self.out, self.cells = out, list(cells)
         self.found: dict[str, dict[str, Any]] = {}
         for cell in self.cells:
@@ -63,7 +63,7 @@ class Records:
         return str(self.found.get(cell.key, {}).get("status", CELL_WAITING))
 
     def add(self, cell: Cell, outcome: Mapping[str, Any]) -> None:
-        """Write what a cell has come to, and the table."""
+        """Write the outcome of a cell, and the table."""
         path = _record_file(self.out, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = {"data": {"name": cell.data.name, "key": cell.data.key}, "config": to_dict(cell.config)}
@@ -72,7 +72,7 @@ class Records:
         self.write_table()
 
     def write_table(self) -> None:
-        """Write results.csv, and results.parquet where that is possible."""
+        """Write results.csv, and results.parquet if pyarrow is installed."""
         self.out.mkdir(parents=True, exist_ok=True)
         rows = [self._row(cell) for cell in self.cells]
         settings = dict.fromkeys(key for cell in self.cells for key in cell.values)
@@ -88,24 +88,24 @@ class Records:
 
 
 def _record_file(out: Path, cell: Cell) -> Path:
-    """Where the record of a cell is kept."""
+    """The file of a cell's record."""
     return out / "cells" / f"{cell.name}.json"
 
 
 def run_folder(out: Path, cell: Cell) -> Path:
-    """Where the run of a cell is kept."""
+    """The folder of a cell's run."""
     return out / "cells" / cell.name
 
 
 def known_names(out: Path) -> dict[str, str]:
-    """The names of cells that the folder of a sweep knows, by the first digits of their keys."""
+    """The names of the cells in the folder of a sweep, by the first digits of their keys."""
     paths = sorted((out / "cells").glob("*")) if (out / "cells").is_dir() else []
     names = [path.stem if path.suffix == ".json" else path.name for path in paths if not path.name.startswith(".")]
     return {name[-KEY_DIGITS:]: name for name in names}
 
 
 def write_results(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file, whole or not at all: no value is empty, booleans are true and false, lists are JSON."""
+    """Write a CSV file atomically: a missing value is empty, booleans are true and false, lists are JSON."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -119,7 +119,7 @@ def _written(value: Any) -> str:
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the table as Parquet, whole or not at all; needs pyarrow."""
+    """Write the table as Parquet, atomically; needs pyarrow."""
     import pyarrow
     import pyarrow.parquet
 
@@ -129,7 +129,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str
 
 
 def _of_one_type(values: list[Any]) -> list[Any]:
-    """A column as Parquet needs it: numbers, booleans or text, and text where they are mixed."""
+    """A column of one type, as Parquet needs it: numbers, booleans or text; mixed values become text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {bool, str}):
         return [float(value) if value is not None and float in kinds else value for value in values]
@@ -152,10 +152,10 @@ def _not_own(path: Path, cell: Cell) -> ValueError:
 
 @final
 class Progress:
-    """A bar on stderr where that is a terminal, else a line for every cell; nothing when quiet."""
+    """A progress bar on stderr if it is a terminal, else a line for every cell; nothing when quiet."""
 
     def __init__(self, waiting: int, whole: int, quiet: bool) -> None:
-        """`waiting` of all the cells are to be done; those that were finished before count as done."""
+        """`waiting` of the `whole` number of cells are to be done; the others were finished before."""
         self.waiting, self.before, self.whole, self.quiet = waiting, whole - waiting, whole, quiet
         self.done = self.failed = 0
         self._running = 0
@@ -166,13 +166,13 @@ class Progress:
             self._bar = tqdm(total=whole, initial=self.before, desc="cells", file=sys.stderr, unit="cell")
 
     def running(self, cells: int) -> None:
-        """So many cells are being done now."""
+        """Show how many cells are running."""
         self._running = cells
         if self._bar is not None:
             self._bar.set_postfix_str(f"{cells} running, {self.failed} failed")
 
     def ended(self, cell: Cell, outcome: CellOutcome) -> None:
-        """One more cell is finished or has failed."""
+        """Show that a cell has finished or failed."""
         self.done += 1
         self.failed += outcome.failed
         text = _described(cell, outcome)
@@ -192,15 +192,15 @@ class Progress:
     def _outlook(self) -> str:
         left = self.waiting - self.done
         if not left:
-            return f"{self.failed} failed, none left"
-        # what runs now is about half done; the cells of an ensemble end together
+            return f"{self.failed} failed, 0 left"
+        # running cells count as half done; the cells of an ensemble end together
         under_way = min(self._running, left) / 2
         seconds = (time.perf_counter() - self._started) / (self.done + under_way) * (left - under_way)
         return f"{self._running} running, {self.failed} failed, about {in_words(seconds)} left"
 
 
 def in_words(seconds: float) -> str:
-    """A time as one would say it: 40 s, 12 min, 3.5 h."""
+    """A time in words: 40 s, 12 min, 3.5 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -215,11 +215,11 @@ def _described(cell: Cell, outcome: CellOutcome) -> str:
 
 
 def open_sweep(file: str | Path, out: str | Path) -> tuple[SweepConfig, Records]:
-    """Read the file of a sweep, and what its folder holds of its cells already; nothing is written.
+    """Read the file of a sweep, and the records that its folder already holds; nothing is written.
 
     Raises:
-        ValueError: a file that is no sweep, a bad value of a fit or of a data set, a missing file of pairs, a record of
-            something else.
+        ValueError: a file that is not a sweep, a bad value of a fit or a data set, a missing file of pairs, or a record
+            of something else.
     """
     path, folder = Path(file), Path(out)
     if folder.exists() and not folder.is_dir():
@@ -230,19 +230,19 @@ def open_sweep(file: str | Path, out: str | Path) -> tuple[SweepConfig, Records]
 
 
 def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = True) -> list[Cell]:
-    """Do the cells that are not finished, those that failed before again; returns those that have failed now.
+    """Run the cells that are not finished, also those that failed before; return the cells that failed now.
 
-    The record of a cell and the table are written as soon as it ends. After an interruption whatever was finished
-    stays, and the same call does the rest.
+    The record of a cell and the table are written as soon as the cell ends. After an interruption, the same call does
+    the rest.
 
     Args:
-        records: of the cells, as `open_sweep` finds them.
-        executor: what does the work.
-        batch: most cells that are trained at once; 1 for none.
+        records: the records of the cells, from `open_sweep`.
+        executor: runs the tasks.
+        batch: the most cells that are trained at once; 1 trains each alone.
         quiet: whether to show no progress on stderr.
 
     Raises:
-        ValueError: another sweep is writing to the folder, or a data set that cannot be generated.
+        ValueError: another sweep is writing to the folder, or a data set cannot be generated.
     """
     out, cells = records.out, {cell.key: cell for cell in records.cells}
     out.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
 
 
 def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a run that came from elsewhere, whole or not at all."""
+    """Write a run that was made elsewhere, whole or not at all."""
     if not files:
         return
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"
@@ -289,7 +289,7 @@ def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Keep other sweeps from the folder for the length of the block; the lock goes with the process at the latest."""
+    """Lock the folder against other sweeps inside the block; the lock ends with the process at the latest."""
     import fcntl
 
     with (out / _LOCK).open("w") as file:
@@ -301,6 +301,6 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def cells_that_failed(records: Records) -> list[tuple[str, str]]:
-    """Names and errors of the cells that have failed."""
+    """Names and errors of the failed cells."""
     failed = [cell for cell in records.cells if records.status(cell) == CELL_FAILED]
     return [(cell.name, str(records.found[cell.key]["error"])) for cell in failed]

@@ -1,4 +1,4 @@
-"""The table of a sweep, read again and pivoted: median and range of a score over seeds."""
+"""The results of a sweep as a pivot table and a figure: median and range of a score over seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", 
 @final
 @dataclass(frozen=True)
 class Results:
-    """The rows of a table of results, and its columns: those of settings, and all."""
+    """The rows of a table of results, the columns that are settings, and all columns."""
 
     rows: list[dict[str, Any]]
     settings: tuple[str, ...]
@@ -40,13 +40,13 @@ class Results:
         return [row for row in self.rows if row["status"] == "finished"]
 
     def require(self, option: str, keys: Sequence[str]) -> None:
-        """Raise ValueError, which names the option, for a key that is no column."""
+        """Raise ValueError, with the name of the option, for a key that is not a column."""
         for key in keys:
             if key not in self.columns:
                 raise ValueError(f"{option}: Expected one of {', '.join(self.columns)}; got {key!r}")
 
     def varied(self) -> list[str]:
-        """The settings that differ between finished cells, without seeds; the name of the data where there is none."""
+        """The settings that differ between finished cells, without seeds; the name of the data if none differs."""
         finished = self.finished
         found = [key for key in self.settings if len({json.dumps(row[key]) for row in finished}) > 1]
         found = [key for key in found if key not in _SEEDS]
@@ -88,16 +88,16 @@ def read_results(path: str | Path) -> Results:
 def pivot(
     records: Sequence[Mapping[str, Any]], rows: Sequence[str], columns: str | None, values: Sequence[str]
 ) -> Pivot:
-    """Summarise scores over all that `rows` and `columns` leave open, such as seeds.
+    """Summarise scores over the settings that are in neither `rows` nor `columns`, such as seeds.
 
     Args:
         records: the cells.
         rows: keys whose combinations are the rows.
-        columns: the key whose values are the columns; None for a column each of `values`.
-        values: the scores; one with `columns`.
+        columns: the key whose values are the columns; None for one column for each of `values`.
+        values: the scores; exactly one with `columns`.
 
     Raises:
-        ValueError: no records, several scores with `columns`, or a score that is no number.
+        ValueError: no records, several scores with `columns`, or a score that is not a number.
     """
     if not records:
         raise ValueError("Expected finished cells to show; got none")
@@ -118,7 +118,7 @@ def pivot(
 
 
 def text_of(value: Any) -> str:
-    """A value of a setting as tables show it."""
+    """The text of a setting's value in tables."""
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
@@ -153,9 +153,9 @@ def draw_lines(
 
     Args:
         path: file to write.
-        records: the cells; those without the score or the setting are left out.
-        lines: keys whose combinations are the lines.
-        against: the setting on the horizontal axis; values that are not all numbers stand side by side.
+        records: the cells; cells without the score or the setting are left out.
+        lines: keys; each combination of their values is a line.
+        against: the setting on the horizontal axis; values that are not all numbers are spaced evenly.
         value: the score, a number.
 
     Raises:
@@ -192,7 +192,7 @@ def _are_words(values: Sequence[Any]) -> bool:
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
-    """Where each value stands, by its text."""
+    """The horizontal position of each value, by its text."""
     if _are_words(values):
         return {text: float(place) for place, text in enumerate(dict.fromkeys(map(text_of, values)))}
     return {text_of(value): float(value) for value in sorted(values)}

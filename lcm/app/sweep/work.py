@@ -1,4 +1,4 @@
-"""What a process does with a task: fits and scores its cells, and says of each what it has come to."""
+"""Tasks: one or several cells that a process fits and scores, with an outcome for each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MEMBERS_FILE = "members.json"
 @final
 @dataclass(frozen=True)
 class CellOutcome:
-    """What a cell has come to: the part of its record that depends on the work, and what is to be shown of it."""
+    """The result of a cell: the part of its record that depends on the work, and the files of a run made elsewhere."""
 
     key: str
     record: dict[str, Any]
@@ -40,24 +40,24 @@ class CellOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it has an error instead of scores."""
+        """Whether the cell has an error instead of scores."""
         return bool(self.record["status"] == CELL_FAILED)
 
 
 def failure(key: str, error: str, trace: str = "") -> CellOutcome:
-    """The outcome of a cell that failed, with one line that says why."""
+    """The outcome of a failed cell, with the reason in one line."""
     return CellOutcome(key, {"status": CELL_FAILED, "error": " ".join(error.split()), "traceback": trace})
 
 
 def run_task(task: Task, device: str, threads: int) -> Iterator[CellOutcome]:
     """Fit and score the cells of a task; a cell that fails does not stop the others.
 
-    An ensemble that fails as a whole is done again one by one, so that those fail alone that have to.
+    The cells of an ensemble that fails are fitted again one by one, so that only the bad ones fail.
 
     Args:
-        task: its cells; what is there of their runs is used.
+        task: the cells; finished and interrupted runs in their folders are used.
         device: "auto", "cpu" or "cuda".
-        threads: to compute with.
+        threads: the number of threads to compute with.
     """
     import torch
 
@@ -68,7 +68,7 @@ def run_task(task: Task, device: str, threads: int) -> Iterator[CellOutcome]:
             _fit_together(task.works, task.folder, device)
             together = len(task.works)
         except Exception:
-            # each says by itself what is wrong with it
+            # each cell then reports its own error
             pass
         shutil.rmtree(task.folder, ignore_errors=True)
     for work in task.works:
@@ -151,7 +151,7 @@ def finished_config(folder: Path) -> str | None:
 
 
 def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
-    """Fit the cells of an ensemble and write their runs; an interrupted one goes on from its checkpoints."""
+    """Fit the cells of an ensemble and write their runs; an interrupted ensemble resumes from its checkpoints."""
     from lcm.learn.training.tracker import Recorder
     from lcm.run.fitting import fit_ensemble, resolve_device
     from lcm.run.runs import write_run
@@ -175,7 +175,7 @@ def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
 class Work:
     """A cell as a process needs it.
 
-    train, test: files of pairs. source: what its run calls the former. folder: of its run.
+    train, test: files of pairs. source: the name of the training file in the run. folder: the run's.
     """
 
     key: str
@@ -190,24 +190,24 @@ class Work:
 @final
 @dataclass(frozen=True)
 class Task:
-    """Cells that one process does, and the folder of their ensemble; None where they are done one by one."""
+    """Cells for one process, and the folder of their ensemble; None if they are fitted one by one."""
 
     works: tuple[Work, ...]
     folder: Path | None = None
 
 
 def make_tasks(waiting: Sequence[Cell], retried: Sequence[Cell], out: Path, limit: int, jobs: int) -> list[Task]:
-    """The tasks of cells that are not finished, ensembles first as far as they can be formed.
+    """The tasks of cells that are not finished, ensembles first.
 
-    Cells of one shape of data and of one config but for its seed make an ensemble. Cells that failed before, have
-    begun by themselves, or choose among restarts stay alone. Ensembles that were interrupted are taken up as they were.
+    Cells with data of one shape and configs that differ in the seed alone form an ensemble. A cell that failed before,
+    was started alone, or has restarts stays alone. An interrupted ensemble resumes with the same members.
 
     Args:
-        waiting: cells that never ended.
+        waiting: cells that have not ended yet.
         retried: cells that failed before.
-        out: folder of the sweep.
-        limit: most members of an ensemble; 1 for none.
-        jobs: processes to keep busy, with smaller ensembles where there are few cells.
+        out: the folder of the sweep.
+        limit: the most members of an ensemble; 1 for no ensembles.
+        jobs: the number of processes to keep busy; few cells make smaller ensembles.
     """
     works = {cell.key: work_of(cell, out) for cell in waiting}
     resumed = _interrupted(works, out / "batches") if limit > 1 else []
@@ -237,7 +237,7 @@ def work_of(cell: Cell, out: Path) -> Work:
 
 
 def write_members(task: Task) -> None:
-    """Say in the folder of an ensemble who its members are, so that it can be taken up again."""
+    """Write the members of an ensemble to its folder, so that it can be resumed."""
     if task.folder is not None:
         task.folder.mkdir(parents=True, exist_ok=True)
         write_json(task.folder / MEMBERS_FILE, [work.key for work in task.works])
@@ -251,7 +251,7 @@ def _task(works: Sequence[Work], out: Path) -> Task:
 
 
 def _interrupted(works: dict[str, Work], folder: Path) -> list[Task]:
-    """Ensembles whose members are all still waiting, in the order in which they were."""
+    """Interrupted ensembles whose members are all still waiting, with their members in the old order."""
     tasks = []
     for file in sorted(folder.glob(f"*/{MEMBERS_FILE}")):
         keys = read_json(file)
@@ -261,7 +261,7 @@ def _interrupted(works: dict[str, Work], folder: Path) -> list[Task]:
 
 
 def _shape(path: Path) -> tuple[int, ...] | None:
-    """The shape of x in a .safetensors file; None for what is not known to be one."""
+    """The shape of x in a .safetensors file; None for any other file."""
     try:
         with safe_open(path, framework="numpy") as file:
             return tuple(file.get_slice("x").get_shape())

@@ -1,1 +1,1 @@
-"""Image sets that exist already, made into files of pairs: CausalCircuit, Causal3DIdent, any folder with a CSV."""
+"""Existing sets of images as files of pairs: CausalCircuit, Causal3DIdent, and any folder with a CSV."""

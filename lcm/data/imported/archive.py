@@ -1,4 +1,4 @@
-"""Members of .npz archives: plain arrays, and arrays of byte strings that are read one by one and never unpickled."""
+"""Arrays in .npz archives: plain ones, and byte strings that are read one by one without unpickling."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ _STRUCTURE = (
     *("BININT", "BININT1", "BININT2", "REDUCE", "BUILD", "STOP"),
 )
 
-
 _IN_LIST = ("MARK", "APPEND", "APPENDS")
 _CALLED = (
     "numpy.core.multiarray _reconstruct",
@@ -33,12 +32,11 @@ _CALLED = (
     "numpy dtype",
 )
 
-
 _BAD_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class BytesHeader(NamedTuple):
-    """Of an array of byte strings: its shape, its type (of fixed width, or object), and where its body begins."""
+    """The header of an array of byte strings: its shape, its type (fixed width or object), and its start."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -49,7 +47,7 @@ def members(path: Path) -> set[str]:
     """The names of the arrays in an archive.
 
     Raises:
-        ValueError: no such file, or not a whole archive.
+        ValueError: no such file, or an incomplete archive.
     """
     with _archive(path) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
@@ -59,27 +57,27 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
     """A plain array.
 
     Raises:
-        ValueError: it is truncated, or holds pickled objects.
+        ValueError: the array is truncated, or holds pickled objects.
     """
     with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_bytes_header(path: Path, name: str) -> BytesHeader:
-    """What an array of byte strings says of itself.
+    """The header of an array of byte strings.
 
     Raises:
-        ValueError: it is truncated, of another type, or in Fortran order.
+        ValueError: the array is truncated, of another type, or in Fortran order.
     """
     with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
         return _header(file)
 
 
 def read_bytes(path: Path, name: str, first: int = 0) -> Iterator[bytes]:
-    """The byte strings of an array in its order, from number `first` on, each read when it is asked for.
+    """The byte strings of an array in order, from number `first` on, each read when it is needed.
 
-    They are of fixed width, less the zeros at their ends, or objects, which numpy pickles: that stream is looked at,
-    and never carried out.
+    They have a fixed width, with trailing zeros removed, or are objects, which numpy pickles. That pickle is parsed and
+    never executed.
 
     Raises:
         ValueError: the array is truncated, or holds something else.
@@ -127,7 +125,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def _named(path: Path, name: str) -> Iterator[None]:
-    """Let every error about an array name it."""
+    """Put the name of the array into every error about it."""
     try:
         yield
     except _BAD_ARCHIVE as error:
@@ -139,16 +137,16 @@ _BYTES = {"SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8}
 
 
 def _pickled_bytes(stream: IO[bytes], again: IO[bytes], count: int) -> Iterator[bytes]:
-    """The byte strings of a pickled array of `count` objects, in order; nothing of the pickle is ever executed.
+    """The byte strings of a pickled array of `count` objects, in order; no part of the pickle is executed.
 
     Only the stream that numpy writes for such an array is accepted: a call of its own reconstruction, and one list.
 
     Args:
         stream: at the start of the pickle.
-        again: the same file once more, to read a byte string again that the pickle refers back to.
+        again: the same file, opened again; it gives byte strings that the pickle refers back to.
 
     Raises:
-        ValueError: any other operation or call, objects that are not byte strings, another number of them, or a
+        ValueError: any other operation or call, objects that are not byte strings, a wrong number of objects, or a
             truncated stream.
     """
     walk = _Walk(again)
@@ -164,20 +162,20 @@ def _pickled_bytes(stream: IO[bytes], again: IO[bytes], count: int) -> Iterator[
 
 @final
 class _Walk:
-    """What is known of a pickle up to one of its operations."""
+    """The state of a pickle up to one of its operations."""
 
     def __init__(self, again: IO[bytes]) -> None:
         self._again = again
-        # strings, and where byte strings lie: these themselves would be the whole file
+        # strings, and the positions of byte strings, which together would be as large as the file
         self._memo: dict[int, str | tuple[int, int] | None] = {}
         self._last: str | tuple[int, int] | None = None
         self._strings: list[str] = []
         self._list = "before"
 
     def step(self, name: str, argument: Any, place: int) -> bytes | None:
-        """Take in one operation; the byte string, where it puts one into the list."""
+        """Process one operation; return the byte string that it adds to the list, if any."""
         if name == "FRAME":
-            # may stand between an object and what remembers it
+            # may stand between an object and the operation that remembers it
             return None
         if name == "MEMOIZE" or name in _PUTS:
             self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._last

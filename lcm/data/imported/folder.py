@@ -1,4 +1,4 @@
-"""Any folder of image pairs with a CSV that says which belong together."""
+"""A folder of images with a CSV of the pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_VARIABLES = 1000
 
 
 class ListedPair(NamedTuple):
-    """A pair: its images, and the variable that was intervened on, None where there was none or it is not known."""
+    """A pair: its images, and the variable that was intervened on; None without or if unknown."""
 
     before: Path
     after: Path
@@ -38,18 +38,18 @@ def import_folder(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Make data.safetensors in the folder `out` of the pairs that a CSV lists; return the number of them.
+    """Write the pairs that a CSV lists to data.safetensors in the folder `out`; return the file and its pairs.
 
     Args:
         source: the CSV, with the header before,after or before,after,target, or a folder that holds it as pairs.csv.
-            Paths are relative to its folder; target is a 0-based number, or empty where nothing was intervened on.
-        size: height and width to average the images down to, a multiple of 16 from 16 to 512.
-        n: number of variables, for targets; by default one more than the largest of them.
-        threads: that decode, by default one a core.
+            Paths are relative to its folder; target is a 0-based number, or empty if there was no intervention.
+        size: height and width of the written images, a multiple of 16 from 16 to 512; larger images are averaged.
+        n: number of variables, for targets; by default one more than the largest target.
+        threads: the number of threads that decode, by default one per core.
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: the CSV is bad, an image is missing or bad, `out` is not new, or the disk is full.
+        ValueError: a bad CSV, a missing or bad image, `out` is not new, or the disk is full.
     """
     require_size(size)
     require_new(Path(out))
@@ -73,8 +73,8 @@ def read_rows(path: Path) -> tuple[list[str], list[ListedPair]]:
     """The header and the rows of a CSV of pairs.
 
     Raises:
-        ValueError: no such file, not UTF-8, a header that lacks a column or has one twice or an unknown one, a row of
-            another length, without an image or with a bad target, or no rows.
+        ValueError: no such file, not UTF-8, a header with a missing, repeated or unknown column, a row of another
+            length, without an image or with a bad target, or no rows.
     """
     try:
         with existing_file(path).open(newline="", encoding="utf-8-sig") as file:

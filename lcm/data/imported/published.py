@@ -42,10 +42,10 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "intervention_labels": (),
     "intervention_masks": (4,),
 }
-"""Of the plain arrays, without the rows."""
+"""The shapes of the plain arrays, without the axis of rows."""
 
 _LARGEST = {"original_latents": 10.0, "epsilon": 1000.0}
-"""Bounds on what can be meant: the lights and the arm lie in [0, 1], the noise is about standard."""
+"""Bounds of plausible values: the lights and the arm lie in [0, 1], the noise is roughly standard normal."""
 
 _CIRCUIT_SLACK = 1e-3
 _IDENT_URL = "https://zenodo.org/record/4784282"
@@ -75,14 +75,14 @@ class _Part(NamedTuple):
 
 @final
 class _Split(PairSource):
-    """A data set in one or several archives."""
+    """A data set of CausalCircuit in one or several archives."""
 
     def __init__(self, name: str, parts: Sequence[_Part]) -> None:
         def whole(key: str) -> Array:
             return np.concatenate([part.arrays[key] for part in parts])
 
         latents = whole("original_latents").astype(np.float32)
-        # epsilon after the intervention need not be what the unintervened model gives z_tilde: no noise_tilde
+        # no noise_tilde: epsilon after the intervention need not be the noise of z_tilde in the unintervened model
         truth = {
             "z": latents[:, 0],
             "z_tilde": latents[:, 1],
@@ -118,19 +118,19 @@ class _Split(PairSource):
 def import_causal_circuit(
     folder: str | Path, out: str | Path, size: int = 64, *, threads: int | None = None, progress: bool = False
 ) -> dict[Path, int]:
-    """Make train, val and test.safetensors in the folder `out` of those archives that are there; return their pairs.
+    """Write train, val and test.safetensors to the folder `out`, from the archives that exist; return their pairs.
 
-    The truth is z, z_tilde, the noise before the intervention, targets and the graph, of red, green, blue and arm.
+    The truth is z, z_tilde, the noise before the intervention, targets and the graph of red, green, blue and arm.
 
     Args:
         folder: holds train.npz, or train-0.npz and so on, val.npz and test.npz.
-        size: height and width to average the images down to, a multiple of 16 from 16 to 512.
-        threads: that decode, by default one a core.
+        size: height and width of the written images, a multiple of 16 from 16 to 512; larger images are averaged.
+        threads: the number of threads that decode, by default one per core.
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: none of the files (the message says where they are), an array of a wrong type, shape or range,
-            a bad image, `out` is not new, or the disk is full.
+        ValueError: no such files (the message says where to get them), an array of a wrong type, shape or range, a
+            bad image, `out` is not new, or the disk is full.
     """
     require_size(size)
     require_new(Path(out))
@@ -148,7 +148,7 @@ def import_causal_circuit(
 
 
 def _files(folder: Path, split: str) -> list[Path]:
-    """The archives of a split: one, or several that are numbered."""
+    """The archives of a split: one, or several with numbers."""
     names = sorted(path.name for path in folder.glob(f"{split}*.npz"))
     matches = [match for name in names if (match := re.fullmatch(rf"{split}[-_]?(\d+)\.npz", name))]
     numbered = {int(match[1]): match[0] for match in matches}
@@ -167,7 +167,7 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _read(path: Path) -> _Part:
-    """The plain arrays of an archive, checked, and the header of its images."""
+    """Check the arrays of an archive and read the plain ones."""
     missing = {*_SHAPES, "imgs"} - members(path)
     if missing:
         raise ValueError(f"{path}: {min(missing)}: Expected this array of CausalCircuit; got none")
@@ -208,7 +208,7 @@ def _require_values(array: Array, name: str, where: str) -> None:
 
 
 def _require_consistent(labels: Array, masks: Array, where: str) -> None:
-    """Whatever the labels number: each goes with one mask, and each mask with one label."""
+    """Each label must go with one mask, and each mask with one label."""
     both = np.unique(np.column_stack([labels.astype(np.int64), masks.astype(np.int64)]), axis=0)
     if not len(both) == len(np.unique(both[:, 0])) == len(np.unique(both[:, 1:], axis=0)):
         counts = f"{len(np.unique(both[:, 0]))} labels and {len(np.unique(both[:, 1:], axis=0))} masks"
@@ -224,7 +224,7 @@ def _adjacency() -> NDArray[np.uint8]:
 
 
 class Neighbours(NamedTuple):
-    """For each of N images: which image comes after it (N,), and which of n latents was redrawn (N,)."""
+    """For each of N images: the number of the image after it (N,), and which of the n latents was redrawn (N,)."""
 
     after: NDArray[np.int64]
     redrawn: NDArray[np.int64]
@@ -240,23 +240,23 @@ def import_causal3dident(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Make train and test.safetensors in the folder `out` of those sets that are there; return their pairs.
+    """Write train and test.safetensors to the folder `out`, from the sets that exist; return their pairs.
 
-    Every image of one object is the x of a pair, whose x_tilde is found by `neighbours`. The truth is z, z_tilde, the
-    latents of the two images, and targets, the latent that was redrawn; the others differ too, as far as the nearest
-    image is from what was wanted.
+    Every image of one object is the x of a pair; `neighbours` finds its x_tilde. The truth is z and z_tilde, the
+    latents of the two images, and targets, the latent that was redrawn. The other latents change too, because the
+    nearest image is not exactly the one wanted.
 
     Args:
         folder: holds trainset and testset (or train and test), with raw_latents_0.npy, images_0 and so on.
-        size: height and width to average the images down to, a multiple of 16 from 16 to 512.
+        size: height and width of the written images, a multiple of 16 from 16 to 512; larger images are averaged.
         object_class: 0 to 6, of teapot, hare, dragon, cow, armadillo, horse and head.
-        seed: of what is redrawn, at least 0.
-        threads: that decode, by default one a core.
+        seed: decides what is redrawn; at least 0.
+        threads: the number of threads that decode, by default one per core.
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: none of the files (the message says where they are), an array of a wrong type, shape or range,
-            a missing or bad image, `out` is not new, or the disk is full.
+        ValueError: no such files (the message says where to get them), an array of a wrong type, shape or range, a
+            missing or bad image, `out` is not new, or the disk is full.
     """
     require_size(size)
     require_new(Path(out))
@@ -280,10 +280,10 @@ def import_causal3dident(
 
 
 def neighbours(latents: Array, generator: np.random.Generator) -> Neighbours:
-    """Pair each image with that whose latents are nearest to its own with one of them redrawn.
+    """Pair each image with the one whose latents are nearest to its own after one latent is redrawn.
 
-    The redrawn latent is one of the n at random, its value that of another row at random: the distribution that it has
-    over all rows. An image is never its own neighbour.
+    The redrawn latent is one of the n at random. Its value is that of another random row, so that it follows the
+    latent's distribution over all rows. An image is never its own neighbour.
 
     Args:
         latents: (N, n), N at least 2.

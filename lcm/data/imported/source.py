@@ -1,4 +1,4 @@
-"""Encoded images, and pairs of them that are read in order, block by block of rows, and become a data set."""
+"""Encoded images, and pairs of them that are read in order, in blocks of rows, and become a data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BLOCKS_AHEAD = 2
 class EncodedImage:
     """An image as a JPEG, PNG or another format that Pillow reads.
 
-    where: how errors name it. content: its bytes, or the file.
+    where: its name in errors. content: its bytes, or the file.
     """
 
     where: str
@@ -44,7 +44,7 @@ class EncodedImage:
 
 
 def require_size(size: int) -> None:
-    """Raise ValueError unless images of this height and width can be learned from."""
+    """Raise ValueError unless images can have this height and width."""
     if not (_SMALLEST <= size <= _LARGEST and size % _MULTIPLE == 0):
         raise ValueError(f"size: Expected a multiple of {_MULTIPLE} from {_SMALLEST} to {_LARGEST}; got {size}.")
 
@@ -53,19 +53,19 @@ def image_size(image: EncodedImage) -> tuple[int, int]:
     """Width and height, from the header alone.
 
     Raises:
-        ValueError: no image.
+        ValueError: not an image.
     """
     with _opened(image) as opened:
         return opened.size
 
 
 def decode_image(image: EncodedImage, size: int, first: EncodedImage, first_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image as (size, size, 3), averaged over areas; greyscale becomes RGB, and what is transparent black.
+    """The image as (size, size, 3), averaged over areas; greyscale becomes RGB, and transparent pixels become black.
 
-    A JPEG is read at half, a quarter or an eighth where that is large enough, which averages blocks too, and is faster.
+    A JPEG is read at half, a quarter or an eighth of its size if that is large enough, which is faster.
 
     Args:
-        first, first_size: an image of the same set, and its width and height, which all must have.
+        first, first_size: an image of the same set, and its width and height, which all images must have.
 
     Raises:
         ValueError: an image that is missing, corrupt, truncated, of more than 8 bits a channel, not square, smaller
@@ -101,7 +101,7 @@ def _to_rgb(opened: Image.Image) -> Image.Image:
 
 @contextmanager
 def _opened(image: EncodedImage) -> Iterator[Image.Image]:
-    """The open image; whatever Pillow says of a bad one becomes a ValueError that names it."""
+    """The open image; any error of Pillow becomes a ValueError that names the image."""
     content: Any = image.content if isinstance(image.content, Path) else io.BytesIO(image.content)
     try:
         with Image.open(content) as opened:
@@ -109,7 +109,7 @@ def _opened(image: EncodedImage) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise ValueError(f"{image.where}: Expected an image; got no such file") from error
     except ValueError as error:
-        # the checks above name the image themselves
+        # the checks of this module name the image already
         if str(error).startswith(image.where):
             raise
         raise _corrupt(image, error) from error
@@ -130,12 +130,12 @@ Block = list[tuple[EncodedImage, EncodedImage]]
 
 
 class PairSource(ABC):
-    """Pairs that become one data set.
+    """Abstract: pairs that become one data set.
 
     Attributes:
-        name: of the file, without its suffix.
-        truth: what is known of the pairs, in the types of the contract: arrays of N rows, and "adjacency".
-        metadata: what the file says of itself.
+        name: the name of the file, without its suffix.
+        truth: what is known of the pairs, in the types of `PairData`: arrays of N rows, and "adjacency".
+        metadata: text entries of the file.
     """
 
     def __init__(self, name: str, truth: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
@@ -150,13 +150,13 @@ class PairSource(ABC):
         """The images before and after of each block of rows (start, stop); the blocks come in rising order.
 
         Raises:
-            ValueError: what should hold them cannot be read.
+            ValueError: the images cannot be read.
         """
 
 
 @final
 class PairsOfFiles(PairSource):
-    """Pairs whose images are files of their own."""
+    """Pairs whose images are separate files."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class PairsOfFiles(PairSource):
         files: Sequence[tuple[Path, Path]],
         source: str,
     ) -> None:
-        """`files` before and after; `source` opens each error about one of them."""
+        """`files` are pairs, before and after; `source` begins each error about a file."""
         super().__init__(name, truth, metadata)
         self._files, self._source = files, source
 
@@ -184,7 +184,7 @@ class PairsOfFiles(PairSource):
 
 
 def identity_of_files(files: Iterable[Path]) -> str:
-    """The SHA-256 (64 hex digits) of paths, sizes and times of change; what is not there counts as that."""
+    """The SHA-256 (64 hex digits) of paths, sizes and times of change; a missing file counts as missing."""
     digest = hashlib.sha256()
     for file in files:
         state = file.stat() if file.exists() else None
@@ -201,14 +201,16 @@ def write_image_pairs(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Write a file for each of the `sources` to `out`, which appears whole or not at all; return their pairs.
+    """Write a file for each of the `sources` to `out`; return the files and their numbers of pairs.
+
+    `out` appears whole or not at all.
 
     An interrupted call resumes where the settings and `identity` are the same; `identity` tells one source from
     another. The bytes depend on the images, the truth, `size` and the metadata alone.
 
     Args:
-        size: height and width of what is written.
-        threads: that decode, by default one a core.
+        size: height and width of the written images.
+        threads: the number of threads that decode, by default one per core.
         progress: whether to show progress bars on stderr.
 
     Raises:
@@ -243,7 +245,7 @@ def _write_file(path: Path, pairs: PairSource, size: int, threads: int, progress
 def _decoded(
     blocks: Iterator[Block], size: int, first: EncodedImage, first_size: tuple[int, int], threads: int
 ) -> Iterator[tuple[Array, Array]]:
-    """The images (B, size, size, 3) before and after of each block, while the next blocks are already worked on."""
+    """The images (B, size, size, 3) before and after of each block; the next blocks are decoded in the background."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[list[Future[NDArray[np.uint8]]]] = deque()
         try:

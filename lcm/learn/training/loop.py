@@ -20,7 +20,6 @@ _GRADIENT_CLIP = 5.0
 _WARM_UP_STEPS = 50
 _DECAY_FROM = 0.5
 _LAST_RATE = 0.01
-_SLOTS = ("exp_avg", "exp_avg_sq")
 _ROWS_AT_ONCE = 16_384
 
 
@@ -38,7 +37,8 @@ def optimise_together(
 ) -> None:
     """Minimise objectives of one structure as one batched computation, each as `optimise` would alone.
 
-    Every objective has its own draws, clipping, validation, best state and end; one that has ended leaves the batch.
+    Every objective has its own random batches, clipping, validation, best state and end. After its end it leaves the
+    computation.
     """
     keep_freed_memory()
     members = [_Member(*pair) for pair in zip(objectives, generators, strict=True)]
@@ -65,7 +65,7 @@ class _Loop:
         self.step = 0
         self.running = list(range(len(members)))
         self.stack = Stack([member.objective for member in members])
-        self.optimiser = _adam(self.stack)
+        self.optimiser = Adam(self.stack)
         self.best_state = {name: value.clone() for name, value in self.stack.state().items()}
 
     def run(self) -> None:
@@ -94,7 +94,7 @@ class _Loop:
             self.members[index].loss = loss
 
     def _ahead(self, count: int) -> Iterator[Iterator[tuple[Tensor, ...]]]:
-        """The batches of the next `count` steps, some at a time; costly rows are gathered while others train."""
+        """The batches of the next `count` steps, in parts; costly rows are gathered in the background."""
         cost = max(self.members[index].objective.row_cost for index in self.running)
         at_once = max(1, _ROWS_AT_ONCE // (self.schedule.batch_size * cost))
         counts = [min(at_once, count - start) for start in range(0, count, at_once)]
@@ -110,7 +110,7 @@ class _Loop:
                 yield ready
 
     def _batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
-        """Batches of the next `count` steps, parts (K, B, ...), from rows that each one's own generator draws."""
+        """Batches of the next `count` steps, parts (K, B, ...); each member's own generator draws its rows."""
         size = self.schedule.batch_size
         parts = []
         for member in (self.members[index] for index in self.running):
@@ -148,7 +148,7 @@ class _Loop:
         self.tracker.record({"step": self.step, **trained, **measures}, index)
 
     def _compare(self, row: int, index: int) -> None:
-        """Keep the state of a member, which lies in a row of the stack, where it is the best so far."""
+        """Keep the state of a member, a row of the stack, if it is the best so far."""
         member = self.members[index]
         if member.value > member.best:
             member.best, member.best_step, member.stale = member.value, self.step, 0
@@ -163,7 +163,7 @@ class _Loop:
         return self.step >= schedule.steps or hopeless or member.stale >= schedule.patience
 
     def _retire(self) -> None:
-        """Leave those that have ended at their best states and go on with a stack of the others."""
+        """Put the members that have ended into their best states; continue with a stack of the others."""
         left = [row for row, index in enumerate(self.running) if not self._finished(index)]
         if len(left) < len(self.running):
             self._keep_rows(left)
@@ -173,18 +173,18 @@ class _Loop:
         state = self.stack.state()
         for name, value in state.items():
             value[ended] = self.best_state[name][[self.running[row] for row in ended]]
-        objectives, slots = self.stack.objectives, _slots(self.optimiser)
+        objectives, moments = self.stack.objectives, self.optimiser.state()
         self.stack.release()
         self.running = [self.running[row] for row in left]
         if left:
             self.stack = Stack([objectives[row] for row in left])
-            self.optimiser = _adam(self.stack, {name: value[left] for name, value in slots.items()}, self.step)
+            self.optimiser = Adam(self.stack, {name: value[left] for name, value in moments.items()}, self.step)
 
     def _pack(self) -> dict[str, Tensor]:
-        """Everything the rest of the run depends on, as tensors."""
+        """Everything that the rest of the run depends on, as tensors."""
         packed = {f"state.{name}": value for name, value in self.stack.state().items()}
         packed |= {f"best.{name}": value for name, value in self.best_state.items()}
-        packed |= {f"adam.{name}": value for name, value in _slots(self.optimiser).items()}
+        packed |= {f"adam.{name}": value for name, value in self.optimiser.state().items()}
         packed["generators"] = torch.stack([member.generator.get_state() for member in self.members])
         counters = [(member.best, member.best_step, member.stale) for member in self.members]
         packed["counters"] = torch.tensor(counters, dtype=torch.float64)
@@ -202,31 +202,13 @@ class _Loop:
         if running != self.running:
             self._keep_rows(running)
         self.stack.load(part("state."))
-        self.optimiser = _adam(self.stack, part("adam."), self.step)
+        self.optimiser = Adam(self.stack, part("adam."), self.step)
         for member, state, counters in zip(
             self.members, packed["generators"], packed["counters"].tolist(), strict=True
         ):
-            # the generator reads from where the storage begins, whatever it is a view of
+            # the generator reads from the start of the storage, even of a view
             member.generator.set_state(state.clone())
             member.best, member.best_step, member.stale = counters[0], int(counters[1]), int(counters[2])
-
-
-def _adam(stack: Stack, slots: dict[str, Tensor] | None = None, step: int = 0) -> Adam:
-    """Adam over the stacked parameters, from given moments or from the start."""
-    optimiser = Adam([[parameters] for parameters in stack.parameters])
-    for parameters, gradient in zip(stack.parameters, stack.gradients, strict=True):
-        parameters.grad = gradient
-    if slots:
-        count = torch.tensor(float(step), dtype=torch.float32)
-        moments = [{slot: slots[f"{index}.{slot}"] for slot in _SLOTS} for index in range(len(stack.parameters))]
-        optimiser.load_state({index: {"step": count, **slots} for index, slots in enumerate(moments)})
-    return optimiser
-
-
-def _slots(optimiser: Adam) -> dict[str, Tensor]:
-    """The moments of Adam, (K, P) for each group."""
-    state = optimiser.state()
-    return {f"{index}.{slot}": slots[slot] for index, slots in state.items() for slot in _SLOTS}
 
 
 def _rate(step: int, steps: int) -> float:
@@ -242,20 +224,20 @@ _Result = TypeVar("_Result")
 def run_together(fits: Sequence[Stages[_Result]], recorder: Recorder) -> list[_Result]:
     """Run fits to their ends and return their results, in order.
 
-    All fits go on to their next job; jobs of one structure are then done together, and so on until none is left. Fit k
-    is restart k to the recorder.
+    Every fit yields its next job; jobs of one structure are done together; this repeats until all fits have ended. The
+    recorder calls fit k restart k.
     """
     results: dict[int, _Result] = {}
     running: Sequence[int] = range(len(fits))
     while running:
-        # no job is kept, so that the data of a stage go when its fit goes on
+        # no reference to a job is kept, so that the data of a stage are freed when its fit continues
         running = _do(_advance(fits, running, results), recorder)
         return_free_memory()
     return [results[number] for number in range(len(fits))]
 
 
 def _do(jobs: dict[int, Job], recorder: Recorder) -> list[int]:
-    """Do the next jobs of fits, those of one structure together, and return the numbers of these fits."""
+    """Do the next jobs of fits, jobs of one structure together; return the numbers of these fits."""
     for numbers in _groups(jobs):
         first = jobs[numbers[0]]
         optimise_together(
@@ -268,7 +250,7 @@ def _do(jobs: dict[int, Job], recorder: Recorder) -> list[int]:
 
 
 def run_alone(fit: Stages[_Result], tracker: Tracker) -> _Result:
-    """Run one fit, or a part of one, all of whose jobs report to `tracker`, and return its result."""
+    """Run one fit, or a part of it, with all jobs reporting to `tracker`; return its result."""
     while True:
         try:
             job = next(fit)
@@ -279,7 +261,7 @@ def run_alone(fit: Stages[_Result], tracker: Tracker) -> _Result:
 
 
 def _advance(fits: Sequence[Stages[_Result]], numbers: Sequence[int], results: dict[int, _Result]) -> dict[int, Job]:
-    """The next jobs of the fits with these numbers; what those without one return goes to `results`."""
+    """The next jobs of the fits with these numbers; the results of fits that have ended go to `results`."""
     jobs = {}
     for number in numbers:
         try:
@@ -290,7 +272,7 @@ def _advance(fits: Sequence[Stages[_Result]], numbers: Sequence[int], results: d
 
 
 def _groups(jobs: dict[int, Job]) -> list[list[int]]:
-    """The numbers of jobs that can be done as one, in order."""
+    """Groups of jobs, by number and in order, that can be done as one."""
     kinds: dict[Hashable, list[int]] = {}
     for number, job in jobs.items():
         kinds.setdefault((job.stage, job.schedule, type(job.objective)), []).append(number)

@@ -1,4 +1,4 @@
-"""What a stage of a fit minimises, for how long, and where it reports to."""
+"""A stage of a fit: its objective, its schedule, its tracker, and training rows that are read on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 @final
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters with a step size and a gradient clip of their own."""
+    """Parameters that share a step size and a gradient clip."""
 
     parameters: list[nn.Parameter]
     learning_rate: float
@@ -31,10 +31,10 @@ class ParameterGroup:
 @final
 @dataclass(frozen=True)
 class Schedule:
-    """How long to optimise, and when to stop earlier.
+    """How long to optimise, and when to stop early.
 
-    patience: validations without progress that end it, counted from the share `patient_from` of the steps on.
-    give_up_at: share of the steps after which it ends if no state has validated better than the first.
+    patience: training ends after so many validations without progress, counted from the share `patient_from` of steps.
+    give_up_at: training ends at this share of the steps if no state has validated better than the first.
     """
 
     steps: int
@@ -48,13 +48,13 @@ class Schedule:
 class Objective(nn.Module, ABC):
     """Abstract: what a stage minimises.
 
-    All that training changes lies in parameters and in floating-point buffers, so that a checkpoint is complete and
-    several objectives can be evaluated as one: `loss` is a function of these and of its batch.
+    Training changes only parameters and floating-point buffers. A checkpoint of them is therefore complete, and several
+    objectives can be evaluated as one: `loss` is a function of them and of its batch.
     """
 
     @abstractmethod
     def groups(self) -> list[ParameterGroup]:
-        """Parameter groups; each is clipped and stepped on its own."""
+        """Parameter groups; each has its own clip and step size."""
 
     @property
     @abstractmethod
@@ -71,24 +71,24 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def validate(self) -> dict[str, Any]:
-        """Held-out measures; `validation_log_likelihood` decides which state is kept."""
+        """Held-out measures; the state with the largest `validation_log_likelihood` is kept."""
 
     def log_likelihood(self, loss: float) -> float:
-        """The mean log-likelihood in nats a pair that a mean loss stands for."""
+        """The mean log-likelihood in nats a pair that corresponds to a mean loss."""
         return -loss
 
     @property
     def row_cost(self) -> int:
-        """How many rows of a few numbers a row of a batch is worth, where many rows are gathered at once."""
+        """The cost of gathering a row, in rows of a few numbers."""
         return 1
 
     def structure(self) -> Hashable:
-        """All that `loss` depends on besides tensors: equal for objectives that may be evaluated as one."""
+        """What `loss` depends on besides tensors: equal for objectives that can be evaluated as one."""
         return id(self)
 
     @classmethod
     def align(cls, objectives: Sequence[Objective]) -> None:
-        """Bring objectives of this class, which are about to be optimised together, to fewer structures."""
+        """Reduce the number of structures among objectives of this class before they are optimised together."""
 
     def forward(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
         return self.loss(batch, progress)
@@ -97,7 +97,7 @@ class Objective(nn.Module, ABC):
 @final
 @dataclass(frozen=True)
 class Job:
-    """One stage of a fit that is ready to be optimised, alone or together with those of other fits."""
+    """One stage of a fit, ready to be optimised alone or together with the same stage of other fits."""
 
     stage: str
     objective: Objective
@@ -106,11 +106,11 @@ class Job:
 
 
 Stages = Generator[Job, None, _Result]
-"""A part of a fit: it yields a job whenever one is to be done, continues when it is, and returns its result."""
+"""A part of a fit: it yields each job, continues when the job is done, and returns its result."""
 
 
 class Tracker(Protocol):
-    """Where a stage of one or several fits reports to, and where its checkpoints live."""
+    """Receives the records and keeps the checkpoints of a stage of one or several fits."""
 
     def record(self, values: Mapping[str, object], member: int = 0) -> None: ...
 
@@ -123,10 +123,10 @@ class Tracker(Protocol):
 
 @final
 class StreamedRows:
-    """The rows of observations (N, d) but for some, in the n coordinates of a fit, read when they are indexed.
+    """Rows of observations (N, d), without some, in the n coordinates of a fit; they are read when they are indexed.
 
-    Row r lies at place a·r + b modulo their number, with a near the golden section of it: rows that are neighbours here
-    are spread evenly over the data, whose order may mean something.
+    Row r lies at place a·r + b modulo the number of rows, with a near its golden section. Neighbouring rows are so
+    spread evenly over the data, whose order may carry information.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import final
 
 import torch
@@ -13,8 +13,7 @@ from lcm.learn.training.objective import Objective
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
-
-
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 _Named = Callable[[Objective], Iterable[tuple[str, Tensor]]]
 
 
@@ -39,7 +38,7 @@ class Stack:
         names = {id(parameter): name for name, parameter in objectives[0].named_parameters()}
         for groups in zip(*(objective.groups() for objective in objectives), strict=True):
             self._join([names[id(p)] for p in groups[0].parameters], [group.parameters for group in groups])
-        # what is shared by all, such as index tables, stays with the objectives and costs no batched indexing
+        # tensors equal in all, such as index tables, stay with the objectives and cost no batched indexing
         constants = {name: tensors for name, tensors in self._untrained() if not _all_equal(tensors)}
         self.buffers = {name: _joined(tensors) for name, tensors in self._floating_buffers()}
         self._batched = {name: _joined(tensors) for name, tensors in constants.items()} | self.buffers
@@ -91,7 +90,7 @@ class Stack:
             loss = self.objectives[0].loss(tuple(part[0] for part in batch), progress)
             loss.backward()
             return loss.detach().unsqueeze(0)
-        # made anew, since a stack that held on to its own method would outlive the stage with all its objectives' data
+        # made each time: a stack that stored its own method would keep its objectives' data after the stage
         each = vmap(self._loss, in_dims=(0, 0, 0, None))
         losses: Tensor = each(self._leaves, self._batched, batch, progress)
         found = torch.autograd.grad(losses.sum(), list(self._leaves.values()), materialize_grads=True)
@@ -101,17 +100,17 @@ class Stack:
         return losses.detach()
 
     def state(self) -> dict[str, Tensor]:
-        """All that training changes, (K, ...) each: parameters by group and floating-point buffers."""
+        """Everything that training changes, (K, ...) each: parameters by group, and floating-point buffers."""
         groups = {f"group.{index}": joined for index, joined in enumerate(self.parameters)}
         return groups | {f"buffer.{name}": value for name, value in self.buffers.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Copy a state (K, ...) into the stack, and so into the objectives."""
+        """Copy a state (K, ...) into the stack, and thereby into the objectives."""
         for name, value in self.state().items():
             value.copy_(state[name])
 
     def release(self) -> None:
-        """Give every objective tensors of its own again."""
+        """Give every objective its own tensors again."""
         for objective in self.objectives:
             for tensor in (*objective.parameters(), *objective.buffers()):
                 tensor.data = tensor.data.clone()
@@ -146,65 +145,41 @@ def _joined(tensors: list[Tensor]) -> Tensor:
 
 @final
 class Adam:
-    """Groups of parameters with a step size each; equal to `torch.optim.Adam(fused=True)` to the last digit."""
+    """Steps of a stack's groups, with a step size each; equal to `torch.optim.Adam(fused=True)` to the last digit."""
 
-    def __init__(self, groups: Sequence[Sequence[Tensor]]) -> None:
-        self._groups = [list(group) for group in groups]
-        self._index = {parameter: i for i, parameter in enumerate(p for group in self._groups for p in group)}
-        self._state: dict[int, dict[str, Tensor]] = {}
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for parameter in self._index:
-            parameter.grad = None
+    def __init__(self, stack: Stack, moments: Mapping[str, Tensor] | None = None, step: int = 0) -> None:
+        """Start anew, or continue from the moments (K, P) that `state` gave after so many steps."""
+        self._stack = stack
+        self._moments = {
+            f"{index}.{name}": joined.new_zeros(joined.shape) if moments is None else moments[f"{index}.{name}"].clone()
+            for index, joined in enumerate(stack.parameters)
+            for name in _MOMENTS
+        }
+        device = stack.parameters[0].device
+        self._moments = {name: value.to(device) for name, value in self._moments.items()}
+        self._step = torch.tensor(float(step), dtype=torch.float32, device=device)
 
     @torch.no_grad()
     def step(self, rates: Sequence[float]) -> None:
-        """Move every parameter that has a gradient by the step size of its group, one for each."""
-        for group, rate in zip(self._groups, rates, strict=True):
-            moved = [(parameter, parameter.grad) for parameter in group if parameter.grad is not None]
-            if moved:
-                self._move(moved, rate)
+        """Move every group by its step size along its gradient."""
+        self._step += 1
+        for index, rate in enumerate(rates):
+            torch._fused_adam_(
+                [self._stack.parameters[index]],
+                [self._stack.gradients[index]],
+                [self._moments[f"{index}.{_MOMENTS[0]}"]],
+                [self._moments[f"{index}.{_MOMENTS[1]}"]],
+                [],
+                [self._step],
+                lr=rate,
+                beta1=_BETAS[0],
+                beta2=_BETAS[1],
+                weight_decay=0.0,
+                eps=_EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
 
-    def _move(self, moved: list[tuple[Tensor, Tensor]], rate: float) -> None:
-        state = [self._slots(parameter) for parameter, _ in moved]
-        first, second, steps = ([slots[name] for slots in state] for name in ("exp_avg", "exp_avg_sq", "step"))
-        torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
-            [parameter for parameter, _ in moved],
-            [gradient for _, gradient in moved],
-            first,
-            second,
-            [],
-            steps,
-            lr=rate,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
-            weight_decay=0.0,
-            eps=_EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
-
-    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
-        index = self._index[parameter]
-        if index not in self._state:
-            self._state[index] = _initial(parameter)
-        return self._state[index]
-
-    def state(self) -> dict[int, dict[str, Tensor]]:
-        """The moments and step counts of every parameter that has moved, by its place in the groups."""
-        return self._state
-
-    def load_state(self, state: dict[int, dict[str, Tensor]]) -> None:
-        """Continue from what `state` gave."""
-        devices = [parameter.device for parameter in self._index]
-        self._state = {i: {k: v.clone().to(devices[i]) for k, v in slots.items()} for i, slots in state.items()}
-
-
-def _initial(parameter: Tensor) -> dict[str, Tensor]:
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-        "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-    }
+    def state(self) -> dict[str, Tensor]:
+        """The moments, (K, P) each."""
+        return self._moments

@@ -1,4 +1,4 @@
-"""Where a fit reports to: a progress bar, metrics.jsonl, TensorBoard, and checkpoints that nothing has to unpickle."""
+"""The records of a fit: a progress bar, metrics.jsonl, TensorBoard, and checkpoints in safetensors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _RESTARTS = "restarts"
 
 @final
 class Recorder:
-    """Collects the records of a whole fit; with a folder, writes them through and keeps checkpoints there.
+    """Collects the records of a whole fit; with a folder, it also writes them and keeps checkpoints there.
 
-    A fit that continues in its folder keeps the records up to its last checkpoints and its clock.
+    A fit that resumes in its folder keeps its clock, and its records up to the last checkpoints.
     """
 
     def __init__(self, folder: Path | None = None, progress: bool = False) -> None:
@@ -40,18 +40,18 @@ class Recorder:
         self._stage: StageTracker | None = None
         if folder is not None and (folder / METRICS_FILE).exists():
             self.records = read_metrics(folder / METRICS_FILE)
-            # without the half of a line that a killed process may have left, or the next one would join it
+            # a killed process may have left half a line, which the next record would continue
             self._rewrite()
         self._before = max((float(record["seconds"]) for record in self.records), default=0.0)
         self._started = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on this fit, interrupted parts up to their last record included."""
+        """Seconds spent on this fit, including interrupted parts up to their last record."""
         return self._before + time.perf_counter() - self._started
 
     def stage(self, restarts: int | Sequence[int], name: str) -> StageTracker:
-        """A tracker for one stage of one or several restarts; the stage before it is over."""
+        """A tracker for the next stage of one or several restarts; it ends the stage before."""
         self._finish_stage()
         return_free_memory()
         self._stage = StageTracker(self, [restarts] if isinstance(restarts, int) else restarts, name)
@@ -66,7 +66,7 @@ class Recorder:
             write_text(self.folder / METRICS_FILE, "".join(json.dumps(r) + "\n" for r in self.records))
 
     def keep(self, restart: int, stage: str, step: int) -> None:
-        """Drop records of a stage beyond `step`, which a resumed run is about to write again."""
+        """Drop the records of a stage after `step`, which a resumed run writes again."""
         kept = [r for r in self.records if (r["restart"], r["stage"]) != (restart, stage) or r["step"] <= step]
         dropped = len(kept) != len(self.records)
         self.records = kept
@@ -74,7 +74,7 @@ class Recorder:
             self._rewrite()
 
     def record(self, restart: int, stage: str, values: Mapping[str, object]) -> None:
-        """Append one record, to the file and to TensorBoard too when there is a folder."""
+        """Append one record; with a folder, also to the file and to TensorBoard."""
         line = {"restart": restart, "stage": stage, "seconds": round(self.seconds, 3), **values}
         self.records.append(line)
         if self.folder is None:
@@ -107,7 +107,7 @@ class Recorder:
 
 @final
 class StageTracker(Tracker):
-    """Reports one stage of one or several restarts to a recorder and keeps their checkpoint, a single file."""
+    """Reports one stage of one or several restarts to a recorder and keeps their checkpoint in a single file."""
 
     def __init__(self, recorder: Recorder, restarts: Sequence[int], name: str) -> None:
         self._recorder, self._restarts, self._name = recorder, list(restarts), name
@@ -135,7 +135,7 @@ class StageTracker(Tracker):
             self.finish()
 
     def finish(self) -> None:
-        """Close the progress bar, also of a stage that stopped early."""
+        """Close the progress bar, also after an early stop."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -158,9 +158,9 @@ class StageTracker(Tracker):
             from safetensors.torch import load_file
 
             found = load_file(path)
-            # the same restarts in one batch, or rounding would not be the same
+            # only the same restarts in one batch have the same rounding
             found = found if found.pop(_RESTARTS).tolist() == self._restarts else None
-        # without a checkpoint the stage begins again, and writes its record of step 0 again
+        # without a checkpoint the stage starts again and writes its record of step 0 again
         step = -1 if found is None else int(found["step"])
         for restart in self._restarts:
             self._recorder.keep(restart, self._name, step)
@@ -168,7 +168,7 @@ class StageTracker(Tracker):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Records of a metrics.jsonl; a last line that a killed process left half-written is dropped."""
+    """The records in a metrics.jsonl, without a half-written last line that a killed process may have left."""
     records = []
     for line in path.read_text().splitlines():
         try:

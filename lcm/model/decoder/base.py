@@ -1,16 +1,19 @@
-"""The contract of decoders g: 𝒵 → 𝒳, diffeomorphisms onto their image (docs/theory.md section 1)."""
+"""The contracts of decoders g: 𝒵 → 𝒳, diffeomorphisms onto their image (docs/theory.md section 1)."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from lcm.base.component import Component
+from lcm.base.kinds import KindConfig, Kinds
 
 
-class Decoder(Component):
+class Decoder(Component, family=True):
     """Abstract: an exact map g from (N, n) to (N, d), d ≥ n, with inverse and log-determinants.
 
     Log-determinants are ½ log det(JᵀJ), the log-volume change onto the image; for d = n that is log|det J|.
@@ -34,3 +37,36 @@ class Decoder(Component):
 
         An x off the image is projected onto it first.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(KindConfig, ABC, family=True):
+    """Abstract: the settings from which a nature draws its decoder, a subclass for each kind.
+
+    dim_x: dimension of the observations, at least n; n when null. Where it is larger, a random orthonormal embedding
+        comes last.
+    """
+
+    default = "rotation"
+    kind: str
+    dim_x: int | None = None
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator) -> Decoder | None:
+        """A random decoder from n variables to n dimensions; None where the embedding is all there is."""
+
+
+class Flow(Kinds, ABC, family=True):
+    """Abstract: how a fit makes a decoder its noise encoder φ: the choices of `noise_encoder.flow` in a config.
+
+    layers, hidden, learning_rate: defaults for the number of its layers, for their width and for its step size.
+    """
+
+    layers: ClassVar[int]
+    hidden: ClassVar[int]
+    learning_rate: ClassVar[float]
+
+    @classmethod
+    @abstractmethod
+    def start(cls, n: int, layers: int, hidden: int, bins: int, generator: torch.Generator) -> Decoder:
+        """The decoder of n variables at the identity, its inner weights drawn by the generator, on its device."""

@@ -7,14 +7,18 @@ zero parameters. Only coupling layers are used, never autoregressive ones, LU la
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from nflows.transforms.coupling import AffineCouplingTransform, CouplingTransform
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from lcm.model.decoder.base import Decoder
+from lcm.base.requirement import require_at_least
+from lcm.model.decoder.base import Decoder, DecoderConfig, Flow
+from lcm.model.decoder.composed import ChainDecoder
+from lcm.model.decoder.linear import RotationDecoder
 from lcm.model.elementwise import SplineMap, monotone_spline, parameter_count
 
 _LOG_SCALE_BOUND = 3.0
@@ -150,6 +154,58 @@ class FlowDecoder(Decoder):
             log_det = log_det + log_layer
         values, log_derivative = self.marginal.inverse(values)
         return values, log_det + log_derivative.sum(1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FlowDecoderConfig(DecoderConfig):
+    """A random rotation, which mixes all variables, then random coupling layers.
+
+    layers: couplings, at least 1. hidden: units of a hidden layer, at least 1.
+    strength: how nonlinear, at least 0; 0 is linear, 0.2 is clearly curved.
+    """
+
+    kind: Literal["flow"] = "flow"
+    coupling: Literal["affine", "spline"] = "affine"
+    layers: int = 6
+    hidden: int = 32
+    strength: float = 0.2
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "layers", "hidden")
+        require_at_least(self, 0.0, "strength")
+
+    def draw(self, n: int, generator: torch.Generator) -> ChainDecoder:
+        rotation, flow = RotationDecoder(n, generator), FlowDecoder(n, self.coupling, self.layers, self.hidden)
+        flow.draw_weights(generator, self.strength)
+        return ChainDecoder([rotation, flow])
+
+
+class CouplingFlow(Flow):
+    """Abstract: couplings as a noise encoder."""
+
+    layers, hidden, learning_rate = 6, 48, 3e-3
+    coupling: ClassVar[Literal["affine", "spline"]]
+
+    @classmethod
+    def start(cls, n: int, layers: int, hidden: int, bins: int, generator: torch.Generator) -> FlowDecoder:
+        flow = FlowDecoder(n, cls.coupling, layers, hidden, bins).to(generator.device)
+        flow.draw_conditioners(generator)
+        return flow
+
+
+@final
+class SplineFlow(CouplingFlow):
+    """Couplings by monotone splines."""
+
+    kind, coupling = "spline", "spline"
+
+
+@final
+class AffineFlow(CouplingFlow):
+    """Couplings by affine maps."""
+
+    kind, coupling = "affine", "affine"
 
 
 def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from dataclasses import dataclass
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
-from lcm.model.decoder.base import Decoder
+from lcm.base.requirement import require, require_at_least
+from lcm.model.decoder.base import Decoder, DecoderConfig
 
 _NEWTON_STEPS = 40
 
@@ -213,6 +215,72 @@ class MixingDecoder(Decoder):
             log_det = log_det - _slope(values, self.strength).log().sum(1)
             values = torch.linalg.solve(matrix, values.T).T
         return values, log_det
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RotationDecoderConfig(DecoderConfig):
+    """A random rotation."""
+
+    kind: Literal["rotation"] = "rotation"
+
+    def draw(self, n: int, generator: torch.Generator) -> RotationDecoder:
+        return RotationDecoder(n, generator)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LinearDecoderConfig(DecoderConfig):
+    """A random matrix whose condition number is at most `condition` ≥ 1."""
+
+    kind: Literal["linear"] = "linear"
+    condition: float = 3.0
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1.0, "condition")
+
+    def draw(self, n: int, generator: torch.Generator) -> LinearDecoder:
+        spread = torch.rand(n, generator=generator) - 0.5
+        scale = torch.diag(self.condition**spread)
+        return LinearDecoder(n, random_rotation(n, generator) @ scale @ random_rotation(n, generator))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MixingDecoderConfig(DecoderConfig):
+    """Random matrices and leaky tanh in turn.
+
+    layers: matrices, at least 1. strength: how nonlinear, in [0, 1); 0 is linear.
+    condition: the largest condition number of a matrix, at least 1.
+    """
+
+    kind: Literal["mixing"] = "mixing"
+    condition: float = 3.0
+    layers: int = 3
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1.0, "condition")
+        require_at_least(self, 1, "layers")
+        require(self, ("strength",), lambda value: 0.0 <= value < 1.0, "a mixing strength in [0, 1)")
+
+    def draw(self, n: int, generator: torch.Generator) -> MixingDecoder:
+        return MixingDecoder(n, self.layers, self.strength, self.condition, generator)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingDecoderConfig(DecoderConfig):
+    """Nothing but the orthonormal embedding, so that `dim_x` is needed."""
+
+    kind: Literal["embedding"] = "embedding"
+
+    def __post_init__(self) -> None:
+        if self.dim_x is None:
+            raise ValueError("Expected dim_x for a decoder of kind embedding; got none.")
+
+    def draw(self, n: int, generator: torch.Generator) -> None:
+        return None
 
 
 def _random_matrix(n: int, condition: float, generator: torch.Generator | None) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from lcm.model.decoder.base import Decoder
+from lcm.model.decoder.base import Decoder, Flow
 from lcm.model.elementwise import SplineMap
 
 _SOLVER_STEPS = 200
@@ -102,6 +102,20 @@ class ResidualDecoder(Decoder):
         # below the constant nothing is scaled, and the square root at zero has no gradient
         excess = (squares / self.lipschitz**2).clamp_min(1.0).sqrt()
         return self.outer / excess[:, None, None]
+
+
+@final
+class ResidualFlow(Flow):
+    """Residual blocks as a noise encoder."""
+
+    kind = "residual"
+    layers, hidden, learning_rate = 8, 64, 2e-2
+
+    @classmethod
+    def start(cls, n: int, layers: int, hidden: int, bins: int, generator: torch.Generator) -> ResidualDecoder:
+        flow = ResidualDecoder(n, layers, hidden, bins=bins).to(generator.device)
+        flow.draw_weights(generator)
+        return flow
 
 
 def _block_jacobian(hidden: Tensor, inner: Tensor, outer: Tensor) -> Tensor:

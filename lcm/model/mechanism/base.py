@@ -1,17 +1,22 @@
-"""The contract of mechanisms z_i = f_i(ε_i; z_pa), batched over all variables (docs/theory.md section 1)."""
+"""The contracts of mechanisms z_i = f_i(ε_i; z_pa), batched over all variables (docs/theory.md section 1)."""
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lcm.base.component import Component
+from lcm.base.component import Component, describe
+from lcm.base.kinds import KindConfig
+from lcm.model.elementwise import ElementwiseMap, Relabelling
+from lcm.model.graph import Graph
+from lcm.model.noise import Noise
 
 
-class Mechanism(Component):
+class Mechanism(Component, family=True):
     """Abstract: n mechanisms, each a diffeomorphism in its noise given the parents.
 
     It is one of ℝ, and then strictly monotone, or of the circle where `circular` (n,) bool says so.
@@ -22,6 +27,8 @@ class Mechanism(Component):
 
     adjacency: Tensor
     circular: Tensor
+    in_unit_interval: ClassVar[bool] = False
+    """Whether every value lies in (0, 1)."""
 
     def __init__(self, adjacency: Tensor | list[list[int]]) -> None:
         """`adjacency` is (n, n), [i, j]: i → j."""
@@ -44,50 +51,91 @@ class Mechanism(Component):
         """Noise f_i⁻¹(z_i; z_pa) and log|∂ε_i/∂z_i|, both (N, k)."""
 
 
-class ParentNetwork(nn.Module):
-    """For each variable i, a network of its parents' values with `outputs` results, plus a linear part.
+class TrainableMechanism(Mechanism):
+    """Abstract: mechanisms that a fit can learn and read a graph from: the choices of `mechanisms.kind` in a config."""
 
-    The mask zeroes the first layer's rows of non-parents, so that result i has no path from any other
-    variable. The network part starts at zero unless `generator` draws it, the linear part always at zero.
-    """
+    @classmethod
+    @abstractmethod
+    def untrained(cls, adjacency: Tensor, hidden: int) -> Self:
+        """Mechanisms f_i = ε_i over an adjacency (n, n); a network of the parents has hidden layers of this width."""
 
-    parents: Tensor
+    @abstractmethod
+    def set_linear(self, i: int, parents: Tensor, weight: Tensor, bias: Tensor, log_scale: Tensor) -> None:
+        """Make untrained mechanism i bias + Σ_k weight_k z_parents[k] + exp(log_scale) ε_i; parents and weight (k,)."""
 
-    def __init__(self, parents: Tensor, outputs: int, hidden: int, layers: int = 1) -> None:
-        """`parents` is the bool (n, n) adjacency, [j, i]: j → i; `layers` counts the hidden layers."""
-        super().__init__()
-        n = parents.shape[0]
-        self.outputs, self.hidden, self.layers = outputs, hidden, layers
-        self.register_buffer("parents", parents.to(torch.bool), persistent=False)
-        self.linear = nn.Parameter(torch.zeros(n, n, outputs))
-        self.first = nn.Parameter(torch.zeros(n, n, hidden))
-        self.first_bias = nn.Parameter(torch.zeros(n, hidden))
-        self.inner = nn.Parameter(torch.zeros(layers - 1, n, hidden, hidden))
-        self.inner_bias = nn.Parameter(torch.zeros(layers - 1, n, hidden))
-        self.last = nn.Parameter(torch.zeros(n, hidden, outputs))
-
-    @torch.no_grad()
-    def draw_weights(self, generator: torch.Generator, last_scale: float = 0.0) -> None:
-        """Draw the hidden layers at unit gain and the last at `last_scale` times that (0: starts linear)."""
-        parents = self.parents.sum(0).clamp_min(1).to(self.first.dtype)
-        self.first.copy_(_normal(self.first.shape, generator) / parents.sqrt()[:, None, None])
-        self.first_bias.copy_(_normal(self.first_bias.shape, generator))
-        self.inner.copy_(_normal(self.inner.shape, generator) / math.sqrt(self.hidden))
-        self.last.copy_(_normal(self.last.shape, generator) * last_scale / math.sqrt(self.hidden))
-
-    def forward(self, z: Tensor, variables: Tensor | None = None) -> Tensor:
-        """Results (N, k, outputs) for `variables` (k of them, all n when None) from z (N, n)."""
-        index = slice(None) if variables is None else variables
-        mask = self.parents.T[index].to(z.dtype).unsqueeze(-1)
-        weight = torch.cat([self.linear[index], self.first[index]], -1) * mask
-        k, n, width = weight.shape
-        joint = (z @ weight.permute(1, 0, 2).reshape(n, k * width)).view(-1, k, width)
-        linear, hidden = joint[..., : self.outputs], joint[..., self.outputs :]
-        hidden = torch.tanh(hidden + self.first_bias[index]).transpose(0, 1)
-        for weight, bias in zip(self.inner, self.inner_bias, strict=True):
-            hidden = torch.tanh(torch.baddbmm(bias[index].unsqueeze(1), hidden, weight[index]))
-        return linear + torch.bmm(hidden, self.last[index]).transpose(0, 1)
+    @abstractmethod
+    def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """f_i and log|∂f_i/∂ε_i| at ε_i = 0, both (N, k)."""
 
 
-def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, device=generator.device)
+def require_trainable(mechanism: Mechanism) -> TrainableMechanism:
+    """The mechanism as it is; ValueError where it is of a kind that no graph can be read from."""
+    if not isinstance(mechanism, TrainableMechanism):
+        raise ValueError(f"Expected mechanisms that a fit can learn; got mechanisms of kind {mechanism.kind}.")
+    return mechanism
+
+
+class Prescribed(NamedTuple):
+    """What comes with mechanisms of a kind: their graph, and the law of the values that interventions impose."""
+
+    graph: Graph
+    imposed: Noise
+
+
+class MechanismConfig(KindConfig, ABC, family=True):
+    """Abstract: the settings from which a nature draws mechanisms, a subclass for each kind."""
+
+    default = "linear"
+
+    @abstractmethod
+    def draw(self, graph: Graph, noise: Noise, generator: torch.Generator) -> Mechanism:
+        """Random mechanisms over a graph, calibrated to the noise that they will have."""
+
+    def prescribed(self) -> Prescribed | None:
+        """What comes with this kind; None where the graph and the interventions are chosen freely."""
+        return None
+
+
+@final
+class ReparametrisedMechanism(Mechanism):
+    """f′_{π(i)} = h_i ∘ f_i(k_i⁻¹(ε′); h⁻¹(z′_pa)), decreasing in ε′ where one of h_i, k_i is."""
+
+    kind = "reparametrised"
+
+    def __init__(
+        self,
+        mechanism: Mechanism | dict[str, Any],
+        noise_map: ElementwiseMap | dict[str, Any],
+        variable_map: ElementwiseMap | dict[str, Any],
+        permutation: Sequence[int],
+    ) -> None:
+        built, labels = Mechanism.build(mechanism), Relabelling(permutation)
+        old = labels.old_label.to(built.adjacency.device)
+        super().__init__(built.adjacency[old][:, old])
+        self.mechanism, self.labels = built, labels
+        self.noise_map, self.variable_map = ElementwiseMap.build(noise_map), ElementwiseMap.build(variable_map)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "mechanism": describe(self.mechanism),
+            "noise_map": describe(self.noise_map),
+            "variable_map": describe(self.variable_map),
+            "permutation": self.labels.new_label.tolist(),
+        }
+
+    def forward(self, noise: Tensor, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        old = self.labels.old(variables)
+        old_noise, log_noise = self.noise_map.inverse(noise, old)
+        old_value, log_mechanism = self.mechanism(old_noise, self._old(z), old)
+        value, log_value = self.variable_map(old_value, old)
+        return value, log_noise + log_mechanism + log_value
+
+    def inverse(self, value: Tensor, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        old = self.labels.old(variables)
+        old_value, log_value = self.variable_map.inverse(value, old)
+        old_noise, log_mechanism = self.mechanism.inverse(old_value, self._old(z), old)
+        noise, log_noise = self.noise_map(old_noise, old)
+        return noise, log_noise + log_mechanism + log_value
+
+    def _old(self, z: Tensor) -> Tensor:
+        return self.variable_map.inverse(z[:, self.labels.new_label])[0]

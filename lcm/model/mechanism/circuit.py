@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lcm.model.mechanism.base import Mechanism
+from lcm.model.elementwise import UnitIntervalMap
+from lcm.model.graph import Graph
+from lcm.model.mechanism.base import Mechanism, MechanismConfig, Prescribed
+from lcm.model.noise import Noise, NormalNoise, PushforwardNoise
 
 _RED, _GREEN, _BLUE, _ARM = range(4)
 _PRESS_WIDTH = 0.1
@@ -16,6 +20,7 @@ _OFF = (-1.2, -0.9, -0.9, 0.0)
 _PRESSED = 2.6
 _LIT = 2.0
 _SCALES = (0.8, 0.9, 0.9, 1.5)
+_IMPOSED_SLOPE = 1.5
 
 
 @final
@@ -27,6 +32,7 @@ class CircuitMechanism(Mechanism):
     """
 
     kind = "circuit"
+    in_unit_interval = True
     EDGES: ClassVar[tuple[tuple[int, int], ...]] = (
         (_ARM, _RED), (_ARM, _GREEN), (_ARM, _BLUE), (_GREEN, _RED), (_BLUE, _RED),
     )  # fmt: skip
@@ -63,3 +69,19 @@ class CircuitMechanism(Mechanism):
         lit = _LIT * (z[:, _GREEN] + z[:, _BLUE])
         location = location + functional.pad(lit.unsqueeze(1), (0, 3))
         return location if variables is None else location[:, variables]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CircuitMechanismConfig(MechanismConfig):
+    """The circuit, which has no settings; imposed values lie in (0, 1) too, spread evenly over nearly all of it."""
+
+    kind: Literal["circuit"] = "circuit"
+
+    def draw(self, graph: Graph, noise: Noise, generator: torch.Generator) -> CircuitMechanism:
+        return CircuitMechanism()
+
+    def prescribed(self) -> Prescribed:
+        n = len(_SCALES)
+        imposed = PushforwardNoise(NormalNoise(n), UnitIntervalMap(n, _IMPOSED_SLOPE))
+        return Prescribed(Graph.from_edges(n, CircuitMechanism.EDGES), imposed)

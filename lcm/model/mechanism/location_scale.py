@@ -1,25 +1,27 @@
-"""Mechanisms that shift and scale their noise: linear additive, nonlinear additive and location-scale."""
+"""Mechanisms that shift and scale their noise: linear, additive and location-scale, each with how a nature draws it."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, final
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
 
-from lcm.model.elementwise import monotone_spline, parameter_count, pick
-from lcm.model.mechanism.base import Mechanism, ParentNetwork
+from lcm.base.kinds import KindConfig
+from lcm.base.requirement import require_at_least
+from lcm.model.elementwise import pick
+from lcm.model.graph import Graph
+from lcm.model.mechanism.base import MechanismConfig, TrainableMechanism
+from lcm.model.mechanism.network import NetworkMechanism, NetworkMechanismConfig, ParentNetwork
+from lcm.model.noise import Noise
 
 _LOG_SCALE_BOUND = 4.0
 
 
-class ShiftAndScale(Mechanism):
+class ShiftAndScale(TrainableMechanism):
     """Abstract: f_i = m_i(z_pa) + exp(s_i(z_pa)) ε_i."""
-
-    @abstractmethod
-    def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """m_i(z_pa) and s_i(z_pa), both (N, k)."""
 
     def forward(self, noise: Tensor, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         location, log_scale = self.location_and_log_scale(z, variables)
@@ -45,6 +47,15 @@ class LinearMechanism(ShiftAndScale):
     def settings(self) -> dict[str, Any]:
         return {"adjacency": self.adjacency_list()}
 
+    @classmethod
+    def untrained(cls, adjacency: Tensor, hidden: int) -> Self:
+        return cls(adjacency)
+
+    @torch.no_grad()
+    def set_linear(self, i: int, parents: Tensor, weight: Tensor, bias: Tensor, log_scale: Tensor) -> None:
+        self.weight[parents, i] = weight
+        self.bias[i], self.log_scale[i] = bias, log_scale
+
     def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         weight = pick((self.weight * self.adjacency).T, variables)
         location = pick(self.bias, variables) + z @ weight.T
@@ -52,13 +63,13 @@ class LinearMechanism(ShiftAndScale):
 
 
 @final
-class AdditiveMechanism(ShiftAndScale):
+class AdditiveMechanism(ShiftAndScale, NetworkMechanism):
     """f_i = m_i(z_pa) + exp(log_scale_i) ε_i with m_i a linear part plus a tanh network."""
 
     kind = "additive"
 
     def __init__(self, adjacency: Tensor | list[list[int]], hidden: int = 16, layers: int = 1) -> None:
-        super().__init__(adjacency)
+        super().__init__(adjacency, hidden, layers)
         self.network = ParentNetwork(self.adjacency, 1, hidden, layers)
         self.bias = nn.Parameter(torch.zeros(self.n))
         self.log_scale = nn.Parameter(torch.zeros(self.n))
@@ -70,13 +81,22 @@ class AdditiveMechanism(ShiftAndScale):
             "layers": self.network.layers,
         }
 
+    @torch.no_grad()
+    def set_linear(self, i: int, parents: Tensor, weight: Tensor, bias: Tensor, log_scale: Tensor) -> None:
+        self.network.linear[i, parents, 0] = weight
+        self.bias[i], self.log_scale[i] = bias, log_scale
+
+    @torch.no_grad()
+    def set_offsets(self, variables: Tensor, offsets: Tensor) -> None:
+        self.bias[variables] = offsets[:, 0]
+
     def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         location = pick(self.bias, variables) + self.network(z, variables).squeeze(-1)
         return location, pick(self.log_scale, variables).expand_as(location)
 
 
 @final
-class LocationScaleMechanism(ShiftAndScale):
+class LocationScaleMechanism(ShiftAndScale, NetworkMechanism):
     """f_i = m_i(z_pa) + exp(s_i(z_pa)) ε_i; m_i and s_i are a linear part plus a tanh network.
 
     s_i is squashed smoothly into (−4, 4), so that no parent value can collapse or explode the noise.
@@ -85,7 +105,7 @@ class LocationScaleMechanism(ShiftAndScale):
     kind = "location-scale"
 
     def __init__(self, adjacency: Tensor | list[list[int]], hidden: int = 16, layers: int = 1) -> None:
-        super().__init__(adjacency)
+        super().__init__(adjacency, hidden, layers)
         self.network = ParentNetwork(self.adjacency, 2, hidden, layers)
         self.bias = nn.Parameter(torch.zeros(self.n))
         self.log_scale = nn.Parameter(torch.zeros(self.n))
@@ -97,60 +117,108 @@ class LocationScaleMechanism(ShiftAndScale):
             "layers": self.network.layers,
         }
 
+    @torch.no_grad()
+    def set_linear(self, i: int, parents: Tensor, weight: Tensor, bias: Tensor, log_scale: Tensor) -> None:
+        self.network.linear[i, parents, 0] = weight
+        self.bias[i], self.log_scale[i] = bias, log_scale
+
+    @torch.no_grad()
+    def set_offsets(self, variables: Tensor, offsets: Tensor) -> None:
+        self.bias[variables], self.log_scale[variables] = offsets.unbind(1)
+
     def location_and_log_scale(self, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         location, raw = self.network(z, variables).unbind(-1)
         raw = raw + pick(self.log_scale, variables)
         return location + pick(self.bias, variables), _LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)
 
 
-def require_location_scale(mechanism: Mechanism) -> LocationScaleMechanism:
-    """The mechanism as it is; ValueError where it is of another kind, which the graph cannot be read from."""
-    if not isinstance(mechanism, LocationScaleMechanism):
-        raise ValueError(f"Expected location-scale mechanisms; got mechanisms of kind {mechanism.kind}.")
-    return mechanism
+class WeightConfig(KindConfig, ABC, family=True):
+    """Abstract: how the weight of each edge of a linear mechanism is drawn, with a random sign."""
+
+    default = "bimodal"
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Weights (n, n) of all possible edges: which ones exist does not change the others."""
+        sign = 2.0 * torch.randint(2, (n, n), generator=generator) - 1.0
+        return self._with_sign(sign, generator)
+
+    @abstractmethod
+    def _with_sign(self, sign: Tensor, generator: torch.Generator) -> Tensor:
+        """Weights (n, n) of these signs."""
 
 
 @final
-class SplineMechanism(Mechanism):
-    """f_i = m_i(z_pa) + spline(ε_i; θ_i(z_pa)), rational-quadratic on [−bound, bound], linear outside.
+@dataclass(frozen=True, kw_only=True)
+class BimodalWeightConfig(WeightConfig):
+    """±1 plus a normal of standard deviation `spread` ≥ 0 (the scaling experiment of Brehmer et al. 2022)."""
 
-    Richer than location-scale: the shape of the noise, not only its centre and width, may depend on the
-    parents.
+    kind: Literal["bimodal"] = "bimodal"
+    spread: float = 0.3
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 0.0, "spread")
+
+    def _with_sign(self, sign: Tensor, generator: torch.Generator) -> Tensor:
+        return sign + self.spread * torch.randn(sign.shape, generator=generator)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class UniformWeightConfig(WeightConfig):
+    """Uniform on ±[low, high], 0 ≤ low ≤ high."""
+
+    kind: Literal["uniform"] = "uniform"
+    low: float = 0.5
+    high: float = 1.5
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 0.0, "low")
+        require_at_least(self, self.low, "high")
+
+    def _with_sign(self, sign: Tensor, generator: torch.Generator) -> Tensor:
+        return sign * (self.low + (self.high - self.low) * torch.rand(sign.shape, generator=generator))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LinearMechanismConfig(MechanismConfig):
+    """Linear mechanisms; `normalise` divides the weights by the square root of the number of parents."""
+
+    kind: Literal["linear"] = "linear"
+    weights: WeightConfig = field(default_factory=BimodalWeightConfig)
+    normalise: bool = False
+
+    def draw(self, graph: Graph, noise: Noise, generator: torch.Generator) -> LinearMechanism:
+        adjacency = torch.tensor(graph.adjacency)
+        weight = self.weights.draw(graph.n, generator) * adjacency
+        if self.normalise:
+            weight = weight / adjacency.sum(0).clamp_min(1).sqrt()
+        return LinearMechanism(adjacency, weight)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AdditiveMechanismConfig(NetworkMechanismConfig):
+    """Nonlinear mechanisms with additive noise."""
+
+    kind: Literal["additive"] = "additive"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LocationScaleMechanismConfig(NetworkMechanismConfig):
+    """Location-scale mechanisms.
+
+    noise_strength: the largest deviation of the noise's log-scale from its mean, at least 0.
     """
 
-    kind = "spline"
+    kind: Literal["location-scale"] = "location-scale"
+    noise_strength: float = 0.8
 
-    def __init__(
-        self,
-        adjacency: Tensor | list[list[int]],
-        hidden: int = 16,
-        layers: int = 1,
-        bins: int = 8,
-        bound: float = 4.0,
-    ) -> None:
-        super().__init__(adjacency)
-        self.bins, self.bound = bins, bound
-        self.network = ParentNetwork(self.adjacency, 1 + parameter_count(bins), hidden, layers)
-        self.bias = nn.Parameter(torch.zeros(self.n, 1 + parameter_count(bins)))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 0.0, "noise_strength")
 
-    def settings(self) -> dict[str, Any]:
-        return {
-            "adjacency": self.adjacency_list(),
-            "hidden": self.network.hidden,
-            "layers": self.network.layers,
-            "bins": self.bins,
-            "bound": self.bound,
-        }
-
-    def _spline_parameters(self, z: Tensor, variables: Tensor | None) -> tuple[Tensor, Tensor]:
-        parameters = self.network(z, variables) + pick(self.bias, variables)
-        return parameters[..., 0], 4.0 * torch.tanh(parameters[..., 1:] / 4.0)
-
-    def forward(self, noise: Tensor, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        location, raw = self._spline_parameters(z, variables)
-        value, log_derivative = monotone_spline(noise, raw, self.bound)
-        return location + value, log_derivative
-
-    def inverse(self, value: Tensor, z: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        location, raw = self._spline_parameters(z, variables)
-        return monotone_spline(value - location, raw, self.bound, inverse=True)
+    @property
+    def largest_noise_change(self) -> float:
+        return self.noise_strength

@@ -47,7 +47,7 @@ class ExplicitConfig:
 
 _KNOWS = frozenset({"graph", "order"})
 
-ELCM_FLOW = Peer(
+ELCM_FLOW_PEER = Peer(
     summary="an explicit latent causal model with a flow, its graph learned with the rest",
     section="explicit",
     config=ExplicitConfig,
@@ -56,7 +56,7 @@ ELCM_FLOW = Peer(
     learns_graph=True,
 )
 
-ELCM_VAE = Peer(
+ELCM_VAE_PEER = Peer(
     summary="an explicit latent causal model with an autoencoder, its graph learned with the rest",
     section="explicit",
     config=ExplicitConfig,

@@ -67,7 +67,7 @@ class ImplicitVAEConfig:
             raise ValueError(f"beta_until: Expected at least beta_from = {self.beta_from}; got {self.beta_until}.")
 
 
-ILCM_VAE = Peer(
+ILCM_VAE_PEER = Peer(
     summary="the implicit latent causal model of the paper, an autoencoder",
     section="implicit_vae",
     config=ImplicitVAEConfig,

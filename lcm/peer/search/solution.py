@@ -295,7 +295,13 @@ def _mechanisms(graph: Graph, train: NoiseRows, held_out: NoiseRows, config: Net
     targets = TargetDistribution.family(n, "atomic")
     implicit = ImplicitModel(ChainDecoder([LinearDecoder(n)]), solution, targets).to(device)
     first, second = (Encoded(rows.normal, rows.normal_tilde, rows.weights) for rows in (train, held_out))
-    own = MechanismsConfig(config.hidden, config.bins, max(1, config.steps), config.batch_size, config.learning_rate)
+    own = MechanismsConfig(
+        hidden=config.hidden,
+        bins=config.bins,
+        steps=max(1, config.steps),
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+    )
     return ExplicitObjective(graph, implicit, first, second, own)
 
 

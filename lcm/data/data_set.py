@@ -5,26 +5,25 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 
 from lcm.base import __version__
 from lcm.base.config import to_yaml
 from lcm.base.files import write_text
 from lcm.data.image_files import found_shards, partial_folder, require_new, writer_is_at_work
-from lcm.data.nature.build import DecoderConfig, NatureConfig, build_nature, torch_generator
+from lcm.data.nature.build import build_nature, torch_generator
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.sample import sample_data
 from lcm.data.scene.scene import SceneConfig
-from lcm.model.pair_model import PairModel
+from lcm.model.decoder import RotationDecoderConfig
 from lcm.model.storage import save_model
-
-_CHUNK = 65_536
 
 
 @final
@@ -69,31 +68,9 @@ class GenerateConfig:
             raise ValueError(f"Expected observation_noise >= 0; got {self.observation_noise}.")
         if self.scene is not None and self.observation_noise:
             raise ValueError(f"Expected no observation_noise beside a scene; got {self.observation_noise}.")
-        if self.scene is not None and self.nature.decoder != DecoderConfig():
+        if self.scene is not None and self.nature.decoder != RotationDecoderConfig():
             kind = self.nature.decoder.kind
             raise ValueError(f"nature.decoder: Expected none beside a scene; got one of kind {kind}.")
-
-
-@torch.no_grad()
-def sample_data(
-    model: PairModel,
-    n_pairs: int,
-    generator: torch.Generator,
-    metadata: Mapping[str, str] | None = None,
-    chunk: int = _CHUNK,
-) -> PairData:
-    """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
-
-    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not
-    finite.
-    """
-    parts = []
-    for start in range(0, n_pairs, chunk):
-        pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
-        parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
-    tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    adjacency = model.graph.adjacency.astype(np.uint8)
-    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
 
 
 def add_observation_noise(data: PairData, share: float, generator: torch.Generator) -> PairData:
@@ -152,11 +129,11 @@ def generate(
 def _generate_images(
     config: GenerateConfig, scene: SceneConfig, folder: Path, processes: int | None, progress: bool
 ) -> None:
-    from lcm.data.scene.generate import scene_map, scene_parameters, without_decoder, write_images
+    from lcm.data.scene.render import scene_map, scene_parameters, without_decoder, write_images
 
     scene_parameters(scene, config.nature.n)
     model = without_decoder(build_nature(config.nature, config.seed))
-    to_scene = scene_map(scene, config.nature, model, config.seed)
+    to_scene = scene_map(scene, model, torch_generator(config.seed, "scene"))
     for split, count in asdict(config.pairs).items():
         path = folder / f"{split}.safetensors"
         if (path.exists() or found_shards(path)) and not writer_is_at_work(path):

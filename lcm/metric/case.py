@@ -1,0 +1,104 @@
+"""What a metric is, and what it is given: a model beside the truth in a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lcm.data.pairs import PairData
+from lcm.isomorphism.matching import FloatArray, IntArray, correlation_matrix, match_variables
+
+if TYPE_CHECKING:
+    # torch, which the metrics themselves can do without
+    from lcm.model.pair_model import EncodedPairs, PairModel
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model and the data that it is scored on.
+
+    encoded: the data's encodings. edge_strength (m, m) and fit_seconds: as `lcm.metric.scores.evaluate` was given them.
+    seed, n_jobs: of the regressors of the DCI scores.
+    """
+
+    model: PairModel
+    data: PairData
+    encoded: EncodedPairs
+    edge_strength: ArrayLike | None = None
+    fit_seconds: float | None = None
+    seed: int = 0
+    n_jobs: int = -1
+    _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def z(self) -> NDArray[Any]:
+        """The true variables (N, n)."""
+        assert self.data.z is not None
+        return self.data.z
+
+    @property
+    def targets(self) -> NDArray[np.bool_]:
+        """The true targets (N, n)."""
+        assert self.data.targets is not None
+        return self.data.targets
+
+    @property
+    def adjacency(self) -> NDArray[Any]:
+        """The true graph (n, n)."""
+        assert self.data.adjacency is not None
+        return self.data.adjacency
+
+    @cached_property
+    def learned(self) -> FloatArray:
+        """The learned variables (N, m)."""
+        return np.asarray(self.encoded.z.double().cpu().numpy())
+
+    @cached_property
+    def abs_spearman(self) -> FloatArray:
+        """|Spearman| of every true variable with every learned one, (n, m)."""
+        return correlation_matrix(self.z, self.learned)
+
+    @cached_property
+    def permutation(self) -> IntArray:
+        """(n,): true variable i is learned variable permutation[i], -1 where unmatched."""
+        return match_variables(self.abs_spearman)
+
+    def once(self, compute: Callable[[Case], T]) -> T:
+        """What `compute` gives for this case, computed once for all metrics that ask for it."""
+        if compute not in self._found:
+            self._found[compute] = compute(self)
+        found: T = self._found[compute]
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether z, targets, adjacency or edge_strength is known."""
+        return (self.edge_strength if name == "edge_strength" else getattr(self.data, name)) is not None
+
+
+@final
+@dataclass(frozen=True)
+class Metric:
+    """One score of a model.
+
+    key: under which `lcm.metric.scores.evaluate` gives it.
+    about: meaning, range and source, in a sentence.
+    compute: the value, one that JSON holds; None where the case does not allow it.
+    needs: which of z, targets, adjacency and edge_strength it needs; without them it is None.
+    """
+
+    key: str
+    about: str
+    compute: Callable[[Case], Any]
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, case: Case) -> Any:
+        """The value for a case, None where what it needs is not known."""
+        return self.compute(case) if all(case.has(name) for name in self.needs) else None
