@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from experiments._experiment_data import load_scored
+from experiments._report import write_report
 from lcm.app.sweep.cells import Cell, DataSet, cell_key
 from lcm.base import __version__
 from lcm.base.config import config_hash
-from lcm.report.tables import Column, write_report
+from lcm.report.tables import Column
 
 if TYPE_CHECKING:
     from lcm.run.config import FitConfig

@@ -14,8 +14,9 @@ from typing import Any
 from experiments._cells import run_once
 from experiments._experiment import Plan, Size, add_data_options, experiment_parser, run_cells, seeded_cells
 from experiments._experiment_data import draw_sizes, given_data
+from experiments._report import write_report
 from lcm.app.sweep.cells import Cell
-from lcm.report.tables import Column, write_report
+from lcm.report.tables import Column
 
 CONFIG = Path(__file__).resolve().parent.parent / "paper_configs" / "scaling.yaml"
 FULL = Size(model_seeds=3, data_seeds=3, pairs=100_000)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, final
 from experiments._cells import run_once
 from experiments._experiment import Plan, Size, experiment_parser, fit_cells, fit_config, make_cell
 from experiments._experiment_data import draw_sizes
+from experiments._report import write_report
 from lcm.app.sweep.cells import Cell, DataSet
 from lcm.peer.search.config import LIBRARY_METHODS, METHODS, GraphSearchConfig, SearchMethod
-from lcm.report.tables import Column, write_report
+from lcm.report.tables import Column
 from lcm.run.config import models
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, final
 from experiments._cells import run_once
 from experiments._experiment import at_least_one, autoencoder_config, base_parser, fit_config
 from experiments._experiment_data import draw_data
+from experiments._report import write_report
 from lcm.base.files import read_json, write_json, write_text
-from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, Column, to_markdown, to_text, write_report
+from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, Column, to_markdown, to_text
 
 if TYPE_CHECKING:
     from torch import Tensor

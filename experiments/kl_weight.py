@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments._experiment import Plan, Size, experiment_parser, fit_config, make_cell, run_cells
 from experiments._experiment_data import draw_config
+from experiments._report import write_report
 from lcm.app.sweep.cells import Cell, DataSet
-from lcm.report.tables import RESULTS_JSON, Column, write_report
+from lcm.report.tables import RESULTS_JSON, Column
 
 if TYPE_CHECKING:
     from lcm.run.config import FitConfig

@@ -10,7 +10,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from lcm.report.tables import Column, summarise, table_cells, to_markdown, to_text, write_report
+from experiments._report import write_report
+from lcm.report.tables import Column, summarise, table_cells, to_markdown, to_text
 
 RECORDS: list[dict[str, Any]] = [
     {"n": 4, "mcc": 0.9, "shd": 1, "graph_isomorphic": False, "dci": None},

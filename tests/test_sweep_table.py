@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command_line import called, refused
 
-from lcm.app.sweep.sweep import write_table
+from lcm.app.sweep.sweep import write_results
 from lcm.app.sweep.table import draw_lines, pivot, read_results
 from lcm.base.files import read_json
 
@@ -33,7 +33,7 @@ ROWS = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_table(tmp_path / "results.csv", COLUMNS, ROWS)
+    write_results(tmp_path / "results.csv", COLUMNS, ROWS)
     return tmp_path
 
 
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
 def test_lists_and_words_are_written_so_that_they_are_read(tmp_path: Path) -> None:
     values = [[0, 1], "1", "a, b", 'say "no"', True, 0.1 + 0.2, 1e-300, "two\nlines", None]
     rows = [{"cell": str(number), "status": value, "n_variables": value} for number, value in enumerate(values)]
-    write_table(tmp_path / "results.csv", ["cell", "status", "n_variables"], rows)
+    write_results(tmp_path / "results.csv", ["cell", "status", "n_variables"], rows)
     found = [row["n_variables"] for row in read_results(tmp_path).rows]
     assert found == [value if value != "1" else 1 for value in values]
 
@@ -119,7 +119,7 @@ def test_bad_options(case: str, folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "results.csv: Expected a file; got no such file" in refused(capsys, "table", tmp_path)
-    write_table(tmp_path / "results.csv", ["cell", "status"], [])
+    write_results(tmp_path / "results.csv", ["cell", "status"], [])
     said = refused(capsys, "table", tmp_path)
     assert "results.csv: Expected the table of a sweep; got one without the column n_variables" in said
 

@@ -1,9 +1,9 @@
 """Factors of a product manifold: Euclidean space, circle, torus, sphere and hyperbolic space.
 
-Spheres and hyperbolic spaces stand on geoopt, an optional dependency that is imported here, when one of them is
-made, and nowhere else. What it lacks or loses digits in is our own: the circle as one angle, and logarithm and
-distance on the sphere, which geoopt 0.5 clamps below 4e-4. Hyperbolic space is its Poincaré ball, whose maps keep
-all digits for points however near each other; those of its Lorentz model lose them below a distance of 1e-4.
+Spheres and hyperbolic spaces use geoopt, an optional dependency that is imported only here, when one of them is
+created. Two parts are our own: the circle as one angle, which geoopt lacks, and logarithm and distance on the sphere,
+which geoopt 0.5 clamps below 4e-4. Hyperbolic space is geoopt's Poincaré ball, whose maps are accurate for points at
+any distance; those of its Lorentz model lose all digits below a distance of 1e-4.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def _geoopt() -> Any:
 
 @dataclass(frozen=True)
 class Factor(ABC):
-    """Abstract: a complete Riemannian manifold of dimension n, its points (..., width), by a batch of formulas.
+    """Abstract: a complete Riemannian manifold of dimension n with points (..., width).
 
-    Tangent vectors have the coordinates of points. Nothing is checked here; `ProductManifold` does that.
+    Tangent vectors have the same coordinates as points. `ProductManifold` checks all arguments; a factor does not.
     """
 
     n: int = 1
@@ -58,15 +58,15 @@ class Factor(ABC):
 
     @property
     def is_compact(self) -> bool:
-        """Whether there is a uniform distribution."""
+        """Whether the manifold has a uniform distribution."""
         return True
 
     def point_defect(self, x: Tensor) -> Tensor:
-        """How far x (..., width) is from being a point (...); 0 for points."""
+        """Distance (...) of x (..., width) from the manifold; 0 for points."""
         return x.new_zeros(x.shape[:-1])
 
     def tangent_defect(self, x: Tensor, u: Tensor) -> Tensor:
-        """How far u (..., width) is from being tangent at x (...); 0 for tangent vectors."""
+        """Distance (...) of u (..., width) from the tangent space at x; 0 for tangent vectors."""
         return u.new_zeros(torch.broadcast_shapes(x.shape, u.shape)[:-1])
 
     def project_tangent(self, x: Tensor, u: Tensor) -> Tensor:
@@ -124,13 +124,9 @@ class Euclidean(Factor):
         return _radial_normal(self.distance(x, mean), self.n, scale)
 
 
-@final
 @dataclass(frozen=True)
-class Torus(Factor):
-    """n circles of radius 1 with the flat metric; a point is n angles in (−π, π].
-
-    The logarithm of opposite angles is +π.
-    """
+class _Angles(Factor):
+    """n angles in (−π, π] with the flat metric; the logarithm of opposite angles is +π."""
 
     def point_defect(self, x: Tensor) -> Tensor:
         return (x.abs() - math.pi).clamp_min(0.0).amax(-1)
@@ -151,7 +147,13 @@ class Torus(Factor):
 
 @final
 @dataclass(frozen=True)
-class Circle(Factor):
+class Torus(_Angles):
+    """n circles of radius 1 as one factor; a point is n angles in (−π, π]."""
+
+
+@final
+@dataclass(frozen=True)
+class Circle(_Angles):
     """S¹ of radius 1; a point is one angle in (−π, π]."""
 
     def __post_init__(self) -> None:
@@ -161,21 +163,6 @@ class Circle(Factor):
 
     def __str__(self) -> str:
         return "Circle()"
-
-    def point_defect(self, x: Tensor) -> Tensor:
-        return Torus(1).point_defect(x)
-
-    def exp(self, x: Tensor, u: Tensor) -> Tensor:
-        return Torus(1).exp(x, u)
-
-    def log(self, x: Tensor, y: Tensor) -> Tensor:
-        return Torus(1).log(x, y)
-
-    def uniform(self, n_samples: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        return Torus(1).uniform(n_samples, generator, dtype)
-
-    def wrapped_normal_log_density(self, x: Tensor, mean: Tensor, scale: float) -> Tensor:
-        return Torus(1).wrapped_normal_log_density(x, mean, scale)
 
 
 @final
@@ -203,7 +190,7 @@ class Sphere(Factor):
         return projected
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        # geoopt's arc cosine has no digits left for points that are near each other or nearly opposite
+        # geoopt's arc cosine loses all digits for points that are close or nearly opposite
         return 2.0 * torch.atan2(torch.linalg.vector_norm(y - x, dim=-1), torch.linalg.vector_norm(y + x, dim=-1))
 
     def exp(self, x: Tensor, u: Tensor) -> Tensor:
@@ -220,7 +207,7 @@ class Sphere(Factor):
         across = self.project_tangent(x, y - x)
         length = torch.linalg.vector_norm(across, dim=-1)
         stretch = torch.where(length > 0, self.distance(x, y) / length, 1.0)
-        # near the opposite point the stretch is large, and that of the rounding errors with it
+        # near the opposite point the stretch is large and amplifies rounding errors
         return self.project_tangent(x, across * stretch.unsqueeze(-1))
 
     def uniform(self, n_samples: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
@@ -241,8 +228,8 @@ class Sphere(Factor):
 class Hyperbolic(Factor):
     """Hⁿ of curvature −1 as the Poincaré ball: n coordinates of norm below 1.
 
-    Near the edge of the ball coordinates run out of digits: points may be no further from the origin than 12.2 in
-    float64 and 6.2 in float32.
+    Coordinates lose precision near the edge of the ball, so points must be within 12.2 of the origin in float64 and 6.2
+    in float32.
     """
 
     def __post_init__(self) -> None:
@@ -286,7 +273,7 @@ class Hyperbolic(Factor):
     def wrapped_normal_log_density(self, x: Tensor, mean: Tensor, scale: float) -> Tensor:
         radius = self.distance(x, mean)
         small = radius.clamp_min(torch.finfo(x.dtype).eps ** 0.5)
-        # log(sinh r / r), with the exponential of r taken out of the hyperbolic sine
+        # log(sinh r / r), with exp(r) factored out of sinh to avoid overflow
         log_stretch = small + torch.log1p(-torch.exp(-2.0 * small)) - (2.0 * small).log()
         return _radial_normal(radius, self.n, scale) - (self.n - 1) * log_stretch
 

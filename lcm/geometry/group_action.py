@@ -1,6 +1,6 @@
-"""Groups that act on points, the axioms of an action checked numerically, and the action on functions.
+"""Group actions on points and functions, numerical checks of their axioms, and measures of equivariance.
 
-A group G acts on points x when e·x = x and a·(b·x) = (ab)·x for all of its elements (docs/geometry.md section 3).
+A group G acts on points x when e·x = x and a·(b·x) = (ab)·x for all elements (docs/geometry.md section 3).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Group(ABC, Generic[Element]):
 
     @abstractmethod
     def compose(self, a: Element, b: Element) -> Element:
-        """ab, which acts as b first and then a."""
+        """ab, which acts as b followed by a."""
 
     @abstractmethod
     def inverse(self, a: Element) -> Element:
@@ -48,9 +48,9 @@ class GroupAction(Generic[Element]):
     """A group with the map (g, x) → g·x on points x (N, …), row by row.
 
     Attributes:
-        group: the elements and their law.
-        act: takes an element and points.
-        difference: of two batches of points, zero where they are equal; for angles it wraps.
+        group: the elements and their composition.
+        act: from an element and points to points.
+        difference: of two batches of points, zero for equal points; for angles it wraps.
     """
 
     group: Group[Element]
@@ -75,10 +75,9 @@ def trivial_action(group: Group[Element]) -> GroupAction[Element]:
 @final
 @dataclass(frozen=True)
 class Axioms:
-    """By how much an action misses its axioms: the largest difference of a row, relative to the RMS norm of rows.
+    """How far an action is from its axioms: the largest difference of a row, relative to the RMS norm of rows.
 
-    identity: e·x and x. composition: a·(b·x) and (ab)·x, which implies that products are associative as far as points
-    can tell. inverse: a⁻¹·(a·x) and x.
+    identity: e·x and x. composition: a·(b·x) and (ab)·x. inverse: a⁻¹·(a·x) and x.
     """
 
     identity: float
@@ -94,15 +93,15 @@ def check_axioms(
     n_pairs: int = 16,
     tolerance: float | None = None,
 ) -> Axioms:
-    """Try the axioms on points (N, …) and random pairs of elements; what passes is likely, not certain.
+    """Test the axioms on points (N, …) and random pairs of elements; the test can refute an action but not prove it.
 
     Args:
-        action: what claims to be one.
-        points: on which to try, not all alike.
+        action: to test.
+        points: to test on, not all equal.
         generator: for the elements.
-        n_pairs: how many pairs (a, b).
-        tolerance: the largest relative difference that counts as rounding; default: the square root of the
-            precision of `points`.
+        n_pairs: number of pairs (a, b).
+        tolerance: largest relative difference that counts as rounding; default: the square root of the machine
+            epsilon of `points`.
 
     Raises:
         ValueError: an axiom that does not hold, with the size of the difference.
@@ -120,7 +119,7 @@ def check_axioms(
         a, b = group.sample(generator), group.sample(generator)
         compare("composition", action(a, action(b, points)), action(group.compose(a, b), points))
         compare("inverse", action(group.inverse(a), action(a, points)), points)
-    # torch's maximum keeps a NaN
+    # torch's maximum propagates NaN
     found = {law: float(torch.stack(each).max()) for law, each in sizes.items()}
     for law, size in found.items():
         if not size <= tolerance:
@@ -159,7 +158,7 @@ class ProductGroup(Group[tuple[Any, ...]]):
 
 
 def product_action(actions: Sequence[GroupAction[Any]], widths: Sequence[int]) -> GroupAction[tuple[Any, ...]]:
-    """Each group acts on a block of columns of its own: points (N, D) are split into `widths`, which sum to D.
+    """Each group acts on its own block of columns: points (N, D) are split into `widths`, which sum to D.
 
     Raises:
         ValueError: another number of widths than of actions; when acting, points of another D.
@@ -178,7 +177,7 @@ def product_action(actions: Sequence[GroupAction[Any]], widths: Sequence[int]) -
 
 
 def blockwise(functions: Sequence[Callable[[Tensor], Tensor]], widths: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """The map that takes points (N, D), block by block, through a function each, and joins the results.
+    """The map that applies one function to each block of columns of points (N, D).
 
     Raises:
         ValueError: another number of widths than of functions; when called, points of another D.
@@ -219,14 +218,14 @@ def equivariance_violation(
     generator: torch.Generator,
     n_elements: int = 32,
 ) -> Violation:
-    """The size of g·f(x) − f(g·x) over points x (N, …) and random g; rounding errors alone for an equivariant f.
+    """The size of g·f(x) − f(g·x) over points x (N, …) and random g; only rounding errors for an equivariant f.
 
     Args:
         function: takes (N, …), returns (N, …).
-        action_in, action_out: of one group, before and behind the function.
-        points: where to try.
+        action_in, action_out: of one group, on the inputs and the outputs of the function.
+        points: to test on.
         generator: for the elements.
-        n_elements: how many g.
+        n_elements: number of g.
 
     Raises:
         ValueError: actions of different groups.
@@ -249,5 +248,5 @@ def invariance_violation(
     generator: torch.Generator,
     n_elements: int = 32,
 ) -> Violation:
-    """The size of f(x) − f(g·x): equivariance with the trivial action behind the function."""
+    """The size of f(x) − f(g·x): equivariance with the trivial action on the outputs."""
     return equivariance_violation(function, action, trivial_action(action.group), points, generator, n_elements)

@@ -1,4 +1,4 @@
-"""The rotations SO(2), the cyclic group ℤ_n and the symmetric group S_n, with their usual actions."""
+"""SO(2), ℤ_n, S_n and the group of LCM isomorphisms, with their usual actions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CyclicGroup(Group[int]):
 @final
 @dataclass(frozen=True)
 class SymmetricGroup(Group[tuple[int, ...]]):
-    """S_n: permutations p, which move entry i to place p[i]."""
+    """S_n: permutations p, which move entry i to position p[i]."""
 
     n: int
 
@@ -95,12 +95,12 @@ def plane_rotations() -> GroupAction[float]:
 
 
 def circle_rotations() -> GroupAction[float]:
-    """SO(2) on angles (N, k) in radians, all turned by the same."""
+    """SO(2) on angles (N, k) in radians, all rotated by the same angle."""
     return GroupAction(RotationGroup(), lambda angle, points: wrap(points + angle), lambda x, y: wrap(x - y))
 
 
 def cyclic_shifts(n: int) -> GroupAction[int]:
-    """ℤ_n on sequences (N, n): entry i moves to place i + k modulo n."""
+    """ℤ_n on sequences (N, n): entry i moves to position i + k modulo n."""
 
     def act(shift: int, points: Tensor) -> Tensor:
         require_columns(points, n)
@@ -110,7 +110,7 @@ def cyclic_shifts(n: int) -> GroupAction[int]:
 
 
 def permutations(n: int) -> GroupAction[tuple[int, ...]]:
-    """S_n on tuples (N, n): entry i moves to place p[i]."""
+    """S_n on tuples (N, n): entry i moves to position p[i]."""
     group = SymmetricGroup(n)
 
     def act(permutation: tuple[int, ...], points: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def _require_positive(n: int) -> None:
 class IsomorphismGroup(Group[Isomorphism]):
     """All relabellings of n variables with elementwise diffeomorphisms of variables and noise.
 
-    Which of them are isomorphisms of a given model is no question: each takes the model to an isomorphic one.
+    Each element takes any model of n real variables to an isomorphic one.
     """
 
     n: int

@@ -1,7 +1,7 @@
 """Product manifolds 𝓜_1 × … × 𝓜_k: points, tangent vectors, geodesics and distributions, factor by factor.
 
-Source: the geometry of latent spaces, docs/geometry.md section 1. do Carmo 1992, Riemannian Geometry, chapters 1
-and 3, has the formulas of the factors; Nagano et al. 2019, section 3, the wrapped normal.
+See docs/geometry.md section 1. Sources: do Carmo 1992, Riemannian Geometry, chapters 1 and 3, for the factors; Nagano
+et al. 2019, section 3, for the wrapped normal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-5
 class ProductManifold:
     """The product of `factors`; a point is the concatenation (N, D) of theirs.
 
-    All methods take any batch shape in place of N. Points and tangent vectors are checked, to 1e-5.
+    All methods accept any batch shape in place of N. Points and tangent vectors are checked to 1e-5.
     """
 
     def __init__(self, factors: Sequence[Factor]) -> None:
@@ -78,7 +78,7 @@ class ProductManifold:
             self._refuse(factor.tangent_defect(at, part) + finite, index, "vectors tangent to")
 
     def _refuse(self, defect: Tensor, index: int, what: str) -> None:
-        # a NaN compares as false, and is refused with the rest
+        # a NaN compares as false and is refused too
         off = ~(defect.reshape(-1) <= _TOLERANCE)
         if bool(off.any()):
             row = int(off.nonzero()[0, 0])
@@ -96,7 +96,7 @@ class ProductManifold:
         """The end (N, D) of the geodesic that leaves x with velocity u, after unit time.
 
         Raises:
-            ValueError: x off the manifold, u not tangent, or a geodesic that hyperbolic coordinates cannot follow.
+            ValueError: x off the manifold, u not tangent, or a geodesic that leaves the hyperbolic range.
         """
         self.check_tangent(x, u)
         triples = zip(self.factors, self.split(x), self.split(u), strict=True)
@@ -106,7 +106,7 @@ class ProductManifold:
         """The velocity (N, D) with which the shortest geodesic from x reaches y in unit time.
 
         Raises:
-            ValueError: x or y off the manifold, or opposite points of a sphere, which many geodesics join.
+            ValueError: x or y off the manifold, or opposite points of a sphere, which have no unique geodesic.
         """
         self.check_point(x)
         self.check_point(y)
@@ -140,7 +140,7 @@ class ProductManifold:
         return torch.stack([factor.distance(one, other) for factor, one, other in triples], -1)
 
     def distance_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        """Σ_i d_i (N,): a distance, but no geodesic distance, and it depends on what is called a factor."""
+        """Σ_i d_i (N,): a distance, but not a geodesic one; it depends on the choice of factors."""
         return self.distances(x, y).sum(-1)
 
     def distance_riemannian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -176,9 +176,9 @@ class ProductManifold:
     def wrapped_normal_log_density(self, x: Tensor, mean: Tensor, scale: float | Sequence[float]) -> Tensor:
         """log density (N,) of `sample_wrapped_normal` at x, in nats, by Riemannian volume.
 
-        The sum over all tangent vectors that end at x: on circles and spheres over the windings that eight standard
-        deviations reach. On Sⁿ with n ≥ 2 it grows without bound at the point opposite to the mean, where the
-        exponential map folds a whole sphere onto a point.
+        A sum over all tangent vectors whose exponential is x; on circles and spheres, over the windings within eight
+        standard deviations. On Sⁿ with n ≥ 2 it is unbounded at the point opposite to the mean, where the exponential
+        map takes a whole sphere to a point.
         """
         scales = self._scales(scale)
         self.check_point(x)

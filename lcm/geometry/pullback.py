@@ -1,8 +1,8 @@
-"""The metric that a decoder g: 𝒵 → 𝒳 pulls back to its latent space, and the length of curves there.
+"""The pullback metric of a decoder g: 𝒵 → 𝒳 on its latent space, and geodesics of that metric.
 
-G(z) = J(z)ᵀ J(z), J = ∂g/∂z, measures in 𝒵 what is Euclidean in 𝒳 (docs/geometry.md section 2; Arvanitidis et al.
-2018, Shao et al. 2018). Jacobians are exact, by automatic differentiation over all points at once: n forward passes
-or d backward passes.
+G(z) = J(z)ᵀ J(z), J = ∂g/∂z, measures steps in 𝒵 by their Euclidean length in 𝒳 (docs/geometry.md section 2;
+Arvanitidis et al. 2018, Shao et al. 2018). Jacobians are exact: automatic differentiation over all points
+at once, in n forward passes or d backward passes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def jacobian(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mod
     Args:
         decoder: differentiable; see `as_decode`.
         z: (N, n).
-        mode: "forward" costs n passes, "reverse" d; "auto" takes the smaller number.
+        mode: "forward" costs n passes, "reverse" d; "auto" takes the cheaper one.
 
     Raises:
         ValueError: z is not a table, or an unknown mode.
@@ -82,7 +82,7 @@ def pullback_metric(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mo
 
 
 def magnification(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
-    """The magnification factor √det G (N,) > 0: volume in 𝒳 for each volume in 𝒵, at points z (N, n).
+    """The magnification factor √det G (N,) > 0 at points z (N, n): the volume in 𝒳 per volume in 𝒵.
 
     Raises:
         ValueError: as `pullback_metric`.
@@ -91,7 +91,7 @@ def magnification(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode
 
 
 def log_magnification(decoder: Decoder | LatentCausalModel | Decode, z: Tensor, mode: Mode = "auto") -> Tensor:
-    """½ log det G (N,), from the singular values of J: for a `Decoder`, its own log-determinant.
+    """½ log det G (N,), from the singular values of J; it equals the log-determinant of a `Decoder`.
 
     Raises:
         ValueError: as `pullback_metric`.
@@ -103,7 +103,7 @@ def _singular_values(j: Tensor, z: Tensor) -> Tensor:
     """Singular values (N, n) of Jacobians; ValueError, with the first point, where one is zero to rounding."""
     d, n = j.shape[1:]
     if d < n:
-        raise ValueError(f"Expected a decoder into at least n = {n} dimensions; got {d}, where no metric is regular.")
+        raise ValueError(f"Expected a decoder into at least n = {n} dimensions; got {d}: its metric is singular.")
     finite = j.isfinite().all(-1).all(-1)
     values = torch.linalg.svdvals(torch.where(finite[:, None, None], j, 0.0))
     smallest, largest = values[:, -1], values[:, 0]
@@ -125,9 +125,9 @@ def curve_length(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -
 
 
 def curve_energy(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -> Tensor:
-    """Energy ½ ∫ |ẋ|² dt (...) of the same polygon, run through in unit time with equal time for each of its sides.
+    """Energy ½ ∫ |ẋ|² dt (...) of the same polygon, traversed in unit time with equal time for each side.
 
-    At least half the squared length, and equal to it at constant speed alone.
+    It is at least half the squared length, with equality at constant speed only.
     """
     chords = _chords(as_decode(decoder), curve)
     return 0.5 * chords.shape[-2] * chords.square().sum((-1, -2))
@@ -144,14 +144,14 @@ def _chords(decode: Decode, curve: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True, eq=False)
 class Geodesics:
-    """P curves between given points, beside the straight lines between them.
+    """P curves between given points, and the straight lines between the same points.
 
     Attributes:
         curve, straight: (P, T, n).
         length, straight_length: (P,), in units of 𝒳.
         energy, straight_energy: (P,), at least length² / 2.
-        gradient: (P,), norm of the energy's gradient over the energy, in coordinates in which straight lines of a
-            constant metric have Hessian 1; near 0 where the minimisation has converged.
+        gradient: (P,), norm of the gradient of the energy divided by the energy, in coordinates in which the Hessian of
+            straight lines of a constant metric is 1; near 0 if the minimisation has converged.
     """
 
     curve: Tensor
@@ -179,14 +179,14 @@ def find_geodesics(
         decoder: differentiable; see `as_decode`.
         start, end: (P, n).
         knots: free knots of each spline, at least 2.
-        points: T, on which length and energy are measured, more than twice as many.
-        steps: at most so many iterations.
-        tolerance: end where no entry of the gradient, for an energy of 1, is larger; the energy is then too large by a
-            share of about its square. Default: 1e-5 in float64, 1e-3 in float32.
+        points: T, the points that measure length and energy, more than twice the number of knots.
+        steps: largest number of iterations.
+        tolerance: stop when no entry of the gradient, for an energy of 1, is larger; the relative excess energy is then
+            about its square. Default: 1e-5 in float64, 1e-3 in float32.
 
     Raises:
-        ValueError: ends of different or another shape, too few knots or points, or a metric that is singular at an
-            end or on the way.
+        ValueError: ends of different or wrong shape, too few knots or points, or a metric that is singular at an end
+            or along the curve.
     """
     decode = as_decode(decoder)
     if start.dim() != 2 or start.shape != end.shape:
@@ -200,7 +200,7 @@ def find_geodesics(
     time = torch.linspace(0.0, 1.0, points, dtype=start.dtype, device=start.device)[:, None]
     straight = start[:, None] + time * (end - start)[:, None]
     basis = torch.as_tensor(_spline_basis(knots, points)).to(start)
-    # equal ends have an energy of zero, or of rounding errors
+    # equal ends have zero energy up to rounding
     scale = curve_energy(decode, straight).detach().clamp_min(torch.finfo(start.dtype).eps ** 2)
     weights, gradient = _minimise(decode, straight, basis, scale, steps, tolerance)
     with torch.no_grad():
@@ -221,7 +221,7 @@ def find_geodesics(
 def _spline_basis(knots: int, points: int) -> np.ndarray:
     """Cubic splines (T, knots) that vanish at both ends, orthonormal in ∫ ċ² dt of the polygon through their points.
 
-    In their coefficients the energy under a constant metric is a round bowl.
+    In these coefficients, the Hessian of the energy of a constant metric is the identity.
     """
     places = np.linspace(0.0, 1.0, knots + 2)
     splines = CubicSpline(places, np.eye(knots + 2))(np.linspace(0.0, 1.0, points))[:, 1:-1]
@@ -244,7 +244,7 @@ def _minimise(
     def closure() -> Tensor:
         with torch.enable_grad():
             total = energies().sum()
-            # for `free` alone: the decoder's own parameters gather no gradients
+            # for `free` only, so that the decoder's parameters accumulate no gradients
             (free.grad,) = torch.autograd.grad(total, free)
         return total.detach()
 

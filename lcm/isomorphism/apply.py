@@ -40,7 +40,7 @@ class Isomorphism:
     variable_map: ElementwiseMap
 
     def __post_init__(self) -> None:
-        """Raises ValueError when the permutation is none, or the maps are of another number of variables."""
+        """Raises ValueError for an invalid permutation, or maps of another number of variables."""
         n = len(self.permutation)
         if sorted(self.permutation) != list(range(n)):
             raise ValueError(f"Expected a permutation of 0..{n - 1}; got {list(self.permutation)}.")
@@ -84,7 +84,7 @@ def _tensors(part: nn.Module) -> list[Tensor]:
 
 
 def require_real(model: LatentCausalModel) -> None:
-    """Raise ValueError for a model with variables on a circle, where monotone maps are not all there is."""
+    """Raise ValueError for a model with variables on a circle, for which monotone maps are not enough."""
     circles = torch.nonzero(model.scm.circular).flatten().tolist()
     if circles:
         raise ValueError(f"Expected real variables for elementwise monotone maps; got circles at {circles}.")

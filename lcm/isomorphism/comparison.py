@@ -1,4 +1,4 @@
-"""The outcome of a search for an isomorphism: its parts, what remains, and a verdict at stated tolerances."""
+"""The result of a search for an isomorphism: its parts, the remaining errors, and a verdict at given tolerances."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _MAPS = ("variable_map", "noise_map")
 @final
 @dataclass(frozen=True)
 class Tolerances:
-    """How far two models may be from an isomorphism that is exact, to count as isomorphic.
+    """The largest deviations from an exact isomorphism at which two models still count as isomorphic.
 
     Attributes:
-        r2: least held-out R² of h_i, for causal variables and noise.
+        r2: smallest held-out R² of h_i, for causal variables and noise.
         leakage: greatest share of a variable's variance that other variables explain beyond h_i.
         monotone: greatest gain in held-out R² of a curve that need not be monotone.
         commuting: greatest unexplained share of variance of g′∘h against g, and of s′∘k against h∘s.
         targets: greatest total variation between the distributions of target sets.
-        distributions: greatest Kolmogorov distance between the laws of noise, and of imposed values.
+        distributions: greatest Kolmogorov distance between the distributions of noise, and of imposed values.
     """
 
     r2: float = 0.98
@@ -50,7 +50,7 @@ class Tolerances:
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `find_isomorphism` found between models A and B; numbers are held out, indices are A's.
+    """What `find_isomorphism` finds between models A and B: numbers on held-out pairs, indices of A.
 
     Attributes:
         permutation: variable i of A is variable permutation[i] of B.
@@ -59,20 +59,20 @@ class Comparison:
         leakage: (n,) share of the variance of z′_π(i) that other z_j explain beyond h_i, at least 0.
         leakage_matrix: (n, n), [i, j]: the share that z_j alone explains.
         monotone_gain: (n,) gain in R² of a curve that need not be monotone.
-        tolerances: at which the verdict is given.
+        tolerances: of the verdict.
         variable_map: h, a monotone spline for each variable, in A's numbering.
         noise_map: k, likewise, of raw noise.
         noise_r2: (n,) R² of the noise, in standard-normal gauge.
         edges_only_in_a, edges_only_in_b: in A's numbering; a reversed edge is in both lists.
         n_edges: of A.
-        solution_error: greatest unexplained share of a variable's variance, of s′∘k against h∘s.
-        decoder_error: unexplained share of the variance of x, of g′∘h against g.
+        solution_error: greatest unexplained share of a variable's variance, comparing s′∘k with h∘s.
+        decoder_error: unexplained share of the variance of x, comparing g′∘h with g.
         target_distance: total variation between p_𝓘, carried along, and p_𝓘′; in [0, 1].
         noise_distance, imposed_distance: (n,) Kolmogorov distance between p_ε (p̃), carried along, and B's.
         log_likelihood: mean log p(x, x̃) of A and of B, nats a pair, at one thickness for both.
         log_likelihood_difference: A's minus B's, with its standard error.
 
-    What needs two latent causal models is None where one of them is none (a variational autoencoder).
+    Attributes that need two latent causal models are None if either model is of another type, such as a VAE.
     """
 
     permutation: tuple[int, ...]
@@ -114,8 +114,8 @@ class Comparison:
 
     @property
     def distance(self) -> float:
-        """Distance from isomorphism in [0, 1]: the greatest share of a variable's, or its noise's, variance that is
-        no function of its match. A missing edge shows in the noise, in proportion to the edge's squared strength."""
+        """Distance from isomorphism in [0, 1]: the largest share of variance, over variables and noise, that the
+        match does not explain. A missing edge shows in the noise, in proportion to the edge's squared strength."""
         shares = 1.0 - (self.r2 if self.noise_r2 is None else np.concatenate([self.r2, self.noise_r2]))
         return float(np.clip(shares.max(), 0.0, 1.0))
 
@@ -139,12 +139,22 @@ def _reasons(found: Comparison) -> list[str]:
     """One sentence for each check that fails."""
     allowed = found.tolerances
     shares = (
-        ("No functions of their match alone, R2 below", found.r2, allowed.r2, True),
-        ("Mixed with other variables, which explain more than", found.leakage, allowed.leakage, False),
-        ("No monotone functions, others gain more than", found.monotone_gain, allowed.monotone, False),
-        ("Noise is no function of its match's, R2 below", found.noise_r2, allowed.r2, True),
-        ("Another law of noise, Kolmogorov distance above", found.noise_distance, allowed.distributions, False),
-        ("Another law of imposed values, distance above", found.imposed_distance, allowed.distributions, False),
+        ("Variables that their match does not determine, R2 below", found.r2, allowed.r2, True),
+        ("Variables that mix with others, which explain more than", found.leakage, allowed.leakage, False),
+        ("Maps that are not monotone, a free curve gains more than", found.monotone_gain, allowed.monotone, False),
+        ("Noise that its match does not determine, R2 below", found.noise_r2, allowed.r2, True),
+        (
+            "Different distributions of noise, Kolmogorov distance above",
+            found.noise_distance,
+            allowed.distributions,
+            False,
+        ),
+        (
+            "Different distributions of imposed values, Kolmogorov distance above",
+            found.imposed_distance,
+            allowed.distributions,
+            False,
+        ),
     )
     listed = [_outside(text, values, bound, low) for text, values, bound, low in shares if values is not None]
     for name, error in (("Solution maps", found.solution_error), ("Decoders", found.decoder_error)):
@@ -162,7 +172,7 @@ def _reasons(found: Comparison) -> list[str]:
 
 
 def _outside(text: str, values: Array, bound: float, low: bool) -> str:
-    """A sentence on the variables whose value is below (`low`) or above a bound, or not a number; "" for none."""
+    """A sentence on the variables whose value is below (`low`) or above a bound, or NaN; "" if there are none."""
     bad = np.flatnonzero(~(values >= bound) if low else ~(values <= bound))
     if len(bad) == 0:
         return ""
@@ -176,7 +186,7 @@ def _edges_text(found: Comparison) -> str:
 
 
 def comparison_text(found: Comparison) -> str:
-    """A report for a reader, in plain text."""
+    """The comparison as plain text for a reader."""
     n = len(found.permutation)
     verdict = "isomorphic" if found.isomorphic else "NOT isomorphic"
     lines = [f"Verdict: {verdict}, at the tolerances below. Distance from isomorphism: {found.distance:.4f}", ""]
@@ -196,7 +206,7 @@ def comparison_text(found: Comparison) -> str:
 
 def _model_lines(found: Comparison) -> list[str]:
     if found.graphs_equal is None or found.noise_distance is None:
-        return ["Only the variables are compared: not both are latent causal models."]
+        return ["Only the variables are compared, because at least one model is not a latent causal model."]
     graphs = (
         f"equal, {found.n_edges} edge{'' if found.n_edges == 1 else 's'}"
         if found.graphs_equal
@@ -204,8 +214,8 @@ def _model_lines(found: Comparison) -> list[str]:
     )
     lines = [f"Graphs: {graphs} (in A's numbering)"]
     lines.append(
-        f"Of the variance, solution maps commute with h and k up to {found.solution_error:.2g}, "
-        f"decoders up to {found.decoder_error:.2g}"
+        f"Share of variance at which maps do not commute with h and k: solution maps {found.solution_error:.2g}, "
+        f"decoders {found.decoder_error:.2g}"
     )
     imposed = "-" if found.imposed_distance is None else f"{found.imposed_distance.max():.3f}"
     lines.append(
@@ -224,12 +234,12 @@ def _model_lines(found: Comparison) -> list[str]:
 
 
 def _meaning(found: Comparison) -> list[str]:
-    """What the verdict says, given the two likelihoods; nothing without them."""
+    """What the verdict means, given both likelihoods; an empty list without them."""
     if found.log_likelihood_difference is None:
         return []
     difference, error = found.log_likelihood_difference
     if found.isomorphic:
-        return ["The two are one model, up to the numbering of the variables and a monotone map of each."]
+        return ["The two models agree up to the numbering of the variables and a monotone map of each."]
     if abs(difference) > _EQUAL_LIKELIHOOD + 2.0 * error:
         better, other = ("A", "B") if difference > 0 else ("B", "A")
         return [f"{better} explains these pairs better: keep {better}, and fit {other} longer or with another seed."]
@@ -239,6 +249,6 @@ def _meaning(found: Comparison) -> list[str]:
 def _tolerance_text(allowed: Tolerances) -> str:
     return (
         f"Tolerances: R2 >= {allowed.r2}, leaks <= {allowed.leakage}, gain without monotonicity <= {allowed.monotone}, "
-        f"commuting <= {allowed.commuting},\n  target sets <= {allowed.targets}, laws <= {allowed.distributions}, "
-        "graphs equal"
+        f"commuting <= {allowed.commuting},\n  target sets <= {allowed.targets}, "
+        f"distributions <= {allowed.distributions}, graphs equal"
     )

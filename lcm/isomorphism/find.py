@@ -1,7 +1,7 @@
-"""Find the isomorphism between two models, or say where it fails (docs/theory.md sections 1 and 5).
+"""Find the isomorphism between two models, or report where it fails (docs/theory.md sections 1 and 5).
 
-By Theorem 1, models that reach the same likelihood on pairs are isomorphic. So two independent fits check each other
-where no truth is known.
+By theorem 1, models that reach the same likelihood on pairs are isomorphic. Two independent fits therefore check each
+other when the truth is unknown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 
 
 class _View(NamedTuple):
-    """What a model makes of pairs: z, z̃, and the noise of x, raw and in standard-normal gauge (N, n).
+    """How a model encodes pairs: z, z̃, and the noise of x, raw and in standard-normal gauge (N, n).
 
     Noise is None without an SCM.
     """
@@ -167,7 +167,7 @@ def _view(model: PairModel, data: PairData) -> _View:
 
 
 def _spread(table: Array) -> Array:
-    """Standard deviations (n,); 1 for a column that is constant to rounding, of which no map explains anything."""
+    """Standard deviations (n,); 1 for a column that is constant to rounding, which no map explains."""
     spread = table.std(0)
     return np.where(spread > 1e-9 * np.abs(table).max(0), spread, 1.0)
 
@@ -295,7 +295,7 @@ def _decoder_error(
 
 
 def _target_distance(a: TargetDistribution, b: TargetDistribution, permutation: IntArray) -> float:
-    """Total variation between p_𝓘 of A, carried along, and of B."""
+    """Total variation between p_𝓘 of A, relabelled, and of B."""
     carried = {frozenset(int(permutation[i]) for i in targets): p for targets, p in _shares(a)}
     other = {frozenset(targets): p for targets, p in _shares(b)}
     return 0.5 * sum(abs(carried.get(key, 0.0) - other.get(key, 0.0)) for key in {*carried, *other})
@@ -306,7 +306,7 @@ def _shares(distribution: TargetDistribution) -> list[tuple[list[int], float]]:
 
 
 def _imposed_distance(a: LatentCausalModel, b: LatentCausalModel, h: KnotMap, permutation: IntArray) -> Array | None:
-    """Kolmogorov distance (n,) between p̃ of A, carried along, and of B; None where one is not perfect."""
+    """Kolmogorov distance (n,) between p̃ of A, pushed forward, and of B; None if an intervention is not perfect."""
     if not isinstance(a.intervention, PerfectIntervention) or not isinstance(b.intervention, PerfectIntervention):
         return None
     first, second = a.intervention.noise, b.intervention.noise
@@ -324,9 +324,10 @@ def _imposed_distance(a: LatentCausalModel, b: LatentCausalModel, h: KnotMap, pe
 def _kolmogorov(
     elementwise: KnotMap, from_normal: Callable[[Array], Array], to_normal: Callable[[Array], Array]
 ) -> Array:
-    """Distance (n,) between two laws, the one carried along by a map, on a grid of quantiles without any sampling.
+    """Distance (n,) between two distributions, the first pushed forward by a map, on a grid of quantiles.
 
-    `from_normal` and `to_normal` take (Q, n) standard-normal quantiles to the first law, and the second law to them.
+    `from_normal` and `to_normal` map (Q, n) standard-normal quantiles to the first distribution, and the
+    second distribution to such quantiles.
     """
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = np.repeat(ndtri(levels)[:, None], elementwise.n, axis=1)

@@ -1,8 +1,8 @@
 """Which learned variable is which true variable, how well the two agree, and the monotone curves between them.
 
 Learned variables come in arbitrary order and sign. `permutation[i] = j` means that true variable i is learned
-variable j; -1 marks a true variable without a match (possible only when there are fewer learned variables
-than true ones).
+variable j. -1 marks a true variable without a match, which happens only when there are fewer learned variables than
+true ones.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _LEVELS = np.concatenate([[0.0, 1e-3, 5e-3, 0.02], np.linspace(0.05, 0.95, 25), 
 
 
 def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Two tables about the same rows, true (N, n) and learned (N, m), as float64.
+    """Two tables of the same rows, true (N, n) and learned (N, m), as float64.
 
     Raises:
         ValueError: a table is not two-dimensional, has no row or no column, or has NaN or infinite entries,
-            or the numbers of rows differ.
+            or the tables have different numbers of rows.
     """
     tables = {"true": np.asarray(true, dtype=np.float64), "learned": np.asarray(learned, dtype=np.float64)}
     for name, table in tables.items():
@@ -58,7 +58,7 @@ def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, Flo
 def unit_columns(table: FloatArray) -> FloatArray:
     """The columns of a finite table (N, n), centred and of unit length; a constant column becomes zero."""
     constant = table.max(axis=0) == table.min(axis=0)
-    # Rescaled before squaring, twice: neither huge nor tiny units overflow or vanish.
+    # rescaled before squaring, twice, so that huge units do not overflow and tiny units do not vanish
     centred = table / _nonzero(np.abs(table).max(axis=0))
     centred = centred - centred.mean(axis=0)
     centred = centred / _nonzero(np.abs(centred).max(axis=0))
@@ -144,12 +144,12 @@ def _nonzero(scale: FloatArray) -> FloatArray:
 
 
 def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
-    """The monotone maps h_i of least squares from source_i to target_i, as a float64 map of n variables.
+    """Least-squares monotone maps h_i from source_i to target_i, as a float64 map of n variables.
 
-    Each is a spline with knots at quantiles of its source, of the orientation of the rank correlation.
+    Each is a spline with knots at quantiles of its source. It rises or falls as the rank correlation does.
 
     Args:
-        source, target: (N, n), finite; column i of the one belongs to column i of the other.
+        source, target: (N, n), finite; column i of `source` is mapped to column i of `target`.
     """
     ranks = [np.argsort(np.argsort(table, axis=0), axis=0).astype(np.float64) for table in (source, target)]
     agreement = (unit_columns(ranks[0]) * unit_columns(ranks[1])).sum(0)
@@ -159,13 +159,13 @@ def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
 
 
 def piecewise_linear(values: FloatArray, knots: FloatArray) -> FloatArray:
-    """The shares (N, K − 1) of each interval between K knots that lie below the values (N,): a basis of polygons."""
+    """A piecewise-linear basis (N, K − 1): the share of each interval of K knots that lies below the values (N,)."""
     shares: FloatArray = np.clip((values[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
     return shares
 
 
 def knots_of(values: FloatArray) -> FloatArray:
-    """K increasing knots at quantiles of the values (N,), apart even where these are tied; fewer for few values."""
+    """K strictly increasing knots at quantiles of the values (N,), also for tied values; fewer for few values."""
     few = int(np.clip(len(values) // _ROWS_PER_KNOT, 4, len(_LEVELS)))
     knots = np.quantile(values, _LEVELS if len(values) >= _ROWS_FOR_TAILS else np.linspace(0.0, 1.0, few))
     gap = _LEAST_GAP * max(np.abs(knots).max(), values.std(), 1e-300)
@@ -176,7 +176,7 @@ def _one_curve(x: FloatArray, y: FloatArray) -> FloatArray:
     """Knots, values there and slopes (3, K) of the increasing curve from x to y (N,)."""
     knots = knots_of(x)
     basis = piecewise_linear(x, knots)
-    # a constant gets a map that hardly rises
+    # a constant target gets a map that hardly rises
     scale = max(y.std(), 1e-6 * np.abs(y).max(), 1e-300)
     # rises of polygons are non-negative least squares; the centred columns leave the constant free
     triangle: FloatArray = np.linalg.qr(np.column_stack([basis - basis.mean(0), (y - y.mean()) / scale])).R
@@ -196,16 +196,16 @@ class Leakage(NamedTuple):
 
 
 def leakage(residuals: FloatArray, variables: FloatArray, train: NDArray[np.bool_]) -> Leakage:
-    """Regress what is left of each variable on the others, alone and in interplay with its own source.
+    """Regress the residual of each variable on the others, alone and in interaction with its own source.
 
     The regressors of z_j are Hermite polynomials of its normal score up to degree 3, times those of z_i up to degree
-    2; what z_i itself explains of the residual is taken out first. A regression on all j gives the total, one on each
-    j its share.
+    2; the part of the residual that z_i itself explains is removed first. A regression on all j gives the total, a
+    regression on each j its share.
 
     Args:
         residuals: (N, n), z′_π(i) − h_i(z_i) in standard deviations of z′_π(i).
         variables: (N, n), the z_i.
-        train: (N,) rows to fit on; the others are held out.
+        train: (N,) bool, the rows to fit on; the other rows are held out.
     """
     n = residuals.shape[1]
     hermite = _hermite(ndtri((rankdata(variables, axis=0) - 0.5) / len(variables)))

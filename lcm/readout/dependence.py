@@ -1,7 +1,7 @@
-"""Does a noise that an intervention moved depend on other variables? Regressions and their p-values, in closed form.
+"""Tests whether intervened noise depends on other variables: regressions and their p-values, in closed form.
 
-Among pairs with target i, ẽ_i depends on e_j iff j is an ancestor of i (docs/theory.md section 3). The mean of ẽ_i and
-its spread are tested in turn; docs/readout.md says why the p-values hold, and shows it.
+Among pairs with target i, ẽ_i depends on e_j iff j is an ancestor of i (docs/theory.md section 3). The tests look
+at the mean of ẽ_i and at its spread; docs/readout.md explains why the p-values hold.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ROWS = 16_384
 
 
 class Dependence(NamedTuple):
-    """What the tests found, (n, n), [j, i]: candidate j → response i; p-value 1, statistic 0 where there was no test.
+    """Results of the tests, (n, n), [j, i]: candidate j → response i. Without a test the p-value is 1, the statistic 0.
 
-    mean, spread: p-values of either test. statistic: the larger of both Wald statistics' square roots, less what is
-    negligible: about √M times a correlation, M the rows.
+    mean, spread: p-values of the two tests. statistic: the larger square root of the two Wald statistics, minus the
+    negligible part; about √M times a correlation, for M rows.
     """
 
     mean: Tensor
@@ -36,7 +36,7 @@ class Dependence(NamedTuple):
     statistic: Tensor
 
     def p_value(self) -> Tensor:
-        """p-value (n, n) of no dependence at all: twice the smaller one, at most 1."""
+        """p-value (n, n) of no dependence at all: twice the smaller p-value, at most 1."""
         return (2.0 * torch.minimum(self.mean, self.spread)).clamp_max(1.0)
 
 
@@ -44,7 +44,7 @@ class Dependence(NamedTuple):
 class Basis:
     """Hermite polynomials of standardised predictors, up to a degree, and a constant.
 
-    They are standardised by the rows that they were made from, and clipped at four standard deviations.
+    Predictors are standardised by the rows given to the constructor and clipped at four standard deviations.
     """
 
     def __init__(self, predictors: Tensor, degree: int) -> None:
@@ -84,7 +84,7 @@ class Regression:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Rows less regressors."""
+        """Number of rows minus number of regressors."""
         return self.design.shape[0] - self.design.shape[1]
 
     def _parts(self) -> list[slice]:
@@ -100,7 +100,7 @@ class Regression:
         return self.weights_of_rows[:, : self.blocks * self.degree].unflatten(1, (self.blocks, self.degree))
 
     def unexplained(self) -> Tensor:
-        """What the other blocks leave (M, k) of the first regressor of each block."""
+        """Residuals (M, k) of the first regressor of each block on the other blocks."""
         return torch.einsum("mkd,kd->mk", self.row_blocks(), torch.linalg.inv(self.covariance)[:, :, 0])
 
     def without_own(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
@@ -111,8 +111,8 @@ class Regression:
     def robust_covariance(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
         """Covariance (k, degree, degree) of block j's coefficients in the regression of response j, were they zero.
 
-        Valid whatever the variance of a row depends on. It takes the residuals (M, k) of the regression without block
-        j, where the usual ones (HC3) are too small at rows of high leverage: see docs/readout.md.
+        Valid for any heteroscedasticity. It uses the residuals (M, k) of the regression without block j, since the
+        usual ones (HC3) are too small at rows of high leverage; see docs/readout.md.
         """
         without = self.without_own(coefficients, residuals)
         influence = self.row_blocks() * (without / self.kept.sqrt()).unsqueeze(-1)
@@ -129,9 +129,10 @@ class Regression:
 
 
 def tail(statistic: Tensor, degree: int, degrees_of_freedom: int, noncentrality: Tensor) -> Tensor:
-    """p-values (k,) of Wald statistics (k,) where the effect is at most as large as the noncentrality (k,) says.
+    """p-values (k,) of Wald statistics (k,) for effects of at most the given noncentrality (k,).
 
-    The noncentral F distribution by that of Patnaik (1949): a scaled central one with the same first two moments.
+    The noncentral F distribution is approximated as in Patnaik (1949), by a scaled central one with equal first two
+    moments.
     """
     statistics: NDArray[np.float64] = statistic.detach().cpu().numpy()
     allowed: NDArray[np.float64] = noncentrality.detach().cpu().numpy()
@@ -152,7 +153,7 @@ def log_spread(residuals: Tensor) -> Tensor:
 
 
 def bearable_degree(rows: int, predictors: int) -> int:
-    """Degree of the polynomials that this many rows can bear: 3, 2, 1, or 0 for none."""
+    """Largest polynomial degree for this number of rows: 3, 2, 1, or 0 if there are too few rows to test."""
     if predictors == 0:
         return 0
     least = {3: _ROWS_PER_REGRESSOR, 2: _ROWS_PER_REGRESSOR, 1: _ROWS_PER_LINEAR_REGRESSOR}
@@ -160,19 +161,19 @@ def bearable_degree(rows: int, predictors: int) -> int:
 
 
 def independence_tests(responses: Tensor, predictors: Tensor, weights: Tensor, slack: Tensor) -> Dependence:
-    """Does response i depend on any predictor j ≠ i, all predictors independent of each other?
+    """Test whether response i depends on each predictor j ≠ i, where all predictors are independent of each other.
 
-    Each response is regressed on Hermite polynomials of all its predictors at once (up to degree 3, less where there
-    are few rows), and so is the logarithm of the size of what the others leave of it; the p-values are those of the F
-    tests of each predictor's block. A predictor that does not matter is independent of the response *and* of all
-    others, so the tests hold even if the others' part is not polynomial at all.
+    Each response is regressed on Hermite polynomials of all its predictors at once (up to degree 3, less for
+    few rows). So is the logarithm of the absolute residual without the predictor. The p-values are those of the F tests
+    of each predictor's block. A predictor without effect is independent of the response *and* of all other predictors,
+    so the tests hold even if the effect of the others is not polynomial.
 
     Args:
         responses: (N, n) ẽ.
         predictors: (N, n) e, independent columns.
         weights: (N, n) posterior probability that i is a target; rows with more than one half count for response i.
         slack: (n, n), [j, i]: share of the variance of response i, at least 0, that j may explain and still count as
-            none.
+            independent.
     """
     n = responses.shape[1]
     columns = [_one_response(responses[:, i], predictors, weights[:, i] > 0.5, i, slack[:, i]) for i in range(n)]
@@ -209,10 +210,10 @@ def _one_response(
 
 
 def trace_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
-    """Share (n, n), [j, i], of the variance of ẽ_i that an inexact encoder may have left in it of e_j.
+    """Share (n, n), [j, i], of the variance of ẽ_i that may come from e_j through the error of an inexact encoder.
 
-    Where j is the target and i is not, ẽ_i − e_i is the error of the encoder: it would be zero, were it exact. Its
-    mean square is twice the variance that two independent values of variable j leave in the encoding of i.
+    Where j is the target and i is not, ẽ_i − e_i is the error of the encoder; an exact encoder gives zero. Its mean
+    square is twice the variance that variable j contributes to the encoding of i.
     """
 
     def summed(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
@@ -228,5 +229,5 @@ def trace_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
 
 
 def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
-    """Share (n, n) of variance that counts as no dependence: a correlation of 0.02, or the encoder's own error."""
+    """Share (n, n) of variance that counts as independence: a correlation of 0.02, or the encoder's own error."""
     return trace_share(noise, noise_tilde, weights).clamp(NEGLIGIBLE**2, 1.0)

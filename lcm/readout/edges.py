@@ -43,13 +43,13 @@ _POINTS = 1_000
 @final
 @dataclass(frozen=True)
 class Ancestry:
-    """What the ancestor tests found.
+    """Results of the ancestor tests.
 
-    p_value: (n, n), [j, i]: that j is no ancestor of i. evidence: (n, n) ≥ 0, about √M times a correlation.
-    slack: (n, n) share of variance that counts as no dependence.
+    p_value: (n, n), [j, i]: of j not being an ancestor of i. evidence: (n, n) ≥ 0, about √M times a correlation.
+    slack: (n, n) share of variance that counts as independence.
     order: variables, causes first. candidates: bool (n, n), acyclic, [j, i]: j may be a parent of i.
-    conflicts: clear relations [(j, i), …] against the order; any at all is a sign of a broken assumption.
-    intransitive: chains [(j, i, k), …] of strong relations j → i → k where j → k should show clearly and does not.
+    conflicts: clear relations [(j, i), …] against the order; each one is a sign of a broken assumption.
+    intransitive: chains [(j, i, k), …] of strong relations j → i → k whose expected relation j → k is missing.
     """
 
     p_value: NDArray[np.float64]
@@ -62,16 +62,16 @@ class Ancestry:
 
 
 def find_ancestry(noise: Tensor, noise_tilde: Tensor, weights: Tensor, level: float) -> Ancestry:
-    """Test every ancestor relation, order the variables, and say which may be parents of which.
+    """Test every ancestor relation, order the variables, and list the candidate parents of each.
 
-    A candidate is any variable earlier in the order whose relation is not clearly absent, at a p-value up to 0.1, or
-    an ancestor of an ancestor, where both relations are clear: effects along two paths may cancel. The candidates need
-    not be right, only hold the parents.
+    A candidate is an earlier variable whose relation has a p-value of at most 0.1, or an ancestor of an ancestor where
+    both relations are clear, since effects along two paths may cancel. The candidates may include variables that are
+    not parents, but must include all parents.
 
     Args:
         noise, noise_tilde: (N, n) noise encodings ε, ε̃.
         weights: (N, n) posterior probability that each variable is a target.
-        level: family-wise error rate over all n (n − 1) relations, of those that count as clear.
+        level: family-wise error rate, over all n (n − 1) relations, at which a relation is clear.
     """
     n = noise.shape[1]
     slack = allowed_share(noise, noise_tilde, weights)
@@ -91,10 +91,10 @@ def find_ancestry(noise: Tensor, noise_tilde: Tensor, weights: Tensor, level: fl
 def _intransitive(
     evidence: NDArray[np.float64], clear: NDArray[np.bool_], rows: NDArray[np.int64], level: float
 ) -> tuple[tuple[int, int, int], ...]:
-    """Chains whose composed effect should be far above the critical value and is below it.
+    """Chains whose composed effect should be far above the critical value but is below it.
 
-    For small effects a statistic is about r √M, r the correlation and M the rows of its response, and correlations
-    multiply along a chain; `_CLEARLY` times the critical value leaves room for what this neglects.
+    For small effects a statistic is about r √M, for correlation r and M rows of the response, and correlations multiply
+    along a chain. `_CLEARLY` times the critical value leaves room for the error of this approximation.
     """
     critical = critical_value(level, clear.size - len(clear))
     correlation = np.where(clear, np.minimum(1.0, evidence / np.sqrt(np.maximum(rows, 1))), 0.0)
@@ -109,7 +109,7 @@ def critical_value(level: float, hypotheses: int) -> float:
 
 
 def causes_first(evidence: NDArray[np.float64]) -> tuple[int, ...]:
-    """Repeatedly the variable that depends least on those left: an order, whatever errors the relations hold."""
+    """An order that repeatedly takes the variable that depends least on the rest; it exists for any relations."""
     left, order = list(range(len(evidence))), []
     while left:
         incoming = evidence[np.ix_(left, left)].max(0)
@@ -125,7 +125,7 @@ def find_edges(
     Args:
         scm: fitted with the candidates of `ancestry` as parents.
         train: ε̃, z and the posterior probability of being a target, each (N, n), of the pairs of the fit.
-        held_out: ε and z, each (P, n), of others, at which the strengths are averaged.
+        held_out: ε and z, each (P, n), of held-out pairs, over which the strengths are averaged.
 
     Raises:
         ValueError: mechanisms of a kind that a fit cannot learn.
@@ -166,11 +166,11 @@ def _squared_slopes(scm: SCM, z: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True)
 class FittedMechanism:
-    """The mechanism of one variable at the M pairs in which it is a target, and how sure it is.
+    """The mechanism of one variable at the M pairs in which it is a target, with its error.
 
     variable: i. index: its candidates (k,). z: (M, n) values before the intervention. noise_tilde: (M,).
     slopes: (M, n), ∂m_i/∂z_j. basis: of the candidates, on these rows.
-    residual: (M,) of the imposed value on the basis; in a fit that is done it depends on nothing.
+    residual: (M,) of the imposed value on the basis; independent of everything once the fit has converged.
     covariance: (p, p) of the error of m_i in terms of the basis, by a robust regression on these rows (HC3).
     """
 
@@ -184,22 +184,22 @@ class FittedMechanism:
     covariance: Tensor
 
     def regression(self) -> Regression:
-        """The regression on the basis, made anew: kept for all mechanisms, it would take most of a fit's memory."""
+        """The regression on the basis, recomputed: keeping it for all mechanisms would take most of a fit's memory."""
         return Regression(self.basis(self.z[:, self.index]), self.basis.degree)
 
 
 def _influence(regression: Regression, residual: Tensor) -> Tensor:
-    """How much (M, p) each row, with its residual (M,), moves the coefficients of m_i."""
+    """Influence (M, p) of each row, with its residual (M,), on the coefficients of m_i."""
     return regression.weights_of_rows * (residual.unsqueeze(1) / regression.kept)
 
 
 def fitted_mechanisms(
     mechanism: TrainableMechanism, noise_tilde: Tensor, z: Tensor, weights: Tensor
 ) -> dict[int, FittedMechanism]:
-    """Every mechanism that has candidates and enough rows to say how sure it is, by its variable.
+    """Every mechanism with candidates and enough rows to estimate its error, by its variable.
 
     Args:
-        mechanism: the candidate mechanisms; its adjacency holds the candidates, [j, i]: j may be a parent of i.
+        mechanism: the candidate mechanisms; its adjacency holds the candidates, [j, i]: j is a candidate parent of i.
         noise_tilde, z: (N, n), in the units of the mechanism.
         weights: (N, n) posterior probability that i is a target; rows with more than one half count for i.
     """
@@ -240,17 +240,17 @@ def _gradient(values: Tensor, points: Tensor) -> Tensor:
 
 
 def parent_tests(mechanism: TrainableMechanism, fitted: dict[int, FittedMechanism], slack: Tensor) -> Dependence:
-    """Does ẽ_i depend on z_j given the other candidates of i, for every candidate edge j → i?
+    """Test for every candidate edge j → i whether ẽ_i depends on z_j given the other candidates of i.
 
-    For each edge, the mechanism is evaluated with z_j replaced by what the other candidates say of it. What it then
-    leaves of the imposed value is regressed on Hermite polynomials of all candidates; the robust Wald statistic of
-    those of z_j tests the edge, and again with the logarithm of the residual's size. Its covariance includes what the
-    errors of the other candidates' mechanisms add, to first order.
+    For each edge, the mechanism is evaluated with z_j replaced by its prediction from the other candidates. The
+    residual of the imposed value is regressed on Hermite polynomials of all candidates, and so is the logarithm of its
+    absolute value. Robust Wald statistics of the polynomials of z_j test the edge. Their covariance includes, to first
+    order, the errors of the other candidates' mechanisms.
 
     Args:
         mechanism: the candidate mechanisms.
-        fitted: what `fitted_mechanisms` found.
-        slack: (n, n), share of variance that counts as no dependence.
+        fitted: from `fitted_mechanisms`.
+        slack: (n, n), share of variance that counts as independence.
     """
     n = mechanism.n
     none = torch.ones(n, n, dtype=torch.float64, device=slack.device)
@@ -283,7 +283,7 @@ def _test_candidates(
 
 
 def _without_each_candidate(mechanism: TrainableMechanism, own: FittedMechanism, regression: Regression) -> Tensor:
-    """The imposed values (M, k) as the mechanism has them that sees, in place of candidate j, its expectation."""
+    """The imposed values (M, k) by the mechanism when candidate j is replaced by its expectation."""
     k, rows = len(own.index), len(own.z)
     expected = own.z[:, own.index].double() - regression.unexplained() * own.basis.scale
     replaced = own.z.repeat(k, 1, 1)
@@ -296,9 +296,9 @@ def _without_each_candidate(mechanism: TrainableMechanism, own: FittedMechanism,
 
 
 def propagated_covariance(own: FittedMechanism, regression: Regression, fitted: dict[int, FittedMechanism]) -> Tensor:
-    """What errors of the candidates' own mechanisms add to the covariance (k, degree, degree) of every block.
+    """Covariance (k, degree, degree) of every block due to errors of the candidates' own mechanisms.
 
-    An error of m_k moves z_k, and by ∂m_i/∂z_k times that the value that i is said to be set to.
+    An error of m_k changes z_k, and the estimated imposed value of i by ∂m_i/∂z_k times that change.
     """
     blocks = regression.row_blocks()
     added = blocks.new_zeros(blocks.shape[1], blocks.shape[2], blocks.shape[2])
@@ -311,7 +311,7 @@ def propagated_covariance(own: FittedMechanism, regression: Regression, fitted: 
 def _effects_of_errors(
     own: FittedMechanism, fitted: dict[int, FittedMechanism], row_weights: Tensor
 ) -> list[tuple[Tensor, FittedMechanism]]:
-    """For every candidate with a mechanism: what each coefficient of its error does to weighted sums of the rows."""
+    """For every candidate with a mechanism: the effect of each coefficient of its error on sums of rows."""
     return [
         (row_weights.T @ (own.slopes[:, [k]] * fitted[k].basis(own.z[:, fitted[k].index])), fitted[k])
         for k in own.index.tolist()
@@ -324,20 +324,20 @@ def strength_errors(
 ) -> Tensor:
     """Standard error (n, n) of every edge strength [j, i], by influence functions: the limit of a bootstrap over pairs.
 
-    Sources: the error of mechanism i (of its location, and of its scale by the Gaussian score), what errors of the
-    candidates' mechanisms add to it, those of both variables' standard deviations, and the finite number of points
-    over which the strength is averaged. The noise encodings are taken as given. 0 where there is no candidate or test.
+    Sources of error: mechanism i (its location, and its scale by the Gaussian score), the candidates' mechanisms, the
+    standard deviations of both variables, and the finite number of points over which the strength is averaged. The
+    noise encodings are taken as given. The error is 0 without a candidate or a test.
 
     Args:
         mechanism: the candidate mechanisms.
-        fitted: what `fitted_mechanisms` found on the pairs of the fit.
-        noise, z: (P, n) the points at which the strengths were computed.
+        fitted: from `fitted_mechanisms`, on the pairs of the fit.
+        noise, z: (P, n), the points at which the strengths were computed.
     """
     n = mechanism.n
     errors = torch.zeros(n, n, dtype=torch.float64, device=z.device)
     spread = z.double().std(0).clamp_min(1e-12)
     scale_variance = torch.zeros_like(spread)
-    # Causes first: the error of a cause's own standard deviation is needed for its effects.
+    # causes first, since the effects need the error of a cause's own standard deviation
     for i in (variable for variable in Graph(mechanism.adjacency.cpu().numpy()).order() if variable in fitted):
         own = fitted[i]
         slopes, directions, moves = _slopes_and_directions(mechanism, own, noise[:, i], z)
@@ -357,9 +357,9 @@ def strength_errors(
 def _slopes_and_directions(
     mechanism: TrainableMechanism, own: FittedMechanism, noise: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """∂f_i/∂z_j (P, k) at fixed noise (P,); how errors of location and log-scale move it, and z_i itself.
+    """∂f_i/∂z_j (P, k) at fixed noise (P,), and how errors of location and log-scale change it and z_i itself.
 
-    The latter two, (P′, k, 2p) and (P′, 2p), at the first points only: they are there to be averaged.
+    The latter two, (P′, k, 2p) and (P′, 2p), are at the first points only, which is enough for their average.
     """
     with torch.enable_grad():
         points = z.detach().requires_grad_()
@@ -393,7 +393,7 @@ def _joint_covariance(own: FittedMechanism, fitted: dict[int, FittedMechanism]) 
 
 
 def _averaging(slopes: Tensor, square: Tensor, causes: Tensor, effect: Tensor) -> Tensor:
-    """Variance (k,) of the logarithm of a strength, from the finite number of points alone."""
+    """Variance (k,) of the logarithm of a strength that is due to the finite number of points."""
     halves = [0.5 * standardise(values.double()).square() for values in (causes, effect.unsqueeze(1))]
     influence = 0.5 * slopes.square() / square + halves[0] - halves[1]
     return influence.var(0) / len(slopes)

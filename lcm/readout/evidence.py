@@ -1,4 +1,4 @@
-"""The graph at a stated false discovery rate, from a p-value for every edge; never a cyclic one."""
+"""The graph at a given false discovery rate, from a p-value for every edge; it is always acyclic."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ def check_rate(rate: float) -> None:
 @final
 @dataclass(frozen=True, eq=False)
 class GraphEvidence:
-    """How sure every edge and every ancestor relation is.
+    """p-values, strengths and standard errors of all edges and ancestor relations.
 
     Attributes:
-        edge_p_value: (n, n) in [0, 1], [i, j]: that there is no edge i -> j; 1 where it is no candidate.
-        ancestor_p_value: (n, n) in [0, 1], [i, j]: that i is no ancestor of j; 1 on the diagonal.
-        edge_strength: (n, n) >= 0, [i, j] for i -> j, in standard deviations of the effect for one of the cause.
+        edge_p_value: (n, n) in [0, 1], [i, j]: of no edge i -> j; 1 where i is not a candidate parent of j.
+        ancestor_p_value: (n, n) in [0, 1], [i, j]: of i not being an ancestor of j; 1 on the diagonal.
+        edge_strength: (n, n) >= 0, [i, j] for i -> j, in standard deviations of the effect per standard deviation of
+            the cause.
         edge_strength_error: (n, n) >= 0, its standard error over pairs.
         order: the variables, causes first.
     """
@@ -66,7 +67,7 @@ class GraphEvidence:
         return len(self.order)
 
     def forward(self) -> BoolArray:
-        """Which relations [i, j] run along the order, bool (n, n)."""
+        """Whether i comes before j in the order, bool (n, n), [i, j]."""
         position = np.argsort(self.order)
         along: BoolArray = position[:, None] < position[None, :]
         return along
@@ -74,8 +75,8 @@ class GraphEvidence:
     def graph_at(self, false_discovery_rate: float) -> Graph:
         """The edges whose p-values pass at a false discovery rate among all n (n - 1) possible ones.
 
-        Edges against the order count as hypotheses and are never accepted: the graph is acyclic whatever the
-        p-values. A larger rate never loses an edge.
+        Edges against the order count as hypotheses but are never accepted, so the graph is always acyclic. A larger
+        rate never loses an edge.
 
         Raises:
             ValueError: a rate that is not strictly between 0 and 1.
@@ -83,7 +84,7 @@ class GraphEvidence:
         return Graph(self._accepted(self.edge_p_value, false_discovery_rate))
 
     def ancestors_at(self, false_discovery_rate: float) -> BoolArray:
-        """Likewise the ancestor relations [i, j], bool (n, n); not completed to a transitive relation.
+        """The ancestor relations [i, j] that pass, bool (n, n); they need not be transitive.
 
         Raises:
             ValueError: a rate that is not strictly between 0 and 1.
@@ -91,7 +92,7 @@ class GraphEvidence:
         return self._accepted(self.ancestor_p_value, false_discovery_rate)
 
     def strength_interval(self, standard_errors: float = 1.96) -> FloatArray:
-        """Interval (n, n, 2) of every edge strength, of 95 % by default, cut off at 0."""
+        """Interval (n, n, 2) of every edge strength, 95 % by default, truncated at 0."""
         reach = standard_errors * self.edge_strength_error
         ends = [np.maximum(0.0, self.edge_strength - reach), self.edge_strength + reach]
         return np.stack(ends, axis=-1)
@@ -105,10 +106,10 @@ class GraphEvidence:
 
 
 def strongest_acyclic(strength: NDArray[np.float64], accepted: BoolArray) -> Graph:
-    """The accepted edges, the strongest first, each unless it closes a cycle with those before it.
+    """A graph of the accepted edges, added from the strongest on unless they close a cycle.
 
     Args:
-        strength: (n, n), [i, j] for i → j; of equal ones the first in reading order comes first.
+        strength: (n, n), [i, j] for i → j; ties are broken in row-major order.
         accepted: bool (n, n); the diagonal is ignored.
     """
     n = len(strength)
@@ -123,9 +124,9 @@ def strongest_acyclic(strength: NDArray[np.float64], accepted: BoolArray) -> Gra
 
 
 def directed(edges: BoolArray, undirected: BoolArray, order: tuple[int, ...]) -> Graph:
-    """A graph from a partially directed one: its undirected edges along an order, unless that closes a cycle.
+    """A graph from a partially directed one: undirected edges follow an order unless that closes a cycle.
 
-    Directed edges that close a cycle with those before them are left out.
+    Directed edges that close a cycle with earlier ones are left out.
 
     Args:
         edges: bool (n, n), [i, j]: i → j.
@@ -147,14 +148,14 @@ def directed(edges: BoolArray, undirected: BoolArray, order: tuple[int, ...]) ->
 @final
 @dataclass(frozen=True, eq=False)
 class FoundGraph:
-    """A graph over variables with the strength of every possible edge, however it was found.
+    """A graph over variables with the strength of every possible edge, from any method.
 
     Attributes:
         graph: the edges that were accepted.
-        edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding; its unit is the method's.
+        edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding, in the unit of the method.
         order: the variables, causes first.
-        evidence: p-values and intervals, where the method gives them.
-        seconds: what the search took.
+        evidence: p-values and intervals, or None if the method gives none.
+        seconds: run time of the search.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""Causal graphs as arrows on a circle, causes first, clockwise: no arrow runs through a third variable."""
+"""Causal graphs as arrows between variables on a circle, causes first, so that no arrow crosses a third variable."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def draw_graph(
 
     Args:
         ax: axes to draw on.
-        adjacency: (n, n) of 0 and 1, [i, j]: i -> j; cycles are drawn as they are.
-        strength: (n, n), at least 0; the width of the arrow, and its label where there are few.
+        adjacency: (n, n) of 0 and 1, [i, j]: i -> j; it may have cycles.
+        strength: (n, n), at least 0; the width of the arrow and, for few edges, its label.
         labels: names of the n variables; what follows a line break stands beside the node.
         title: above the graph.
-        true_adjacency: (n, n), same variables; arrows that it lacks get another colour, its arrows that are
-            missing are dashed.
+        true_adjacency: (n, n), same variables; edges that are not in it have another colour, and missing edges are
+            dashed.
         order: the variables clockwise from the left; causes first by default.
 
     Raises:
@@ -102,7 +102,7 @@ def draw_two_graphs(
     figure = new_figure(size * panels, size + 0.5)
     axes = figure.subplots(1, panels)
     draw_graph(axes[0], truth, title="true graph")
-    draw_graph(axes[1], learned, strength, title="learned graph, numbered as the truth", true_adjacency=truth)
+    draw_graph(axes[1], learned, strength, title="learned graph, in the true numbering", true_adjacency=truth)
     if strength is not None:
         _draw_strengths(axes[2], np.asarray(strength, dtype=np.float64), truth, learned)
     handles = [
@@ -131,15 +131,15 @@ def _causes_first(adjacency: NDArray[np.bool_]) -> Sequence[int]:
     try:
         return Graph(adjacency).order()
     except ValueError:
-        # A learned graph may have a cycle, and then no order.
+        # a learned graph with a cycle has no order
         return range(len(adjacency))
 
 
 def _curves(points: Points, edges: NDArray[np.int64]) -> Points:
     """Quadratic Bézier curves (m, 3, 2) of the edges (m, 2).
 
-    From five variables on they bend towards the centre and so keep clear of the nodes between their ends; the
-    two arrows of variables that are joined both ways bend apart.
+    From five variables on, they bend towards the centre to avoid the nodes between their ends. The two arrows of a
+    2-cycle bend apart.
     """
     start, end = points[edges[:, 0]], points[edges[:, 1]]
     control = 0.5 * (start + end) * (0.6 if len(points) > 4 else 1.0)
@@ -166,7 +166,7 @@ def _between(curve: Points, first: float, last: float) -> Points:
 def _draw_arrow(ax: Axes, curve: Points, radius: float, *, color: str, width: float, dashed: bool) -> None:
     times = np.linspace(0.0, 1.0, 401)
     positions = _along(curve, times)
-    # From border to border of the two nodes; the head's tip is mitred and reaches a little further.
+    # from border to border of the nodes; the mitred tip of the head reaches a little further
     first = times[np.argmax(np.linalg.norm(positions - curve[0], axis=1) > radius)]
     last = times[::-1][np.argmax(np.linalg.norm(positions[::-1] - curve[2], axis=1) > 1.08 * radius)]
     path = BezierPath(_between(curve, float(first), float(last)), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2])
@@ -198,7 +198,7 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
 
 
 def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """Write values (m,) on the `named` ones of curves (m, 3, 2), each where it is far from the others."""
+    """Write values (m,) on the `named` curves of (m, 3, 2), each at a spot far from the others."""
     times = np.linspace(0.0, 1.0, 51)
     middle = slice(14, 37)
     tracks = np.stack([_along(curve, times) for curve in curves]) if len(curves) else np.empty((0, 51, 2))
@@ -207,7 +207,7 @@ def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDA
         spots = tracks[index, middle]
         room = np.minimum(0.4, _distance(spots, np.delete(tracks, index, axis=0)))
         room = np.minimum(room, _distance(spots, placed) - 0.15)
-        # Among equally free spots, the one nearest to the middle.
+        # of equally free spots, the one nearest to the middle
         spot = spots[np.argmax(room - 0.25 * np.abs(times[middle] - 0.5))]
         placed = np.vstack([placed, spot])
         box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
@@ -225,7 +225,7 @@ def _distance(spots: Points, others: Points) -> NDArray[np.float64]:
 def _draw_strengths(
     ax: Axes, strength: NDArray[np.float64], truth: NDArray[np.bool_], learned: NDArray[np.bool_]
 ) -> None:
-    """Draw the matrix of strengths, rows the causes; true edges are framed, learned ones have a dot."""
+    """Draw the matrix of strengths with causes as rows; true edges have a frame, learned edges a dot."""
     n = len(strength)
     shown = np.where(np.eye(n, dtype=np.bool_), np.nan, strength)
     top = max(float(np.nanmax(shown, initial=0.0)), 1e-12)
@@ -259,7 +259,7 @@ def _draw_strengths(
 
 
 def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph, labels: Sequence[str] | None = None) -> None:
-    """Write a figure of a graph and, beside it, of the strengths of its edges with their intervals.
+    """Write a figure of a graph beside the strengths of its edges with their intervals.
 
     Raises ValueError for a graph of another number of variables, or another number of labels.
     """
@@ -277,8 +277,8 @@ def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph, label
 def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
     """Draw the strength of every edge with its 95 % interval and p-value; returns the axes.
 
-    Edges of the graph come first, the strongest on top; candidates that were not accepted follow in grey, the
-    likeliest first. At most 30 in all.
+    Edges of the graph come first, strongest on top. Candidates that were not accepted follow in grey, those with the
+    smallest p-value first. At most 30 are shown.
     """
     edges = _listed(evidence, graph)
     interval = evidence.strength_interval()
@@ -304,7 +304,7 @@ def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axe
     if edges:
         ax.text(1.08 * top, -0.9, "p-value", va="center", fontsize=8, color=INK)
     else:
-        ax.text(0.5 * top, 0.0, "no edge and no candidate", ha="center", va="center", fontsize=9, color=GREY)
+        ax.text(0.5 * top, 0.0, "no edges and no candidates", ha="center", va="center", fontsize=9, color=GREY)
     ax.set_yticks(range(len(edges)), [rf"$z_{{{i}}} \to z_{{{j}}}$" for i, j in edges])
     ax.set(xlim=(0.0, 1.36 * top), ylim=(max(len(edges), 1) - 0.4, -1.4))
     clean(ax).grid(axis="x", color=PALE, linewidth=0.6)

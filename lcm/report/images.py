@@ -29,8 +29,8 @@ _NAMES = ("traversals", "counterfactuals", "samples", "targets")
 def draw_contact_sheet(path: str | Path, data: PairData, rows: int = 12) -> None:
     """Write pairs of images (N, H, W, C) before and after, their difference, and the variable intervened on.
 
-    The rows show every target in turn, where targets are known; differences are tripled, grey where nothing changed.
-    Raises ValueError for data that are no images.
+    If targets are known, the rows show every target in turn. Differences are tripled and grey where nothing changed.
+    Raises ValueError for data that are not images.
     """
     if not data.is_images:
         raise ValueError(f"x: Expected images (N, H, W, C); got shape {data.x.shape}.")
@@ -42,7 +42,7 @@ def draw_contact_sheet(path: str | Path, data: PairData, rows: int = 12) -> None
 
 
 def _rows_of_every_target(data: PairData, count: int) -> NDArray[np.int64]:
-    """Row numbers (count,) that go round the target sets, the pairs of each in the order of the data."""
+    """Row numbers (count,) that cycle through the target sets, the pairs of each set in the order of the data."""
     if data.targets is None:
         return np.arange(count)
     _, label = np.unique(data.targets, axis=0, return_inverse=True)
@@ -61,11 +61,11 @@ def _label(data: PairData, row: int) -> str:
 
 Images = NDArray[np.uint8]
 CHANGE = f"{_GAIN:g} (x̃ − x)"
-"""The heading of a column of what `difference` gives."""
+"""The heading of a column of results of `difference`."""
 
 
 def difference(before: Images, after: Images) -> Images:
-    """What changed, tripled, as images in which nothing is mid-grey."""
+    """The change, tripled, as images; no change is mid-grey."""
     change = 127.5 + _GAIN * (after.astype(np.float32) - before)
     return np.asarray(np.clip(change, 0, 255).astype(np.uint8))
 
@@ -121,10 +121,10 @@ def draw_image_grid(
 def draw_traversals(
     path: str | Path, model: ImageModel, image: Images, z: NDArray[np.floating[Any]], act: bool = False, steps: int = 8
 ) -> None:
-    """Write a grid of one image (H, W, C) as each variable goes through its range, one row a variable.
+    """Write a grid of one image (H, W, C) with one row per variable, which runs through its range.
 
-    Each goes from the 2nd to the 98th percentile of z (N, n) in the data; the others stay as they are, or, with `act`,
-    follow as effects: the counterfactual under do(z_i = v). Raises ValueError for a peer, which cannot decode.
+    Each variable runs from the 2nd to the 98th percentile of z (N, n) in the data. The other variables stay fixed or,
+    with `act`, change as effects: the counterfactual under do(z_i = v). Raises ValueError for a peer without a decoder.
     """
     import torch
 
@@ -147,17 +147,19 @@ def draw_traversals(
     names = variable_names(model.n)
     labels = [f"do({name}=v)" if act else name for name in names]
     title = (
-        "One image, and what it would be had each variable been set" if act else "One image, each variable on its own"
+        "Counterfactuals of one image: each variable set in turn"
+        if act
+        else "One image, each variable changed on its own"
     )
     columns = ["x", "2 %", *[""] * (steps - 2), "98 %"]
     draw_image_grid(path, np.stack(rows), labels, columns, title)
 
 
 def draw_sampled_pairs(path: str | Path, x: Images, x_tilde: Images, sampled: Images, sampled_tilde: Images) -> None:
-    """Write pairs of the data beside pairs that a model draws: images (R, H, W, C) each."""
+    """Write pairs of the data beside pairs sampled from a model: images (R, H, W, C) each."""
     images = np.stack([x, x_tilde, sampled, sampled_tilde], axis=1)
     columns = ["data: x", "x̃", "model: x", "x̃"]
-    draw_image_grid(path, images, [""] * len(x), columns, "Pairs of the data, and pairs from the model")
+    draw_image_grid(path, images, [""] * len(x), columns, "Pairs of the data and pairs sampled from the model")
 
 
 def draw_uncertain_pairs(
@@ -168,17 +170,17 @@ def draw_uncertain_pairs(
     probability: NDArray[np.floating[Any]],
     labels: Sequence[str],
 ) -> None:
-    """Write pairs (R, H, W, C) with x as the model decodes it and their posterior (R, K) over target sets."""
+    """Write pairs (R, H, W, C) with the model's reconstruction of x and the posterior (R, K) over target sets."""
     images = np.stack([x, decoded, x_tilde, difference(x, x_tilde)], axis=1)
-    title = "Which variable was intervened on: pairs from sure to unsure"
+    title = "Which variable was intervened on: pairs from most to least certain"
     columns = ["x", "x decoded", "x̃", CHANGE]
     draw_image_grid(path, images, [""] * len(x), columns, title, probability, labels)
 
 
 def draw_image_figures(folder: Path, model: ImageModel, data: PairData, seed: int) -> list[Path]:
-    """Draw traversals, counterfactuals, sampled pairs and pairs with their posteriors, as far as the model can.
+    """Draw traversals, counterfactuals, sampled pairs and pairs with their posteriors; returns the files.
 
-    A peer without mechanisms has the last alone. Pairs are those of the data, with which the model was fitted.
+    A peer without mechanisms gets only the last figure. `data` are the pairs of the fit.
     """
 
     some = data.first(_ENCODED)
@@ -198,7 +200,7 @@ def draw_image_figures(folder: Path, model: ImageModel, data: PairData, seed: in
 
 
 def _draw_targets(path: Path, model: ImageModel, data: PairData, posterior: Any) -> None:
-    """Pairs from the surest to the least sure, evenly."""
+    """Draw pairs from the most to the least certain, evenly spaced."""
 
     sure = np.argsort(-posterior.max(1), kind="stable")
     rows = sure[np.linspace(0, len(sure) - 1, min(_SHOWN, len(sure))).astype(np.int64)]

@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers tell apart, plain axes, whole files."""
+"""Shared style of all figures: colours for colour-blind readers, plain axes, files written atomically."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _DOTS_PER_INCH = 150
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` by `height` inches whose parts make room for each other."""
+    """An empty figure of `width` by `height` inches with a constrained layout."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure, atomically, in the format that the suffix of `path` names."""
-    # The layout of axes of fixed aspect settles in the second pass only.
+    # the layout of axes of fixed aspect needs a second pass
     figure.draw_without_rendering()
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH)
 
 
 def clean(ax: Axes) -> Axes:
-    """Leave only the left and lower side of the frame, in quiet colours; returns the axes."""
+    """Keep only the left and bottom spines, in muted colours; returns the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(colors=INK, labelsize=8)

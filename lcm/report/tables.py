@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, final
-
-from lcm.base.files import write_json, write_text
 
 Record = Mapping[str, Any]
 
@@ -21,8 +18,8 @@ class Column:
     """A column of a table: the key of a record, its heading, and the decimals that are shown.
 
     Attributes:
-        key: numbers, booleans, or null where a cell has none.
-        heading: what the reader sees.
+        key: numbers, booleans, or null for a cell without a value.
+        heading: shown above the column.
         decimals: 0 for counts.
     """
 
@@ -92,7 +89,7 @@ def _shown(summary: Mapping[str, float] | None, decimals: int) -> str:
 
 
 def _number(value: float, decimals: int) -> str:
-    # The median of an even number of counts may lie halfway between two.
+    # the median of an even number of counts may lie halfway between two
     half = decimals == 0 and not float(value).is_integer()
     return f"{value:.{1 if half else decimals}f}"
 
@@ -122,34 +119,3 @@ def _numeric(table: Sequence[Sequence[str]]) -> list[bool]:
     columns = zip(*table[1:], strict=True)
     numeric = [all(text[:1] in "0123456789-–" for text in column) for column in columns]
     return numeric or [True] * len(table[0])
-
-
-def write_report(
-    folder: str | Path,
-    title: str,
-    records: Sequence[Record],
-    by: Mapping[str, str],
-    columns: Sequence[Column],
-    settings: Record,
-) -> str:
-    """Write results.json and results.md into `folder`, each whole or not at all; returns the table as plain text.
-
-    Args:
-        folder: an existing folder.
-        title: the heading.
-        records: one for each cell, of values that JSON holds.
-        by: the keys that make a row, with their headings.
-        columns: what is summarised.
-        settings: how the cells were run; part of both files.
-
-    Raises:
-        ValueError: a record without a key of `by`, or with values that JSON lacks, NaN among them.
-    """
-    rows = summarise(records, list(by), [column.key for column in columns])
-    table = table_cells(rows, by, columns)
-    content = {"title": title, "settings": dict(settings), "summary": rows, "cells": [dict(r) for r in records]}
-    write_json(Path(folder) / RESULTS_JSON, content)
-    listed = "".join(f"- {key}: {value}\n" for key, value in settings.items())
-    note = "Median over the cells, range (min–max) in brackets."
-    write_text(Path(folder) / RESULTS_MARKDOWN, f"# {title}\n\n{note}\n\n{to_markdown(table)}\n{listed}")
-    return to_text(table)

@@ -1,4 +1,4 @@
-"""How a fit went: likelihood and thickness against time, stage by stage."""
+"""The course of a fit: likelihood and thickness against time, stage by stage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 def draw_training(path: str | Path, records: Sequence[Record]) -> None:
     """Write a figure of the log-likelihood and of the thickness σ of a fit against time, one column a stage.
 
-    Likelihoods of different stages are of different things, so that each stage has an axis of its own.
+    Likelihoods of different stages are not comparable, so each stage has its own axis.
 
     Args:
         path: file to write.
@@ -81,7 +81,7 @@ def _runs(records: Sequence[Record]) -> list[_Run]:
     runs = []
     for (stage, restart), rows in grouped.items():
         own = [records[row] for row in rows]
-        # A stage begins where the record before its first one was written.
+        # a stage begins when the record before its first one was written
         before = float(records[rows[0] - 1].get("seconds", 0.0)) if rows[0] else 0.0
         time = [r["seconds"] - before if "seconds" in r else r.get("step", i) for i, r in enumerate(own)]
         runs.append(_Run(stage, restart, np.array(time, dtype=np.float64), own))
@@ -99,7 +99,7 @@ def _draw_run(column: Sequence[Axes], run: _Run, color: str) -> None:
 
 
 def _draw_line(ax: Axes, time: Floats, values: Floats, **style: Any) -> None:
-    # Records without the value are left out: validation is rarer than training, and its points are joined.
+    # validation is rarer than training: records without it are left out, and its points are joined
     present = np.isfinite(values)
     if present.any():
         ax.plot(time[present], values[present], **style)
@@ -128,7 +128,7 @@ def _finish_thickness(thickness: Axes) -> None:
 
 
 def _limit_to_bulk(ax: Axes) -> None:
-    """Cut off the first steps where they are so low that nothing else could be seen."""
+    """Cut off the first steps if they are so low that they would hide the rest."""
     lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.lines]
     if not lines:
         return

@@ -30,9 +30,9 @@ _POINTS_IN_A_CLOUD = 3000
 def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> None:
     """Write a figure of every learned variable against every true one.
 
-    A model that recovered the variables shows curves on the diagonal, and off it what the dependence between
-    the true variables themselves gives. Up to 10 variables are scatter plots with their |Spearman|, more are
-    the table of |Spearman| alone.
+    If the model recovered the variables, the diagonal shows curves, and the other panels show only the dependence
+    between the true variables. Up to 10 variables give scatter plots with their |Spearman|; more give only the table
+    of |Spearman|.
 
     Args:
         path: file to write.
@@ -162,18 +162,18 @@ def draw_comparison(
 ) -> None:
     """Write a figure of two compared models.
 
-    Above, up to 12 variables of B against their matches of A, with h_i as a curve; below, both graphs in A's numbering
-    and the matrix of what leaks where.
+    The upper part shows up to 12 variables of B against their matches in A, with h_i as a curve. The lower part shows
+    both graphs in A's numbering and the matrix of leakage.
 
     Args:
         path: file to write.
-        found: what `find_isomorphism` found.
+        found: the result of `find_isomorphism`.
         z: (N, n) causal variables by A and by B, each in its own numbering.
-        graphs: of A and of B, each in its own numbering; None where one has none.
+        graphs: of A and of B, each in its own numbering; None if either model has no graph.
         names: of the two models.
 
     Raises:
-        ValueError: variables of another number than were compared.
+        ValueError: tables with another number of variables than were compared.
     """
     n = len(found.permutation)
     first, second = (np.asarray(table, dtype=np.float64) for table in z)
@@ -228,12 +228,12 @@ def _draw_graphs(
     second = graphs[1].adjacency[np.ix_(permutation, permutation)]
     draw_graph(axes[0], graphs[0].adjacency, title=f"graph of {names[0]}")
     labels = [f"$z'_{{{j}}}$" for j in permutation]
-    title = f"graph of {names[1]}" + ("" if found.graphs_equal else "\n(red: there only; dashed: missing)")
+    title = f"graph of {names[1]}" + ("" if found.graphs_equal else "\n(red: only here; dashed: missing)")
     draw_graph(axes[1], second, labels=labels, title=title, true_adjacency=graphs[0].adjacency)
 
 
 def _draw_leakage(ax: Axes, figure: SubFigure, found: Comparison, names: tuple[str, str]) -> None:
-    """Shares of the variance of each z′: by its match on the diagonal, by others beyond it elsewhere."""
+    """Shares of the variance of each z′: explained by its match on the diagonal, by other variables elsewhere."""
     n = len(found.permutation)
     shares = found.leakage_matrix.copy()
     shares[np.diag_indices(n)] = np.clip(found.r2, 0.0, 1.0)
@@ -244,8 +244,8 @@ def _draw_leakage(ax: Axes, figure: SubFigure, found: Comparison, names: tuple[s
     ax.set_xticks(range(0, n, step), variable_names(n)[::step], fontsize=8)
     targets = [variable_names(n, symbol="z'")[j] for j in found.permutation]
     ax.set_yticks(range(0, n, step), targets[::step], fontsize=8)
-    ax.set(xlabel=f"explained by, of {names[0]}", ylabel=f"variable of {names[1]}")
-    ax.set_title("share of variance:\nthe match, and what leaks", fontsize=10)
+    ax.set(xlabel=f"explained by variable of {names[0]}", ylabel=f"variable of {names[1]}")
+    ax.set_title("share of variance explained:\ndiagonal: match, others: leakage", fontsize=10)
     if n <= _MAX_WRITTEN:
         for i, j in np.ndindex(n, n):
             dark = shares[i, j] < 0.03

@@ -1,4 +1,4 @@
-"""The commands of `lcm`. Each module has HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments)."""
+"""The commands of `lcm`, one module each with HELP, DESCRIPTION, EPILOG, add_arguments(parser) and run(arguments)."""
 
 from __future__ import annotations
 

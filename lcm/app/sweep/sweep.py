@@ -77,7 +77,7 @@ class Records:
         rows = [self._row(cell) for cell in self.cells]
         settings = dict.fromkeys(key for cell in self.cells for key in cell.values)
         columns = [*_FIRST, *settings, *(key for key in KEYS if key not in _LISTS), *_LAST]
-        write_table(self.table, columns, rows)
+        write_results(self.table, columns, rows)
         if find_spec("pyarrow") is not None:
             write_parquet(self.table.with_suffix(".parquet"), columns, rows)
 
@@ -104,7 +104,7 @@ def known_names(out: Path) -> dict[str, str]:
     return {name[-KEY_DIGITS:]: name for name in names}
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def write_results(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a CSV file atomically: a missing value is empty, booleans are true and false, lists are JSON."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

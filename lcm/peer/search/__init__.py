@@ -1,4 +1,4 @@
-"""Graph searches over the variables of any fitted model (docs/graph-search.md). Imports no torch until it is used."""
+"""Graph searches over the variables of any fitted model, without torch until one is used (docs/graph-search.md)."""
 
 from __future__ import annotations
 
