@@ -152,7 +152,7 @@ def test_the_estimated_number_of_variables_is_printed(tmp_path: Path, capsys: py
     (tmp_path / "c.yaml").write_text(SHORT_YAML)
     argv = ["fit", str(tmp_path / "d.npz"), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "c.yaml")]
     assert main(argv) == 0
-    assert capsys.readouterr().out.startswith("n = 2, estimated: x has 4 columns")
+    assert capsys.readouterr().out.startswith("n = 2, estimated: the 4 columns of x span 2 dimensions")
     assert load_run(tmp_path / "run").fit["n_given"] is False
 
 

@@ -51,7 +51,10 @@ DATA_ERRORS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda folder: folder / "d.safetensors", "d.safetensors: Expected a file; got no such file"),
     "truncated": (truncated, "d.safetensors: Expected a whole safetensors file; got a truncated or unreadable one"),
     "folder": (lambda folder: folder, "Expected a file of pairs; got a folder that holds "),
-    "another format": (lambda folder: folder / "d.csv", "d.csv: Expected a .safetensors or .npz file; got the suffix"),
+    "another format": (
+        lambda folder: folder / "d.txt",
+        "d.txt: Expected a .safetensors, .npz, .csv or .parquet file; got the",
+    ),
     "no x_tilde": (
         lambda folder: write_data(folder / "d.safetensors", x_tilde=None),
         "d.safetensors: x_tilde: Expected the tensors x and x_tilde",
@@ -221,7 +224,7 @@ def test_unknown_schema_versions_and_missing_runs_are_refused(
 
 
 OUTPUTS: dict[str, tuple[str, str]] = {
-    "suffix": ("out.csv", "out.csv: Expected a .safetensors file to write to; got the suffix '.csv'"),
+    "suffix": ("out.txt", "Expected a .safetensors, .npz, .csv or .parquet file to write to; got the suffix '.txt'"),
     "folder": ("taken.safetensors", "taken.safetensors: Expected a file to write to; got a folder"),
     "input": ("data.safetensors", "data.safetensors: Expected another file to write to; got the one that is read"),
     "below a file": ("data.safetensors/out.safetensors", "data.safetensors: Expected a folder to write to; got a file"),

@@ -56,7 +56,10 @@ def test_a_folder_is_imported_in_silence(tmp_path: Path, capsys: pytest.CaptureF
         ),
         (["folder", "set", "--out", "out"], "set: Expected a file; got no such file"),
         (["folder", "set", "--out", "out", "--size", "20"], "size: Expected a multiple of 16 from 16 to 512; got 20."),
-        (["folder", "set", "--out", "."], ".: Expected a new or empty folder to write to; got one that holds files."),
+        (
+            ["folder", "set", "--out", "."],
+            ".: Expected a new or empty folder to write to; got a folder that holds files.",
+        ),
         (["folder", "set", "--out", "file"], "file: Expected a folder to write to; got a file."),
         (["folder", "set", "--out", "file/out"], "file: Expected a folder to write to; got a file"),
         (

@@ -241,5 +241,5 @@ def test_the_summary_of_a_fit_is_of_the_codes(folder: Path, capsys: pytest.Captu
     argv = ("fit", folder / "test.safetensors", "--out", tmp_path / "run", "--config", tmp_path / "config.yaml")
     assert main([str(part) for part in argv]) == 0
     printed = capsys.readouterr().out
-    assert "n = 2, estimated: x has images, which lie on a sheet of 2 dimensions" in printed
-    assert "Fitted flow: 2 variables, 800 pairs" in printed
+    assert "n = 2, estimated: the images lie on a sheet of 2 dimensions" in printed
+    assert "Fitted 2 causal variables to 800 pairs" in printed

@@ -19,14 +19,8 @@ from lcm.base.files import read_json, write_json
 from lcm.base.rows import Array, release, take_rows
 
 _IDENTITY_FILE = "identity.json"
-
-
 _TYPES = {"float32": "F32", "uint8": "U8", "bool": "BOOL"}
-
-
 _DONE_FILE = "{name}.done.json"
-
-
 _PER_PAIR = ("z", "z_tilde", "noise", "noise_tilde", "targets")
 
 
