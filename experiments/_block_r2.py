@@ -1,4 +1,4 @@
-"""Whether several variables are found together, where none of them need be found alone."""
+"""Whether several variables are found together as a block, even if none of them is found alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _RIDGE = 1e-6
 def block_r2(true: ArrayLike, learned: ArrayLike) -> FloatArray:
     """Held-out R² (k,) of each true variable on all learned ones together, at most 1.
 
-    By least squares on the polynomials of the learned variables up to degree 3, of standardised values within four
-    standard deviations; fitted on the first 80 % of the rows and scored on the rest. High where a block of variables
+    It is a least-squares fit on polynomials up to degree 3 of the learned variables, standardised and clipped at four
+    standard deviations. The first 80 % of the rows are fitted, the rest is scored. It is high if a block of variables
     was found up to a smooth map of the whole block (docs/theory.md section 4). A constant true variable has R² 0.
 
     Args:

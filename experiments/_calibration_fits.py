@@ -52,8 +52,8 @@ def run_fit(out: Path, mixing: Mixing, seed: int, steps: int | None) -> dict[str
 def nature_config(mixing: Mixing, seed: int) -> tuple[NatureConfig, int]:
     """A random nature and its number of pairs; equal for equal seeds.
 
-    n is 3 or 4; half of the possible edges are there; their strength is uniform from nearly nothing on. Seven in
-    ten have linear mechanisms; for the others, the encoder of noise is nonlinear although the mixing is linear.
+    n is 3 or 4; half of the possible edges exist; their strength is uniform, from nearly 0. Seven in ten natures have
+    linear mechanisms. The others have a nonlinear noise encoder, even if the mixing is linear.
     """
     draw = numpy_generator(seed, "calibration")
     n = int(draw.integers(3, 5)) if mixing == "linear" else 3
@@ -108,7 +108,7 @@ def _numbers(curve: Reliability) -> dict[str, list[float]]:
 def _declared(
     result: FitResult, permutation: NDArray[np.int64], nature: LatentCausalModel, what: str
 ) -> list[dict[str, float]]:
-    """At every level: how many relations are declared, how many of them are false, and how many there are."""
+    """At every level: the numbers of declared, false and true relations."""
     truth = nature.scm.graph.adjacency if what == "edges" else transitive_closure(nature.scm.graph.adjacency)
     found = []
     for level in LEVELS:
@@ -127,7 +127,7 @@ def _declared(
 def _strengths(
     evidence: GraphEvidence, permutation: NDArray[np.int64], nature: LatentCausalModel, seed: int
 ) -> list[Mapping[str, Any]]:
-    """Every true edge that is declared at the second level: its strength in nature, and the interval."""
+    """Every true edge that is declared at the second level, with its true strength and the interval."""
     z = nature.scm.sample(TRUTH_PAIRS, torch_generator(seed, "strengths"))
     truth = edge_strengths(nature.scm, z)
     declared = aligned_adjacency(evidence.graph_at(LEVELS[1]).adjacency, permutation)

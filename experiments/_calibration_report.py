@@ -61,10 +61,10 @@ def write(out: Path, records: Sequence[Record]) -> str:
 
 
 def error_rates(records: Sequence[Record], what: str) -> list[dict[str, Any]]:
-    """At every level: the share of false ones among all declared, and power, each with a 95 % interval.
+    """The false discovery rate and the power at every level, each with a 95 % interval.
 
-    `fdr` is the mean over natures of the share of false ones among the declared (0 where none is declared): what
-    the level bounds. `pooled` is the share among those of all natures. Intervals by a bootstrap over natures.
+    `fdr` is the mean over natures of the share of false relations among the declared ones (0 if none is declared); the
+    level bounds it. `pooled` is the share over all natures together. The intervals are by a bootstrap over natures.
     """
     levels = [row["level"] for row in records[0][what]]
     table = np.array([[[row[k] for k in ("declared", "false", "true", "shd")] for row in r[what]] for r in records])
@@ -110,7 +110,7 @@ def coverage(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _by_encoder(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The natures whose σ came near its floor, and the others; those there are."""
+    """The natures whose σ came near its floor, and the others, without empty groups."""
     exact = [record for record in records if record["thickness"] < _EXACT]
     rest = [record for record in records if record["thickness"] >= _EXACT]
     named = {f"exact, σ below {_EXACT:g}": exact, "not exact": rest}
@@ -183,7 +183,7 @@ def _settings(groups: Mapping[str, Sequence[Record]]) -> dict[str, str]:
         "pairs": "2,000, 5,000 or 10,000 to fit (nonlinear mixing: 10,000); 4,000 to test",
         "steps": ", ".join(f"{name}: {value or 'the defaults'}" for name, value in steps.items())
         + "; not the defaults of a fit where a number is given",
-        "FDR": "mean over natures of the share of false ones among those declared; pooled: share among all declared",
+        "FDR": "mean over natures of the false share of declared relations; pooled: the share over all natures",
         "intervals": "95 %, bootstrap over natures",
         "versions": f"lcm {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

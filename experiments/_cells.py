@@ -1,4 +1,4 @@
-"""Cells of an experiment: a piece of work whose record is kept in a file, so that it is done once."""
+"""Measurements other than fits and scores: each is made once, and its record is kept in a file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lcm.base.files import read_json, write_json
 
 
 def run_once(path: Path, settings: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """The record of a cell: read where the file is there, else computed and written, whole or not at all.
+    """Read the record of a measurement from its file; without the file, compute and write the record atomically.
 
     Args:
-        path: the JSON file of the cell.
-        settings: what the record depends on, as JSON values; they are kept in it.
-        compute: what else the record holds; called only where the file is missing.
+        path: the JSON file of the record.
+        settings: what the record depends on, as JSON values; they are part of the record.
+        compute: computes the rest of the record; called only if the file is missing.
 
     Raises:
         ValueError: the file holds the record of other settings.

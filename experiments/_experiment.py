@@ -39,13 +39,13 @@ SCORES = (
     Column("graph_isomorphic", "graph isomorphic"),
     Column("fit_seconds", "fit time (s)", 1),
 )
-"""The columns of every table; the record of a cell holds all scores of `lcm evaluate`."""
+"""The columns of most tables; the record of a cell holds all scores of `lcm evaluate`."""
 
 
 @final
 @dataclass(frozen=True)
 class Size:
-    """How much of an experiment is run: seeds 0..K-1 of each kind, and the pairs to fit on."""
+    """The size of an experiment: the numbers of model and data seeds, counted from 0, and the pairs to fit on."""
 
     model_seeds: int
     data_seeds: int
@@ -55,13 +55,13 @@ class Size:
 @final
 @dataclass(frozen=True)
 class Plan:
-    """What the options of an experiment say, with its defaults filled in.
+    """The options of an experiment, with its defaults filled in.
 
     Attributes:
         size: seeds and pairs.
         out: the folder of the experiment.
-        steps: of the flow; None for the defaults of a fit.
-        threads: of a fit; None for OMP_NUM_THREADS, or 1.
+        steps: steps of the model; None for the defaults of a fit.
+        threads: threads of a fit; None for OMP_NUM_THREADS, or 1.
         quiet: print nothing.
         config: a YAML file with settings of a fit; None for the defaults.
     """
@@ -75,7 +75,7 @@ class Plan:
 
     @staticmethod
     def chosen(options: argparse.Namespace, full: Size, quick: Size) -> Plan:
-        """The full or the quick size, with what the options say instead."""
+        """The full or the quick size, with the options in place of its defaults."""
         given = {key: getattr(options, key) for key in ("model_seeds", "data_seeds", "pairs")}
         size = replace(quick if options.quick else full, **{key: v for key, v in given.items() if v is not None})
         return Plan(size, options.out, options.steps, options.threads, options.quiet, options.config)
@@ -83,7 +83,7 @@ class Plan:
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as those of the command line are."""
+    """A parser whose errors are one line, as on the command line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} -- --help)\n")
@@ -93,8 +93,8 @@ def base_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every experiment has."""
     parser = _Parser(prog=f"lcm reproduce {name}", description=description)
     out = Path("runs") / name
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"results go here; default: {out}")
-    parser.add_argument("--quick", action="store_true", help="one seed of each kind, fewer pairs: two minutes at most")
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"folder of results; default: {out}")
+    parser.add_argument("--quick", action="store_true", help="one seed of each kind, fewer pairs: at most two minutes")
     parser.add_argument("--pairs", type=at_least_one, metavar="N", help="pairs to fit on")
     parser.add_argument("--steps", type=at_least_one, metavar="N", help="steps of the model; at most N in other stages")
     parser.add_argument("--threads", type=at_least_one, metavar="T", help="of a fit; default: OMP_NUM_THREADS, or 1")
@@ -102,32 +102,39 @@ def base_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def experiment_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options of an experiment that is repeated over seeds."""
+    """A parser with the options of an experiment that runs over seeds."""
     parser = base_parser(name, description)
-    parser.add_argument("--model-seeds", type=at_least_one, metavar="K", help="fit each data set with seeds 0..K-1")
-    parser.add_argument("--data-seeds", type=at_least_one, metavar="K", help="draw data with the seeds 0..K-1")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings of a fit, instead of the defaults")
+    parser.add_argument(
+        "--model-seeds", type=at_least_one, metavar="K", help="fit each data set with the seeds 0 to K-1"
+    )
+    parser.add_argument("--data-seeds", type=at_least_one, metavar="K", help="draw data with the seeds 0 to K-1")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings of a fit, in place of the defaults")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     return parser
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add --n and --data: the sizes of a nature to fit, or files to fit instead."""
+    """Add --n and --data: the numbers of variables of a nature, or files to fit instead."""
     parser.add_argument("--n", type=at_least_one, nargs="+", metavar="N", help="numbers of variables")
     parser.add_argument(
-        "--data", type=Path, nargs=2, action="append", metavar=("TRAIN", "TEST"), help="fit these files instead"
+        "--data",
+        type=Path,
+        nargs=2,
+        action="append",
+        metavar=("TRAIN", "TEST"),
+        help="fit these files instead",
     )
 
 
 def at_least_one(text: str) -> int:
-    """An option that is an integer of at least 1; raises argparse.ArgumentTypeError for another."""
+    """Parse an integer of at least 1; argparse.ArgumentTypeError for any other text."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"Expected an integer of at least 1; got {text!r}")
     return int(text)
 
 
 def fit_config(steps: int | None, file: Path | None = None) -> FitConfig:
-    """The defaults of a fit or the settings in a file, with `steps` of the model and no more in any other stage."""
+    """The default settings of a fit or those in a file, with `steps` of the model and at most as many elsewhere."""
     from lcm.base.config import load_config
     from lcm.run.config import FitConfig
 
@@ -164,8 +171,8 @@ def make_cell(data: DataSet, seed: int, config: FitConfig, label: str = "", **ke
     """The fit of a data set with a model seed, which replaces that of the config.
 
     Args:
-        label: tells cells of one data set and seed with other settings apart.
-        keys: what else its record says, such as the value that an experiment varies.
+        label: distinguishes cells of one data set and seed with different settings.
+        keys: further entries of the record, such as the value that an experiment varies.
     """
     config = replace(config, seed=seed)
     values = {"data": data.name, **data.values, **keys, "model": config.model, "seed": seed}
@@ -180,16 +187,16 @@ def seeded_cells(data: Sequence[DataSet], plan: Plan) -> list[Cell]:
 
 
 def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Plan) -> list[dict[str, Any]]:
-    """Fit and score every cell that is not finished yet, and write the table of all; returns their records.
+    """Fit and score every cell that is not finished, and write the table of all; return their records.
 
     Args:
         title: heading of the table.
         cells: at least one.
-        by: keys of the records that make a row of the table, with their headings.
-        plan: where and how.
+        by: keys of the records, with their headings; each combination of values is a row of the table.
+        plan: the options.
 
     Raises:
-        ValueError: what `fit_cells` refuses.
+        ValueError: as `fit_cells`.
     """
     records = fit_cells(cells, plan)
     table = write_report(plan.out, title, records, by, SCORES, _settings(cells, records, plan))
@@ -199,7 +206,7 @@ def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Pl
 
 
 def fit_cells(cells: Sequence[Cell], plan: Plan) -> list[dict[str, Any]]:
-    """Fit and score every cell that is not finished yet; returns the records of all, one flat mapping each.
+    """Fit and score every cell that is not finished; return the records of all cells, one flat mapping each.
 
     A record holds the cell's own keys, n, n_pairs, data_seed, model_seed, every score of `lcm.metric.scores`,
     true_edges and learned_edges as pairs [i, j], i -> j, both in the true numbering, the held-out implicit_nll and
@@ -213,7 +220,7 @@ def fit_cells(cells: Sequence[Cell], plan: Plan) -> list[dict[str, Any]]:
     from lcm.app.sweep.executors import InProcessExecutor
     from lcm.app.sweep.sweep import Records, cells_that_failed, run_sweep
 
-    # The networks are small: beside other work, threads that wait for each other cost more than they gain.
+    # The networks are small: when other work runs beside, threads that wait for each other cost more than they gain.
     threads = plan.threads or (torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1)
     records = Records(plan.out, cells)
     run_sweep(records, InProcessExecutor("cpu", threads), batch=1, quiet=plan.quiet)
@@ -234,7 +241,7 @@ def _flat(cell: Cell, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, str]:
-    """What a reader needs to run a table again, in words."""
+    """How a table was made, in words."""
     import torch
 
     def distinct(values: Iterable[object]) -> str:
@@ -253,9 +260,9 @@ def _settings(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], plan:
 
 
 def draw_fit(cell: Cell, out: Path, record: Mapping[str, Any], prefix: str = "") -> None:
-    """Draw the figures of one finished cell into figures/: variables, graphs, training and, unless images, pairs.
+    """Draw the figures of one finished cell into figures/: variables, graphs, training and, for vectors, pairs.
 
-    Learned variables and graph are shown in the numbering of the true ones.
+    Learned variables and graph are shown in the true numbering.
     """
     import numpy as np
 

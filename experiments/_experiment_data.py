@@ -1,4 +1,4 @@
-"""Data sets of an experiment: drawn once from a config, or files that are there already."""
+"""Data sets of an experiment: generated once from a config, or given files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n: int | None = None) -> DataSet:
-    """Generate a data set as `lcm generate` does, or find it there from before.
+    """Generate a data set as `lcm generate` does, or reuse the existing one.
 
     Args:
-        config_file: a nature and its splits; of val and test, at most `pairs` are drawn.
-        name: of the data set.
-        seed: replaces the config's.
-        pairs: to fit on.
+        config_file: a nature and its splits; val and test have at most `pairs` pairs.
+        name: the name of the data set.
+        seed: replaces the seed of the config.
+        pairs: the number of pairs to fit on.
         out: the folder of the experiment.
         n: replaces the number of variables.
 
     Raises:
-        ValueError: another data set of that name is there.
+        ValueError: the folder holds another data set of that name.
     """
     from lcm.base.config import load_config
     from lcm.data.data_set import GenerateConfig
@@ -43,10 +43,10 @@ def draw_data(config_file: Path, name: str, seed: int, pairs: int, out: Path, n:
 
 
 def draw_config(config: GenerateConfig, name: str, out: Path) -> DataSet:
-    """Generate the data set of a config, or find it there from before.
+    """Generate the data set of a config, or reuse the existing one.
 
     Raises:
-        ValueError: another data set of that name is there.
+        ValueError: the folder holds another data set of that name.
     """
     values = {"data.n": config.nature.n, "data.seed": config.seed}
     data = generated_data(name, config, out / "data" / name, values)
@@ -69,7 +69,7 @@ def _resized(config: GenerateConfig, pairs: int) -> GenerateConfig:
 
 
 def given_data(train: Path, test: Path) -> DataSet:
-    """A data set from files that exist already, named after the first; its metadata may know the seed.
+    """A data set of given files, named after the first, whose metadata may hold the seed.
 
     Raises:
         ValueError: a file that cannot be read, or a test set without the truth to score against.
@@ -83,7 +83,7 @@ def given_data(train: Path, test: Path) -> DataSet:
 
 
 def load_scored(path: Path) -> tuple[PairData, NDArray[Any], NDArray[Any]]:
-    """Test pairs with their z and adjacency; ValueError where the truth to score against is missing."""
+    """Test pairs with their z and adjacency; ValueError if the truth to score against is missing."""
     from lcm.data.pairs import load_pairs
 
     test = load_pairs(path)

@@ -1,4 +1,4 @@
-"""Pairs whose two halves have nothing to do with each other: what pairs are not, in this package's sense."""
+"""Pairs whose two halves are independent, unlike the counterfactual pairs of this package."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lcm.data.pairs import PairData
 def independent_pairs(before: PairData, after: PairData) -> PairData:
     """x of one data set beside x̃ of another, row by row: interventions on independent units, no counterfactuals.
 
-    z and noise come from `before`; x_tilde, z_tilde, noise_tilde and targets from `after`. Where both were drawn from
-    one nature, both halves have the law that they have in its pairs, and share nothing.
+    z and noise come from `before`; x_tilde, z_tilde, noise_tilde and targets come from `after`. If both were drawn from
+    one nature, each half has the law that it has in the nature's pairs, and the halves are independent.
 
     Raises:
         ValueError: data sets of different shapes.

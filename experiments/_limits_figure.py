@@ -55,7 +55,7 @@ _TORUS_PAIRS = 45
 
 
 def draw_limits(path: Path, records: Mapping[str, Records], models: Path) -> None:
-    """Draw the rows there are records of, at least one; `models` holds those of the row on observations."""
+    """Draw the rows that have records, at least one; `models` is the folder of the autoencoders and causal models."""
     matrices = [name for name in _MATRICES if name in records]
     graphs = [name for name in ("shifted", "soft") if name in records]
     bands = {
@@ -121,7 +121,7 @@ def _draw_matrix(panel: Any, row: str, records: Records) -> None:
 
 
 def _upper_and_lower(panel: Any) -> Sequence[SubFigure]:
-    """Two parts that do not share margins: the labels of the lower one would take room from the upper."""
+    """Two parts with separate margins, because the labels of the lower one would take room from the upper."""
     parts: Sequence[SubFigure] = panel.subfigures(2, 1, height_ratios=[1.0, 0.36]).tolist()
     return parts
 
@@ -142,7 +142,7 @@ def _draw_graphs(panel: Any, row: str, records: Records) -> None:
 
 @torch.no_grad()
 def _draw_torus(panel: Any, records: Records) -> None:
-    """The pairs of one model as both read them, and their graphs."""
+    """The pairs of one model as both models encode them, and both graphs."""
     model, turned = torus_counterexample(thickness=0.0)
     pairs = model.sample_pairs(_TORUS_PAIRS, torch_generator(0, "figure"))
     change = torch.remainder(pairs.z_tilde - pairs.z + torch.pi, 2.0 * torch.pi) - torch.pi

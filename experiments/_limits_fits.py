@@ -1,4 +1,4 @@
-"""What the rows of `limits` share: a nature, fits to its pairs, and how close they come to the truth."""
+"""What the rows of `limits` share: a nature, fits to its pairs, and their distance from the truth."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ Array = NDArray[np.float64]
 @final
 @dataclass(frozen=True)
 class Budget:
-    """How much is computed.
+    """The size of the experiment.
 
     Attributes:
-        pairs: to fit on, n = 4; the mixing is linear.
-        steps: of the flow, where the linear start leaves something to do; at most as many in other stages.
-        fits: seeds of a fit where blocks may mix in a fit's own way.
-        toy_pairs, toy_steps: the same for two variables seen through a flow.
-        models: autoencoders, and latent causal models, that are compared with each other.
-        autoencoder_steps: of each autoencoder.
-        torus_pairs: in each sample of a two-sample test.
+        pairs: pairs to fit on, with n = 4 and linear mixing.
+        steps: steps of the flow, if the linear start does not suffice; at most as many in other stages.
+        fits: the number of model seeds where variables may mix within blocks.
+        toy_pairs, toy_steps: the same for two variables behind a flow.
+        models: the number of autoencoders, and of latent causal models, that are compared with each other.
+        autoencoder_steps: steps of each autoencoder.
+        torus_pairs: pairs in each sample of a two-sample test.
         test: pairs to score on.
     """
 
@@ -60,7 +60,7 @@ class Budget:
     test: int
 
     def limited(self, pairs: int | None, steps: int | None) -> Budget:
-        """The same with the pairs and the steps of all fits where they are given, and at most as many elsewhere."""
+        """The same with at most the given pairs and steps."""
         found = self
         if pairs is not None:
             fewer = {key: min(pairs, getattr(self, key)) for key in ("torus_pairs", "test")}

@@ -1,4 +1,4 @@
-"""The parts of the published comparison and its extensions: which data, which models, what is varied."""
+"""The parts of the published comparison and its extensions: their data, their models, and what they vary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REDUCED_STEPS = {
     "beta-vae": ("disentanglement", 4_000),
     "vae-supervised-interventions": ("disentanglement", 4_000),
 }
-"""The section of a peer's settings and its steps in the reduced protocol, in all parts but the first."""
+"""Per peer, the section of its settings and its steps in the reduced protocol, which all parts but the first use."""
 
 SIZES, LARGE_SIZES = (2, 4, 8, 16), (20, 30)
 PAIRS = (1_000, 3_000, 10_000, 30_000, 100_000)
@@ -40,15 +40,15 @@ TARGETS = (
     ("all", "atomic-or-empty"),
     ("all", "all"),
 )
-"""The family of the data, and the one that is fitted."""
+"""The intervention family of the data, and the family that is fitted."""
 
 
 @final
 @dataclass(frozen=True)
 class Request:
-    """What the options ask for: models, files of pairs for the first part, settings of a fit, and the plan.
+    """The options: models, files of pairs for the first part, settings of a fit, and the plan.
 
-    reduced: whether peers have the steps of `REDUCED_STEPS` and one model seed, instead of their own and all seeds.
+    reduced: whether peers use the steps of `REDUCED_STEPS` and one model seed instead of their own steps and all seeds.
     """
 
     models: tuple[str, ...]
@@ -71,7 +71,7 @@ class Part:
         by: keys of the records that make a row, with their headings, the model last.
         against: the key on the horizontal axis of the figure; None for a table alone.
         logarithmic: keys with a logarithmic axis.
-        models: that take part, of those asked for.
+        models: the models that can take part.
     """
 
     title: str
@@ -94,7 +94,7 @@ def _cells(request: Request, data: DataSet, model_seeds: int, models: Sequence[s
 
 
 def _budgeted(config: FitConfig, model: str) -> FitConfig:
-    """The settings with no more steps than the reduced protocol gives the model."""
+    """The settings with at most the steps of the reduced protocol."""
     if model not in REDUCED_STEPS:
         return config
     section, steps = REDUCED_STEPS[model]
@@ -103,7 +103,7 @@ def _budgeted(config: FitConfig, model: str) -> FitConfig:
 
 
 def _nature(request: Request, name: str, seed: int, n: int, pairs: int | None = None, **changes: Any) -> DataSet:
-    """A nature of the scaling family, its weights normalised, in other settings where `changes` say so."""
+    """Data of the scaling family with normalised weights; `changes` replace settings of the nature."""
     base: dict[str, Any] = {"n": n, "mechanism": {"kind": "linear", "normalise": True}}
     noise = changes.pop("observation_noise", 0.0)
     nature = structure_config({**base, **changes}, NatureConfig, f"paper: {name}")

@@ -1,4 +1,4 @@
-"""Panels on where identifiability ends: latent spaces side by side, what is found of what, pairs on a torus."""
+"""Panels on the limits of identifiability: latent spaces, correlations of noise, scores, pairs on a torus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of many fits against one number that differs between them, such as the number of variables."""
+"""A figure of the scores of many fits against a number, such as the number of variables."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def draw_scores(
         records: one for each fit; null scores are left out.
         against: the key on the horizontal axis, a number.
         panels: the keys of the scores, one panel each, with their titles.
-        shares: those of them of which 1 is perfect; their axis ends there, and begins at 0.98 or below.
-        by: a key of the records; a line and a colour for each of its values.
-        logarithmic: keys of which the axis is logarithmic, `against` or panels.
-        label: of the horizontal axis; by default its key.
+        shares: the scores whose best value is 1; their axis ends there and begins at 0.98 or below.
+        by: a key of the records; each of its values has a line and a colour.
+        logarithmic: keys with a logarithmic axis, `against` or panels.
+        label: label of the horizontal axis; by default its key.
 
     Raises:
         ValueError: no records, or no panels.

@@ -1,4 +1,4 @@
-"""Figures of the theorem, both ways: equal densities, power against models next by, and likelihood against distance."""
+"""Figures of the theorem, both ways: equal densities, power against neighbours, likelihood against distance."""
 
 from __future__ import annotations
 

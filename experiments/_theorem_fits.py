@@ -1,4 +1,4 @@
-"""theorem, (1 ⇒ 2): fits from good to bad, how far their likelihood is from nature's, and how far they are from it."""
+"""theorem, (1 ⇒ 2): for fits from good to bad, the gap to the nature's likelihood and the distance from the nature."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _TOY2D = Path(__file__).resolve().parent.parent / "paper_configs" / "toy2d.yaml"
 @final
 @dataclass(frozen=True)
 class FitBudget:
-    """Steps of the noise encoder, None for the default of a fit, and pairs to fit on."""
+    """Steps of the noise encoder (None for the default of a fit), and pairs to fit on."""
 
     steps: int | None
     pairs: int
 
     @property
     def name(self) -> str:
-        """For tables and files."""
+        """The name in tables and files."""
         return f"{'default' if self.steps is None else self.steps} steps, {self.pairs} pairs"
 
 

@@ -28,11 +28,11 @@ MECHANISMS = ("linear", "additive", "location-scale", "spline")
 DECODERS = ("rotation", "mixing", "flow")
 NOISES = ("normal", "laplace", "logistic", "skewed", "uniform")
 HISTOGRAM = (-17.0, -8.0, 45)
-"""Of log10 |difference of log p|: lower end, upper end, bins; values outside count in the bins at the ends."""
+"""The histogram of log10 |difference of log p|: lower end, upper end, bins; the end bins hold values outside."""
 
 
 def run_images(out: Path, count: int, rows: int) -> list[dict[str, Any]]:
-    """The record of each of `count` random models, ten a cell; `rows` pairs enter the tests and half the densities."""
+    """The records of `count` random models, ten per file; `rows` pairs enter the tests, half of them the densities."""
     records = []
     for start in range(0, count, BLOCK):
         seeds = range(start, min(start + BLOCK, count))

@@ -1,4 +1,4 @@
-"""theorem, (2 ⇒ 1) the other way round: how many pairs it takes to tell a model from one that is not isomorphic."""
+"""theorem, (2 ⇒ 1) conversely: how many pairs distinguish a model from one that is not isomorphic to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DECODERS = ("rotation", "flow")
 @final
 @dataclass(frozen=True)
 class Budget:
-    """How many natures a cell has, and of how many of them samples are compared as well."""
+    """The number of natures for each kind and size of change, and of those whose samples are compared as well."""
 
     natures: int
     mmd_natures: int
@@ -51,10 +51,10 @@ class Budget:
 @final
 @dataclass(frozen=True)
 class Nature:
-    """A linear nature in float64, and where it will be changed: all drawn with its seed.
+    """A linear nature in float64, and the places of its changes, all drawn with its seed.
 
-    edge: any; reversible: one that can be turned around; gap: (j, k) not joined, where j → k closes no cycle.
-    variable: one of them. sets: numbers of two target sets.
+    edge: any edge. reversible: an edge that can be reversed. gap: (j, k) without an edge, where j → k closes no cycle.
+    variable: any variable. sets: the numbers of two target sets.
     """
 
     seed: int
@@ -105,7 +105,7 @@ KINDS: dict[str, Callable[[Nature, float], Models]] = {
     "edge removed, decoder kept": _easily_removed,
     "edge added, decoder kept": _easily_added,
 }
-"""(model, neighbour) of a nature and the size of the change. In all but the last two the noise encoder is kept."""
+"""From a nature and a size of change to (model, neighbour). All but the last two keep the noise encoder."""
 
 ONE_EDGE = ("edge removed", "edge added", "edge reversed")
 
@@ -137,8 +137,7 @@ def run_power(out: Path, budget: Budget) -> list[dict[str, Any]]:
 def draw_natures(count: int) -> list[Nature]:
     """Linear natures over random graphs of expected degree 2, seeds from 0 on.
 
-    A seed whose graph is empty, full, or has no edge that can be turned around, is passed over: the three changes of
-    an edge need one each.
+    Seeds whose graph is empty, full, or without a reversible edge are skipped, because the changes of an edge need one.
     """
     found: list[Nature] = []
     seed = 0

@@ -1,4 +1,4 @@
-"""theorem: tables, figures and what they say."""
+"""theorem: the tables, figures and conclusions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 Table = list[list[str]]
 
 NEAR = 0.05
-"""Nats a pair from nature's likelihood up to which a fit is said to reach it."""
+"""A fit within this many nats a pair of the nature's likelihood counts as near."""
 
 LEAST_STRENGTH = 0.2
 
@@ -67,7 +67,7 @@ def write(out: Path, parts: Mapping[str, Sequence[Record]]) -> str:
 
 
 def image_summary(records: Sequence[Record]) -> dict[str, Any]:
-    """What was found over all images."""
+    """Summary over all images."""
     return {
         "models": len(records),
         "largest_difference": max(record["largest_difference"] for record in records),

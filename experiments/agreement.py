@@ -1,6 +1,6 @@
-"""agreement: independent fits of the same pairs, compared up to isomorphism as `lcm compare` does; no truth is used.
+"""agreement: independent fits of the same pairs, compared up to isomorphism without the truth, as in `lcm compare`.
 
-Every data set is fitted with several model seeds, and every fit is compared with the first one on test pairs.
+Every data set is fitted with several model seeds. Every fit is compared with the first one on test pairs.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def main(argv: Sequence[str]) -> None:
     run_cells("agreement: the fits", cells, {"n": "n"}, plan)
     pairs = [(first, cell) for cell in cells for first in cells if first.data == cell.data and first.config.seed == 0]
     records = [_compared(first, other, plan.out) for first, other in pairs if first != other]
-    settings = {"fits": "those of cells/, by their names", "data": ", ".join(part.name for part in data)}
+    settings = {"fits": "the runs in cells/", "data": ", ".join(part.name for part in data)}
     table = write_report(plan.out, "agreement of independent fits", records, {"n": "n"}, COLUMNS, settings)
     if not plan.quiet:
         print(f"\nagreement of independent fits; median (range)\n\n{table}\nResults: {plan.out}")
 
 
 def _compared(first: Cell, other: Cell, out: Path) -> dict[str, Any]:
-    """The fit of a model seed beside that of seed 0."""
+    """Compare the fit of a model seed with that of seed 0."""
     seed = other.config.seed
     path = out / "comparisons" / f"{first.data.name}-model0-model{seed}.json"
     settings = {"data": first.data.name, "model_seeds": [0, seed]}

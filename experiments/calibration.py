@@ -1,8 +1,9 @@
-"""calibration: do the error rates of the graph and the probabilities of interventions mean what they say?
+"""calibration: are the error rates of the graph and the probabilities of interventions correct?
 
-Random natures, many of them with weak edges, are fitted once each. Among the edges and ancestor relations that are
-declared at a false discovery rate, how many are false, and how many true ones are found; among predictions of target
-sets at a probability, how many come true; and how often the interval of an edge's strength holds the true strength.
+Random natures, many of them with weak edges, are fitted once each. Three questions are answered. How many of the edges
+and ancestor relations that are declared at a false discovery rate are false, and how many true ones are found? How
+often is a target set right that is predicted with some probability? How often does the interval of an edge's strength
+hold the true strength?
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from experiments._experiment import at_least_one, base_parser
 @final
 @dataclass(frozen=True)
 class Sizes:
-    """How many natures of either mixing are fitted, and with how many steps (None: the defaults of a fit)."""
+    """How many natures with linear and nonlinear mixing are fitted, and the steps (None: the defaults of a fit)."""
 
     linear: int
     nonlinear: int
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = base_parser("calibration", "Do error rates and probabilities mean what they say?")
+    parser = base_parser("calibration", "Are the stated error rates and probabilities correct?")
     parser.add_argument("--natures", type=at_least_one, metavar="K", help="natures with linear mixing")
     parser.add_argument("--nonlinear", type=at_least_one, metavar="K", help="natures with nonlinear mixing")
     parser.add_argument("--quiet", action="store_true", help="print nothing")

@@ -1,4 +1,4 @@
-"""demo: recover two small causal models from pairs, and say in plain words what was recovered."""
+"""demo: recover two small causal models from pairs, and describe what was recovered."""
 
 from __future__ import annotations
 
@@ -19,34 +19,44 @@ WORLDS = {
 }
 SCORES = (
     ("mcc", "MCC", ".4f", "rank correlation of each learned variable with the true one; 1 is perfect"),
-    ("dci_disentanglement", "disentanglement", ".4f", "does each speak of one true variable only? 1 is perfect"),
-    ("intervention_accuracy", "intervention accuracy", ".4f", "how often it is right about what was set; 1 is perfect"),
-    ("shd", "SHD", "d", "edges missed, made up or turned round; 0 is perfect"),
+    (
+        "dci_disentanglement",
+        "disentanglement",
+        ".4f",
+        "does each depend on one true variable only? 1 is perfect",
+    ),
+    (
+        "intervention_accuracy",
+        "intervention accuracy",
+        ".4f",
+        "share of pairs whose intervention is found; 1 is perfect",
+    ),
+    ("shd", "SHD", "d", "edges missing, added or reversed; 0 is perfect"),
 )
 FIGURES = (
-    ("variables.png", "each learned variable against each true one: thin curves in the framed panels"),
-    ("graphs.png", "both graphs, and the strength of every edge"),
+    ("variables.png", "learned against true variables: thin curves in the framed panels"),
+    ("graphs.png", "the true and the learned graph, and the strength of every edge"),
     ("training.png", "likelihood and thickness (how exact the fit is) against time"),
-    ("pairs.png", "some pairs, as they were observed"),
+    ("pairs.png", "some of the observed pairs"),
 )
 INTRODUCTION = """
 lcm: causal variables and their graph, from pairs before and after unknown interventions
 
-Two small worlds were simulated. In each, hidden variables cause one another. A pair (x, x\u0303) is the world
-observed before and after one of its variables, or none, was set to a new value. The fit saw pairs
-and nothing else: not the variables, not their graph, not which variable was set.
+Two small worlds were simulated. In each, hidden variables cause one another. A pair (x, x\u0303) shows a world
+before and after an intervention, which set at most one variable to a new value. The fit saw only the
+pairs. It did not see the variables, their graph, or which variable was set.
 
-The numbering and the units of learned variables mean nothing, so each is shown here under the number of
-the true variable that it matches. All scores are on pairs that the fit has not seen.
+Learned variables have arbitrary numbers and units, so each is shown here under the number of the true
+variable that it matches. All scores are computed on pairs that the fit has not seen.
 """
 NEXT = """
 What next
   source .venv/bin/activate        puts the command lcm on the path
   README.md                        fit your own pairs, in two commands or ten lines of Python
-  lcm check DATA                   what can be said of a data set before a fit
-  lcm fit DATA --out RUN           fit a data set: any .safetensors or .npz file that holds x and x_tilde
+  lcm check DATA                   check a data set before a fit
+  lcm fit DATA --out RUN           fit a data set: any .safetensors or .npz file with x and x_tilde
   lcm reproduce toy2d              the first world with five seeds; `lcm reproduce scaling`: up to ten variables
-  docs/theory.md, docs/method.md   why this can work, and how it is done
+  docs/theory.md, docs/method.md   why this works, and how it is done
 """
 
 
@@ -67,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _page(number: int, name: str, folder: Path) -> str:
-    """What was recovered of one world, in words."""
+    """A description of what was recovered in one world."""
     record = read_json(folder / RESULTS_JSON)["cells"][0]
     verdict = "the same" if record["shd"] == 0 else "not the same"
     fitted = f"{record['n_pairs']:,} pairs, fitted in {record['fit_seconds']:.0f} s"

@@ -1,8 +1,8 @@
-"""families: hard natures of many kinds, all fitted with the one default config, beside the bars they are held to.
+"""families: hard natures of many kinds, all fitted with the default config and compared with required scores (bars).
 
-Linear models of up to thirty variables, location-scale mechanisms under curved mixings, skewed and heavy-tailed noise,
-unevenly rare targets, few pairs, and noisy observations in more dimensions than variables, whose number is then
-estimated. Settings of a fit never differ between families; what differs in a fit is chosen from the data.
+There are linear models of up to thirty variables, location-scale mechanisms under curved mixings, skewed and
+heavy-tailed noise, targets of uneven probability, few pairs, and noisy observations with more dimensions than
+variables, where the number of variables is estimated. The settings of a fit are the same for all families.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FEW_PAIRS = 5_000
 @final
 @dataclass(frozen=True)
 class Family:
-    """A kind of nature with its bars: least MCC, DCI and intervention accuracy, most SHD and seconds of a fit.
+    """A kind of nature with its bars: the least MCC, DCI and intervention accuracy, the most SHD and seconds of a fit.
 
     Attributes:
         nature: as in a config file.
         bars: mcc, dci_disentanglement, intervention_accuracy, shd, fit_seconds.
-        pairs: to fit on at most.
+        pairs: the most pairs to fit on.
         observation_noise: as in `lcm.data.data_set.GenerateConfig`.
     """
 
@@ -62,7 +62,7 @@ def _nonlinear(n: int, decoder: Mapping[str, Any], **other: Any) -> dict[str, An
 
 
 def _uneven(n: int) -> dict[str, Any]:
-    """p(∅) = 0.5, and the atomic sets rise evenly to five times the rarest."""
+    """p(∅) = 0.5; the probabilities of the atomic sets rise evenly to five times the smallest."""
     shares = [1.0 + 4.0 * index / (n - 1) for index in range(n)]
     return {"intervention": {"probabilities": [0.5, *(0.5 * share / sum(shares) for share in shares)]}}
 
@@ -93,7 +93,7 @@ FAMILIES: dict[str, Family] = {
         )
     },
 }
-"""n is told to no fit: it is dim x, or where x has more dimensions, estimated."""
+"""No fit is told n: n is the dimension of x, or is estimated if x has more dimensions than variables."""
 
 SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "fit_seconds")
 MOST = {"shd", "fit_seconds"}
@@ -102,7 +102,7 @@ HEADINGS = ("family", "fits", "MCC", "DCI-D", "intervention accuracy", "SHD", "f
 
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
-    parser = experiment_parser("families", "Hard natures of many kinds, one default config.")
+    parser = experiment_parser("families", "Hard natures of many kinds, fitted with the default config.")
     parser.add_argument("--family", nargs="+", choices=FAMILIES, metavar="NAME", help=f"of {', '.join(FAMILIES)}")
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
@@ -139,7 +139,7 @@ def _data(name: str, seed: int, plan: Plan) -> DataSet:
 
 
 def _row(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Median and range of every score with its bar, how often n was found, and which bars the median misses."""
+    """Median and range of every score beside its bar, how often n was found, and the bars that the median misses."""
     row: dict[str, Any] = {"family": name, "fits": len(records)}
     missed = []
     for key, heading, bar in zip(SCORES, HEADINGS[2:7], FAMILIES[name].bars, strict=True):

@@ -1,7 +1,7 @@
-"""images: variables and graph from pixels. Scenes are drawn on the spot, then fitted on their images alone.
+"""images: variables and graph from pixels. Scenes are rendered first; then models are fitted to the images alone.
 
 circuit: the robot arm and three lights; objects3: graphs over three variables; objects5, objects7: more variables;
-peers: the first circuit by other models. Everything that is finished is kept: the same command goes on.
+peers: other models of the first circuit. The same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GRAPHS: dict[str, tuple[tuple[int, int], ...]] = {
     "edge": ((0, 1),),
     "empty": (),
 }
-"""All graphs over three variables, up to their names."""
+"""All graphs over three variables, up to a renaming."""
 PEERS = ("dvae", "beta-vae", "ilcm-vae")
 PUBLISHED_CODE = 32
 QUICK_STEPS = 2_000
@@ -44,7 +44,7 @@ FIGURES = ("traversals", "counterfactuals", "samples", "targets")
 
 @dataclass(frozen=True)
 class Scene:
-    """A data set of images to draw: the config it is drawn from, and what the table calls it."""
+    """A data set of images to render: its config, and its name in the table."""
 
     part: str
     name: str
@@ -58,9 +58,12 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
     parser.add_argument(
-        "--circuit-seeds", type=at_least_one, metavar="K", help="of circuit, data and model; default: 3"
+        "--circuit-seeds",
+        type=at_least_one,
+        metavar="K",
+        help="number of circuits, each a data set; default: 3",
     )
-    parser.add_argument("--all-graphs", action="store_true", help="all six graphs over three variables, not two")
+    parser.add_argument("--all-graphs", action="store_true", help="all six graphs over three variables instead of two")
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
     parts = ("circuit",) if options.quick else options.parts
@@ -93,7 +96,7 @@ def _scenes(part: str, plan: Plan, circuit_seeds: int, graphs: Sequence[str]) ->
 
 
 def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
-    """Draw a scene, and say what is to be fitted to it."""
+    """Render a scene; yield the fits to it."""
     seed = scene.config.seed
     data, seconds = _drawn(scene.config, f"{scene.name}-seed{seed}", plan.out)
     keys = {"scene": scene.name, "rendering_seconds": seconds}
@@ -110,7 +113,7 @@ def _cells(scene: Scene, plan: Plan, quick: bool) -> Iterator[Cell]:
 
 
 def _drawn(config: GenerateConfig, name: str, out: Path) -> tuple[DataSet, float]:
-    """The data set, and the seconds that it took to draw."""
+    """The data set, and the seconds that rendering took."""
     started = time.perf_counter()
     new = not (out / "data" / name).exists()
     data = draw_config(config, name, out)
@@ -136,7 +139,7 @@ def _fit_config(n: int, plan: Plan, quick: bool) -> FitConfig:
 
 
 def _draw(cells: Sequence[Cell], records: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """What was recovered in the first cell of each scene, and the pairs that it was recovered from."""
+    """Draw what was recovered in the first cell of each scene, and the pairs that were fitted."""
     from lcm.app.sweep.sweep import run_folder
 
     drawn = set()

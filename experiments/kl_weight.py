@@ -1,8 +1,8 @@
-"""kl_weight: what it changes that published code weighs the entropy of the posterior over targets twice (ilcm-vae).
+"""kl_weight: the effect of weighing the entropy of the posterior over targets twice, as published code does (ilcm-vae).
 
-Natures of the scaling family with normalised weights, n = 4. Every data and model seed is fitted with
-`implicit_vae.divergence` correct and published, all else equal; the bound and the entropy are measured on test pairs,
-the bound with the correct divergence in both.
+The natures are those of the scaling family with normalised weights and n = 4. Every data and model seed is fitted with
+`implicit_vae.divergence` correct and published, all else equal. The bound and the entropy are measured on test pairs,
+the bound with the correct divergence in both cases.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _measure(cell: Cell, out: Path) -> dict[str, float]:
 
 
 def _settings(out: Path) -> dict[str, str]:
-    """How the cells were run, as the table of all scores says it."""
+    """The settings in the table of all scores."""
     from lcm.base.files import read_json
 
     return dict(read_json(out / RESULTS_JSON)["settings"])

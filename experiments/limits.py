@@ -1,7 +1,7 @@
-"""limits: what becomes of a fit where an assumption of the theorem fails (docs/theory.md section 4).
+"""limits: what a fit gives when an assumption of the theorem fails (docs/theory.md section 4).
 
-One row for each assumption, over seeds of the nature: what is predicted, what is measured, whether a fit's doubts name
-the assumption, and whether all is as predicted, by a criterion that is stated in _limits_rows.py.
+Each assumption has a row, over seeds of the nature: the prediction, the measurement, whether the fit's doubts name the
+assumption, and whether the measurement is as predicted, by a criterion in _limits_rows.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FULL_SEEDS = 5
 TITLE = "limits: identifiability where an assumption fails"
 HEADINGS = ("panel", "what is broken", "prediction", "measured", "detected", "as predicted")
 _MODELS = """\
-The models of the row on observations are in models/, for `lcm compare MODEL_A MODEL_B DATA`: in observations-seedS,
+models/ has the models of the row on observations, for `lcm compare MODEL_A MODEL_B DATA`: in observations-seedS,
 vaeI.safetensors and lcmI.safetensors, and the data test.safetensors. Autoencoders are
 of the model beta-vae.
 """
@@ -40,8 +40,8 @@ Records = list[dict[str, Any]]
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
     parser = base_parser("limits", "Identifiability where an assumption of the theorem fails.")
-    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="natures with the seeds 0..K-1")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="these rows alone")
+    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="natures with the seeds 0 to K-1")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="run only these rows")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     options = parser.parse_args(argv)
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     seeds = range(options.seeds or (1 if options.quick else FULL_SEEDS))
     rows = [row for row in ROWS if row.name in (options.rows or known)]
     if options.quick and not options.quiet:
-        print("limits: with so few pairs and steps some rows miss their criteria, the first above all", flush=True)
+        print("limits: with so few pairs and steps, some rows miss their criteria, most often the first", flush=True)
     records = {row.name: [_cell(row, seed, budget, options.out, options.quiet) for seed in seeds] for row in rows}
     table = _write(options.out, rows, records, budget)
     (options.out / "figures").mkdir(exist_ok=True)
@@ -133,7 +133,7 @@ def _summary(row: Row, records: Records) -> dict[str, Any]:
 
 
 def _texts(row: Row, records: Records) -> list[str]:
-    """The cells of a row: its numbers in one of them, each with its name."""
+    """The table cells of a row; one of them holds its numbers, each with a name."""
     shown = table_cells(summarise(records, ["row"], [column.key for column in row.columns]), {"row": ""}, row.columns)
     measured = "; ".join(f"{column.heading} {text}" for column, text in zip(row.columns, shown[1][2:], strict=True))
     right = sum(record["as_predicted"] for record in records)
@@ -141,7 +141,7 @@ def _texts(row: Row, records: Records) -> list[str]:
 
 
 def _detected(row: Row, records: Records) -> str:
-    """How often the broken assumption was named, or why that is not to be expected."""
+    """How often a doubt named the broken assumption, or why no doubt can."""
     count = len(records)
     doubted = f"; doubts in {sum(bool(record.get('doubts')) for record in records)} of {count}"
     if row.undetectable:
@@ -152,7 +152,7 @@ def _detected(row: Row, records: Records) -> str:
 
 
 def _doubts(records: Records) -> list[str]:
-    """The doubts of all fits, each kind by its first words once, with an example."""
+    """One example of each kind of doubt; kinds differ in their first words."""
     first: dict[str, str] = {}
     for record in records:
         for doubt in record.get("doubts", []):

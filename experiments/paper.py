@@ -1,9 +1,8 @@
-"""paper: the published comparison, reproduced and extended: every model on the same pairs, judged by the same scores.
+"""paper: the published comparison, reproduced and extended: every model on the same pairs, with the same scores.
 
-Parts: the published n = 4 pairs (their files are given by --data), disentanglement against the number of variables,
+The parts are: the published n = 4 pairs (--data gives their files), disentanglement against the number of variables,
 toy2d, and how models degrade with fewer pairs, noise, a wrong n and a wrong intervention family. Every cell is an
-ordinary fit; one that is finished is not run again, so that parts and models can be run one after the other, or by
-several processes that take different --models, and the table made at the end.
+ordinary fit. A finished cell is not run again, so that parts and models can be run one after the other.
 """
 
 from __future__ import annotations
@@ -31,11 +30,13 @@ SHARES = ("dci_disentanglement", "mcc", "intervention_accuracy")
 
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
-    parser = experiment_parser("paper", "Every model on the same pairs: the published comparison, and beyond.")
+    parser = experiment_parser("paper", "Every model on the same pairs: the published comparison and extensions.")
     parser.add_argument("--part", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--models", nargs="+", choices=MODELS, metavar="NAME", help=f"of {', '.join(MODELS)}")
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, metavar="NAME", help=f"models to fit, of {', '.join(MODELS)}"
+    )
     parser.add_argument("--full", action="store_true", help="all steps of every peer, and every model seed")
-    parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables of the scaling part")
+    parser.add_argument("--n", nargs="+", type=int, metavar="N", help="numbers of variables in the part scaling")
     parser.add_argument(
         "--data",
         type=Path,
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
         action="append",
         default=[],
         metavar=("TRAIN", "TEST"),
-        help="files of the reference part",
+        help="files for the part reference",
     )
     options = parser.parse_args(argv)
     plan = Plan.chosen(options, REDUCED, QUICK)
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _split(sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The sizes that every model is fitted at, and the larger ones."""
+    """The numbers of variables for every model, and the larger ones."""
     large = tuple(n for n in sizes if n > max(SIZES))
     return tuple(n for n in sizes if n not in large), large
 

@@ -1,7 +1,7 @@
 """scaling: the family of Brehmer et al. 2022, section 5: random DAG, linear SCM, a rotation; scores and time against n.
 
-The natures are those of paper_configs/scaling.yaml with another number of variables. Files of pairs that exist already
-can be fitted instead: `--data TRAIN TEST`, as often as wanted.
+The natures are those of paper_configs/scaling.yaml with other numbers of variables. `--data TRAIN TEST`, which may be
+repeated, fits existing files of pairs instead.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """theorem: Theorem 1 shown both ways (docs/theory.md section 1).
 
-(2 ⇒ 1) Random models and their images under random isomorphisms have equal densities of pairs, to rounding, and samples
-that no test tells apart; models that differ in one edge, weight, imposed law or probability are told apart.
-(1 ⇒ 2) Fits from bad to good: how far their held-out likelihood is below that of nature, beside how far they are from
-being isomorphic to it.
+(2 ⇒ 1) Random models and their images under random isomorphisms have equal densities of pairs, up to rounding, and no
+test distinguishes their samples. Models that differ in one edge, weight, imposed law or probability are distinguished.
+(1 ⇒ 2) For fits from bad to good, the gap of the held-out likelihood to the nature's is shown against the distance from
+an isomorphism.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from experiments._experiment import at_least_one
 @final
 @dataclass(frozen=True)
 class Sizes:
-    """How much is run.
+    """The size of the experiment.
 
     Attributes:
-        models, rows: random models with one image each, and the pairs that are compared.
-        natures, mmd_natures: of each kind of neighbour and size of the change; samples of the first few are compared.
+        models, rows: the number of random models with one image each, and of the pairs that are compared.
+        natures, mmd_natures: natures for each kind of neighbour and size of change; the first mmd_natures have their
+            samples compared as well.
         strengths, pairs: sizes of the change, and of the sample.
-        kinds: natures to fit. budgets: steps (None for the default of a fit) and pairs. long_budgets: of the first
-            nature only, which is the quickest. seeds: of the fits.
+        kinds: the number of natures to fit. budgets: steps (None for the default of a fit) and pairs. long_budgets: for
+            the first nature only, the quickest. seeds: the number of model seeds.
     """
 
     models: int
@@ -73,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lcm reproduce theorem", description="Theorem 1 shown both ways.")
     out = Path("runs") / "theorem"
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"results go here; default: {out}")
-    parser.add_argument("--quick", action="store_true", help="fewer models, natures and fits: two minutes at most")
-    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="fit every nature with the seeds 0..K-1")
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"folder for the results; default: {out}")
+    parser.add_argument("--quick", action="store_true", help="fewer models, natures and fits: at most two minutes")
+    parser.add_argument("--seeds", type=at_least_one, metavar="K", help="fit every nature with the seeds 0 to K-1")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     return parser.parse_args(argv)
 

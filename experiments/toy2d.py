@@ -1,6 +1,6 @@
 """toy2d: two variables, a nonlinear mechanism z_0 → z_1, seen through a random nonlinear map.
 
-The nature is that of paper_configs/toy2d.yaml. One data set is fitted with five model seeds, by default.
+The nature is that of paper_configs/toy2d.yaml. By default one data set is fitted with five model seeds.
 """
 
 from __future__ import annotations
