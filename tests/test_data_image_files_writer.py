@@ -1,4 +1,4 @@
-"""Images in files: written block by block, in one file or several, gone on with after an interruption, read as one."""
+"""Images in files: written block by block, in one file or several, resumed after an interruption, read as one."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_says_that_the_same_command_goes_on(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(found, "_write", full)
-    with pytest.raises(ValueError, match=r"got a full one after 1 blocks. The same command goes on from there"):
+    with pytest.raises(ValueError, match=r"got a full disk after 1 blocks. The same command resumes from there"):
         found.write(5, DATA.x[5:10], DATA.x_tilde[5:10])
     monkeypatch.undo()
     assert [start for start, _ in writer(tmp_path / "train.safetensors").missing(5)] == [5, 10, 15, 20]

@@ -90,7 +90,7 @@ def test_a_full_disk_is_said_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     write_folder(tmp_path / "set", 9)
     with monkeypatch.context() as patched:
         fail_after(patched, 2, OSError(errno.ENOSPC, "No space left on device"))
-        message = r"Expected room on the disk; got a full one after 2 blocks\. The same command goes on from there$"
+        message = r"Expected free disk space; got a full disk after 2 blocks\. The same command resumes from there$"
         with pytest.raises(ValueError, match=message):
             import_folder(tmp_path / "set", tmp_path / "out", 16)
     assert not (tmp_path / "out").exists()

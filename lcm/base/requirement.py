@@ -27,8 +27,6 @@ def require_at_least(config: object, least: float, *keys: str) -> None:
 
 
 SECTIONS = "sections"
-
-
 Sections = Mapping[str, type[Any]]
 
 

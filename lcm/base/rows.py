@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-
-
 _WHOLE_ROWS = 131_072
 _BLOCK_ROWS = 16_384
 _BLOCK_ENTRIES = 1 << 22
@@ -30,8 +28,6 @@ _RESIDENT_BYTES = 1 << 24
 _BYTES_PER_READ = 1 << 16
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT_ARRAY = 1 << 30, 32 << 20
-
-
 _TYPES: dict[str, str] = {
     "BOOL": "?",
     **{f"{kind}{8 * size}": f"<{code}{size}" for kind, code in (("U", "u"), ("I", "i")) for size in (1, 2, 4, 8)},

@@ -19,14 +19,8 @@ from lcm.base.files import read_json, write_json
 from lcm.base.rows import Array, release, take_rows
 
 _IDENTITY_FILE = "identity.json"
-
-
 _TYPES = {"float32": "F32", "uint8": "U8", "bool": "BOOL"}
-
-
 _DONE_FILE = "{name}.done.json"
-
-
 _PER_PAIR = ("z", "z_tilde", "noise", "noise_tilde", "targets")
 
 
@@ -67,7 +61,7 @@ def require_new(folder: Path) -> None:
     if folder.is_file():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got a folder that holds files.")
+        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got one that holds files.")
 
 
 def _identity(partial: Path) -> object:

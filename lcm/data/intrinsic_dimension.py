@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from lcm.base.rows import take_rows
 
 Array = NDArray[np.float64]
-
-
 _MAX_ROWS = 20_000
 _MAX_LOCAL_ROWS = 50_000
 _FLOOR_GAP = 100.0

@@ -32,8 +32,6 @@ from lcm.data.table import (
 from lcm.data.validation import TENSORS, validate_pairs
 
 Array = NDArray[Any]
-
-
 PAIRS_PER_TARGET_SET = 50
 WRITTEN_SUFFIXES = (".safetensors", ".npz", *TABLE_SUFFIXES)
 MAPPED_FROM = 1 << 26

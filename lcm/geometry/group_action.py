@@ -19,7 +19,6 @@ _LAWS = {
     "inverse": "act(inverse of a, act(a, x)) = x",
 }
 
-
 Element = TypeVar("Element")
 
 

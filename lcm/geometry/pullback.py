@@ -23,7 +23,6 @@ from lcm.model.latent_causal_model import LatentCausalModel
 Decode = Callable[[Tensor], Tensor]
 """A map of rows, z (N, n) to x (N, d): each row of x depends on the same row of z alone."""
 
-
 Mode = Literal["auto", "forward", "reverse"]
 
 

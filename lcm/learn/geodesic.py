@@ -20,8 +20,6 @@ from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from lcm.base.rows import take_rows
 
 _Floats = NDArray[np.float64]
-
-
 _BLUR_TO = 8
 _DIRECTIONS = 60
 _NEIGHBOURS = 20

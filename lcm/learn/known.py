@@ -15,8 +15,6 @@ from lcm.model.graph import Graph, transitive_closure
 from lcm.readout.edges import Ancestry
 
 Array = NDArray[np.float64]
-
-
 _ROWS = 4_000
 _START_THICKNESS = 0.1
 _LEAST_THICKNESS = 1e-3

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 
 BoolArray = NDArray[np.bool_]
-
-
 IntArray = NDArray[np.int64]
 
 

@@ -19,8 +19,6 @@ from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, new_figure, save
 _MAX_LABELLED_EDGES = 16
 _MAX_SHOWN = 30
 _SMALLEST = 1e-15
-
-
 Points = NDArray[np.float64]
 
 

@@ -60,8 +60,6 @@ def _label(data: PairData, row: int) -> str:
 
 
 Images = NDArray[np.uint8]
-
-
 CHANGE = f"{_GAIN:g} (x̃ − x)"
 """The heading of a column of what `difference` gives."""
 

@@ -17,8 +17,6 @@ from lcm.report.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, 
 from lcm.report.tables import Record
 
 _RESTART_COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-
-
 Floats = NDArray[np.float64]
 
 

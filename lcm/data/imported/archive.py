@@ -24,7 +24,6 @@ _STRUCTURE = (
     *("BININT", "BININT1", "BININT2", "REDUCE", "BUILD", "STOP"),
 )
 
-
 _IN_LIST = ("MARK", "APPEND", "APPENDS")
 _CALLED = (
     "numpy.core.multiarray _reconstruct",
@@ -32,7 +31,6 @@ _CALLED = (
     "numpy ndarray",
     "numpy dtype",
 )
-
 
 _BAD_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 

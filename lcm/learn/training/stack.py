@@ -14,8 +14,6 @@ from lcm.learn.training.objective import Objective
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
 _Named = Callable[[Objective], Iterable[tuple[str, Tensor]]]
 
 
