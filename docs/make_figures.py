@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lcm.data.nature.pairs import GenerateConfig
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lcm.base.config import load_config
+from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.report.graph import draw_graph
 from lcm.report.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, save_figure

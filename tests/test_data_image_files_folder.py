@@ -63,9 +63,7 @@ def test_a_file_and_a_folder_with_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"file: Expected a folder to write to; got a file\.$"):
         require_new(tmp_path / "file")
     with (
-        pytest.raises(
-            ValueError, match=r"Expected a new or empty folder to write to; got a folder that holds files\.$"
-        ),
+        pytest.raises(ValueError, match=r"new or empty folder to write to; got a folder that holds files\.$"),
         partial_folder(tmp_path, SETTINGS),
     ):
         pass

@@ -297,10 +297,11 @@ def test_missing_and_truncated_files_are_named(suffix: str, tmp_path: Path) -> N
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"pairs\.csv: Expected a \.safetensors or \.npz file; got the suffix '\.csv'"):
-        load_pairs(tmp_path / "pairs.csv")
-    with pytest.raises(ValueError, match=r"pairs\.npz: Expected a \.safetensors file to write to; got .* '\.npz'"):
-        save_pairs(tmp_path / "pairs.npz", PairData.from_arrays(**vectors()))
+    formats = r"\.safetensors, \.npz, \.csv or \.parquet"
+    with pytest.raises(ValueError, match=rf"pairs\.txt: Expected a {formats} file; got the suffix '\.txt'"):
+        load_pairs(tmp_path / "pairs.txt")
+    with pytest.raises(ValueError, match=r"pairs\.txt: Expected a file to write to with one of .*; got '\.txt'"):
+        save_pairs(tmp_path / "pairs.txt", PairData.from_arrays(**vectors()))
 
 
 def test_a_list_of_uneven_rows_is_refused() -> None:

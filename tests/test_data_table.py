@@ -112,7 +112,10 @@ def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
         load_pairs(tmp_path / "bad.parquet")
     with pytest.raises(ValueError, match=r"Expected a \.csv or \.parquet file; got the suffix '\.npz'"):
         load_pairs(written(tmp_path / "b.csv", "1\n2\n"), tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=r"Expected a \.csv or \.parquet file beside another; got the suffix '\.npz'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Expected a \.csv or \.parquet file with x alone; got the suffix '\.npz'",
+    ):
         load_pairs(tmp_path / "b.npz", tmp_path / "a.csv")
     with pytest.raises(
         ValueError, match=r"with one of the suffixes \.safetensors, \.npz, \.csv, \.parquet; got '\.txt'"

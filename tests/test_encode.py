@@ -79,13 +79,13 @@ def test_chunks_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> 
 def test_chunks_are_smaller_where_there_are_many_target_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = pairs_of("all", 50)
     sizes: list[int] = []
-    encode = LatentCausalModel.encode
+    encoding = LatentCausalModel.encoding
 
     def counted(self: LatentCausalModel, x: torch.Tensor) -> object:
         sizes.append(len(x))
-        return encode(self, x)
+        return encoding(self, x)
 
-    monkeypatch.setattr(LatentCausalModel, "encode", counted)
+    monkeypatch.setattr(LatentCausalModel, "encoding", counted)
     monkeypatch.setattr(module, "_CHUNK_ENTRIES", 80)
     encode_data(model, data)
     assert set(sizes) == {10}

@@ -163,7 +163,7 @@ def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairD
         return x
     if _is_path(x) and Path(x).suffix not in TABLE_SUFFIXES:
         if x_tilde is not None:
-            raise ValueError(f"{x}: Expected a .csv or .parquet file beside another; got the suffix {Path(x).suffix!r}")
+            raise ValueError(f"{x}: Expected a .csv or .parquet file with x alone; got the suffix {Path(x).suffix!r}")
         return _load_tensors(x)
     tables = [_as_table(part, key) for part, key in ((x, "x"), (x_tilde, "x_tilde")) if part is not None]
     if None in tables:

@@ -30,10 +30,9 @@ def sample_data(
     metadata: Mapping[str, str] | None = None,
     chunk: int = _DRAWN_AT_ONCE,
 ) -> PairData:
-    """Draw `n_pairs` pairs with their truth, `chunk` at a time so that no intermediate is larger.
+    """Draw `n_pairs` pairs and their truth, in chunks of `chunk` pairs to limit memory.
 
-    The draw depends on `generator` and `chunk`. Raises ValueError where the model gives values that are not
-    finite.
+    The draw depends on `generator` and `chunk`. Raises ValueError if the model gives values that are not finite.
     """
     parts = []
     for start in range(0, n_pairs, chunk):

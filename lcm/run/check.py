@@ -72,11 +72,12 @@ def format_check(report: dict[str, Any]) -> str:
     else:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
-        lines.append(("spectrum", _listed([f"{value:.3g}" for value in values])))
+        lines.append(("spectrum", "singular values " + _listed([f"{value:.3g}" for value in values])))
         lines.append(("variables", f"n = {report['n_guess']} by the rank or the local dimension of x"))
         lines.append(("one-sparse", verdict(report)))
     if report["target_shares"] is not None:
-        lines.append(("targets", _listed([f"{share:.1%}" for share in report["target_shares"]]) + " of pairs"))
+        shares = _listed([f"{share:.1%}" for share in report["target_shares"]])
+        lines.append(("targets", f"{shares} of pairs, by a linear estimate"))
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 

@@ -255,8 +255,8 @@ def _edges_text(result: Outcome) -> str:
     return (
         f"The edges at a false discovery rate of {rate:g}. Each line gives an edge, its strength (the change of the\n"
         "effect in standard deviations, for a change of the cause by one standard deviation), the 95 % interval of\n"
-        'the strength over pairs, and the p-value of "there is no edge".\n\n'
-        "`lcm graph RUN --fdr Q` prints the graph at another rate."
+        'the strength over pairs, and the p-value of "there is no edge". `lcm graph RUN --fdr Q` prints the\n'
+        "graph at another rate."
     )
 
 
@@ -283,7 +283,7 @@ def _thickness_line(result: Outcome) -> str:
     if not isinstance(latent, LatentCausalModel):
         return ""
     listed = ", ".join(f"{value:.4g}" for value in latent.thickness.tolist())
-    return f"Thickness, the standard deviation of the change of noise without an intervention: {listed}.\n"
+    return f"Thickness by variable (standard deviation of the change of its noise without intervention): {listed}.\n"
 
 
 def image_figure_names(result: Outcome) -> tuple[str, ...]:
