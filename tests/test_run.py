@@ -235,8 +235,8 @@ def test_progress_bars_are_shown_to_a_terminal_and_closed_when_a_stage_is_over(
     assert ("first (1)" in capsys.readouterr().err) == watched
 
 
-HEAVY = ("sympy", "networkx", "scipy.stats", "scipy.optimize", "torch._dynamo", "matplotlib.pyplot")
-"""What costs tens of megabytes or a second, and slips in easily."""
+HEAVY = ("sympy", "networkx", "sklearn", "torch._dynamo", "matplotlib.pyplot")
+"""What costs tens of megabytes or a second, and slips in easily; scipy.stats controls the false discovery rate."""
 
 
 def test_a_fit_imports_nothing_large_that_it_can_do_without(tmp_path: Path) -> None:
