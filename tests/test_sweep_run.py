@@ -140,10 +140,10 @@ def test_an_interrupted_ensemble_goes_on(together: Records, tmp_path: Path, monk
 
     records, write = opened(tmp_path, **SEEDS), lcm.run.runs.write_run
 
-    def interrupted(folder: Path, *rest: Any) -> None:
+    def interrupted(folder: Path, *rest: Any, **options: Any) -> None:
         if list(folder.parent.glob("linear-*")):
             raise KeyboardInterrupt
-        write(folder, *rest)
+        write(folder, *rest, **options)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(lcm.run.runs, "write_run", interrupted)

@@ -61,7 +61,7 @@ def require_new(folder: Path) -> None:
     if folder.is_file():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got one that holds files.")
+        raise ValueError(f"{folder}: Expected a new or empty folder to write to; got a folder that holds files.")
 
 
 def _identity(partial: Path) -> object:
