@@ -37,12 +37,13 @@ from lcm.geometry import (
 )
 from lcm.model.circle import CircleNoise, MixedNoise, wrap
 from lcm.model.decoder import FlowDecoder, TorusDecoder
+from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import ProductMechanism
 from lcm.model.noise import NormalNoise
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 POINTS, PULLED_BACK, ELEMENTS = 500, 40, 32
 SPREAD = 0.8

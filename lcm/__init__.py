@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
     from lcm.isomorphism import find_isomorphism
     from lcm.metric.scores import evaluate
+    from lcm.model.do import Do
     from lcm.model.graph import Graph
     from lcm.model.latent_causal_model import LatentCausalModel
-    from lcm.model.scm import SCM, Do
+    from lcm.model.scm import SCM
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lcm.run.result import FitResult
 
 _HOMES = {
-    "Do": "lcm.model.scm",
+    "Do": "lcm.model.do",
     "FitConfig": "lcm.run.config",
     "FitResult": "lcm.run.result",
     "Graph": "lcm.model.graph",

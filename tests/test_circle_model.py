@@ -28,13 +28,14 @@ from scipy import stats
 from lcm.isomorphism import Isomorphism
 from lcm.model.circle import CircleNoise, wrap
 from lcm.model.decoder import RotationDecoder, SolutionDecoder, TorusDecoder
+from lcm.model.do import Do
 from lcm.model.elementwise import AffineMap
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, ShiftedIntervention, SoftIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LinearMechanism, ProductMechanism
 from lcm.model.noise import NormalNoise, PushforwardNoise
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_circle_scm = pytest.mark.parametrize("name", ["product", "torus"])

@@ -19,8 +19,8 @@ from laws import (
 from torch import Tensor
 
 from lcm.isomorphism import Isomorphism
+from lcm.model.do import Do
 from lcm.model.elementwise import AffineMap, SplineMap
-from lcm.model.scm import Do
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", BASE_MODELS)

@@ -19,8 +19,8 @@ from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, load_pairs, save_pairs
 from lcm.learn.config import ImageConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.scores import evaluate
+from lcm.model.do import Do
 from lcm.model.image import ImageModel
-from lcm.model.scm import Do
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs
 from lcm.run.runs import fit_run, load_run

@@ -27,10 +27,10 @@ from lcm.learn.training.tracker import Recorder
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.metric.intervention import intervention_accuracy
 from lcm.model.decoder import FlowDecoderConfig, LinearDecoderConfig
+from lcm.model.do import Do
 from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LocationScaleMechanismConfig
-from lcm.model.scm import Do
 from lcm.model.storage import load_model, save_model
 from lcm.run import public as module
 from lcm.run.config import FitConfig

@@ -20,9 +20,9 @@ from lcm.data.nature.graphs import ChainConfig, EdgesConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
-from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
-from lcm.learn.noise_encoder import Encoded
+from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
+from lcm.learn.noise_encoder_fit import Encoded
 from lcm.learn.training.loop import run_alone
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.model.decoder import ChainDecoder, FlowDecoder

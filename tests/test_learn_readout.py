@@ -22,8 +22,9 @@ from lcm.model.mechanism import LocationScaleMechanism
 from lcm.model.noise import NormalNoise
 from lcm.model.scm import SCM
 from lcm.readout import edges as readout
+from lcm.readout.ancestors import Ancestry, critical_value, find_ancestry
 from lcm.readout.dependence import Dependence
-from lcm.readout.edges import Ancestry, critical_value, edge_strengths, find_ancestry, find_edges
+from lcm.readout.edges import edge_strengths, find_edges
 
 pytestmark = pytest.mark.usefixtures("float64")
 

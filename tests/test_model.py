@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from lcm.model.decoder import LinearDecoder, RotationDecoder
+from lcm.model.do import Do
 from lcm.model.elementwise import AffineMap
 from lcm.model.graph import Graph
 from lcm.model.intervention import (
@@ -42,7 +43,7 @@ from lcm.model.intervention import (
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LinearMechanism
 from lcm.model.noise import LogisticNoise, NormalNoise, PushforwardNoise
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_model = pytest.mark.parametrize("name", MODELS)

@@ -11,8 +11,8 @@ from small import sampled, small_data, thick_nature
 
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_counterfactuals, sample_pairs
+from lcm.model.do import Do
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.scm import Do
 
 VALUES = {0: 1.5, 2: -1.0}
 

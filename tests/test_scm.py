@@ -28,11 +28,12 @@ from scipy import stats
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from lcm.model.do import Do
 from lcm.model.elementwise import AffineMap
 from lcm.model.graph import Graph
 from lcm.model.mechanism import LinearMechanism, Mechanism
 from lcm.model.noise import LaplaceNoise, LogisticNoise, NormalNoise, PushforwardNoise
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_scm = pytest.mark.parametrize("name", SCMS)

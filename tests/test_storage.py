@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.do import Do
 from lcm.model.intervention import SoftIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.scm import Do
 from lcm.model.storage import SCHEMA_VERSION, load_causal_model, load_model, save_model
 from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.disentanglement.vae import BetaVAE

@@ -14,8 +14,8 @@ from scipy import stats
 from torch import Tensor
 
 from experiments._theorem.torus import torus_counterexample
+from lcm.model.do import Do
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.scm import Do
 from lcm.model.storage import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("float64")

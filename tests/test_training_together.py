@@ -19,7 +19,7 @@ from torch import Tensor
 import lcm
 from lcm.data.pairs import PairData
 from lcm.learn.mechanisms import ExplicitObjective
-from lcm.learn.noise_encoder import fit_noise_encoder
+from lcm.learn.noise_encoder_fit import fit_noise_encoder
 from lcm.learn.prepared import prepare
 from lcm.learn.training.loop import optimise, optimise_together, run_together
 from lcm.learn.training.objective import Job, Objective, Schedule

@@ -16,8 +16,9 @@ from lcm.base.chunks import in_chunks
 from lcm.data.encode import require_same_dimensions
 from lcm.data.nature.build import torch_generator
 from lcm.data.pairs import Array, PairData
+from lcm.model.do import Do
 from lcm.model.pair_model import PairModel
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 _DRAWN_AT_ONCE = 65_536
 

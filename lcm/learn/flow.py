@@ -9,10 +9,10 @@ from torch import Tensor
 
 from lcm.base.chunks import in_chunks
 from lcm.learn.config import FlowConfig
-from lcm.learn.implicit import ImplicitModel
 from lcm.learn.known import with_known
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
-from lcm.learn.noise_encoder import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
+from lcm.learn.noise_encoder import ImplicitModel
+from lcm.learn.noise_encoder_fit import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
 from lcm.learn.training.objective import Stages
@@ -21,7 +21,8 @@ from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.noise import Noise
-from lcm.readout.edges import Ancestry, find_ancestry, find_edges
+from lcm.readout.ancestors import Ancestry, find_ancestry
+from lcm.readout.edges import find_edges
 from lcm.readout.evidence import FoundGraph, GraphEvidence
 
 

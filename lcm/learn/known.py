@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lcm.learn.config import KnownConfig
 from lcm.model.graph import Graph, transitive_closure
-from lcm.readout.edges import Ancestry
+from lcm.readout.ancestors import Ancestry
 
 Array = NDArray[np.float64]
 _ROWS = 4_000

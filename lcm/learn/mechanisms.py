@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
-from lcm.learn.implicit import ImplicitModel
-from lcm.learn.noise_encoder import Encoded
+from lcm.learn.noise_encoder import ImplicitModel
+from lcm.learn.noise_encoder_fit import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.elementwise import SplineMap
 from lcm.model.graph import Graph

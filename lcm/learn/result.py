@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from lcm.learn.implicit import ImplicitModel
+from lcm.learn.noise_encoder import ImplicitModel
 from lcm.model.pair_model import PairModel
-from lcm.readout.edges import Ancestry
+from lcm.readout.ancestors import Ancestry
 from lcm.readout.evidence import FoundGraph
 
 

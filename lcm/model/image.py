@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import Component, describe
+from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs, build_model
-from lcm.model.scm import Do
 
 _SILU_GAIN = 1.68
 _CHUNK = 256

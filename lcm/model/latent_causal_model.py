@@ -14,6 +14,7 @@ from torch import Tensor
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import describe
 from lcm.model.decoder import Decoder, NoiseDecoder, SolutionDecoder, build_decoder
+from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import InterventionalMechanism, TargetDistribution
 from lcm.model.likelihood import (
@@ -25,7 +26,7 @@ from lcm.model.likelihood import (
     target_posterior,
 )
 from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs
-from lcm.model.scm import SCM, Do
+from lcm.model.scm import SCM
 
 
 @final

@@ -15,9 +15,9 @@ from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.chunks import in_chunks
 from lcm.base.files import write_tensors
 from lcm.model import MODEL_TABLES
+from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
-from lcm.model.scm import Do
 
 SCHEMA_VERSION = 1
 

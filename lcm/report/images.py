@@ -128,7 +128,7 @@ def draw_traversals(
     """
     import torch
 
-    from lcm.model.scm import Do
+    from lcm.model.do import Do
 
     low, high = np.quantile(z, _QUANTILES, axis=0)
     base = torch.from_numpy(image[None])

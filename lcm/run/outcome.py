@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.data.pairs import PairData
-from lcm.learn.implicit import ImplicitModel
+from lcm.learn.noise_encoder import ImplicitModel
 from lcm.learn.restarts import Restart
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
-from lcm.readout.edges import Ancestry
+from lcm.readout.ancestors import Ancestry
 from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.config import FitConfig
 

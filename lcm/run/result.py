@@ -13,8 +13,8 @@ from lcm.base.arrays import in_kind_of
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, load_pairs
 from lcm.data.sample import sample_pairs
+from lcm.model.do import Do
 from lcm.model.pair_model import EncodedPairs
-from lcm.model.scm import Do
 from lcm.run.doubts import find_doubts
 from lcm.run.outcome import Outcome
 from lcm.run.report import fit_report, fit_text

@@ -11,7 +11,7 @@ from torch import Tensor
 from lcm.base.chunks import in_chunks
 from lcm.learn.config import KnownConfig
 from lcm.learn.known import known_ancestors
-from lcm.learn.noise_encoder import component_order
+from lcm.learn.noise_encoder_fit import component_order
 from lcm.learn.prepared import Prepared
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.intervention import TargetDistribution

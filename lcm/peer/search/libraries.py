@@ -18,7 +18,7 @@ from torch import Tensor
 from lcm.model.graph import BoolArray
 from lcm.peer.search.config import SearchMethod
 from lcm.peer.search.variables import FittedVariables
-from lcm.readout.edges import causes_first
+from lcm.readout.ancestors import causes_first
 from lcm.readout.evidence import FoundGraph, directed, strongest_acyclic
 
 FloatArray = NDArray[np.float64]

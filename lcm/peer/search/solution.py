@@ -14,16 +14,17 @@ from torch import Tensor
 
 from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
-from lcm.learn.implicit import ImplicitModel, SolutionFunctions
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
-from lcm.learn.noise_encoder import Encoded
+from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
+from lcm.learn.noise_encoder_fit import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
 from lcm.peer.search.config import NetworksConfig
 from lcm.peer.search.variables import FittedVariables
-from lcm.readout.edges import causes_first, find_ancestry, find_edges
+from lcm.readout.ancestors import causes_first, find_ancestry
+from lcm.readout.edges import find_edges
 from lcm.readout.evidence import GraphEvidence
 
 _VALIDATIONS = 20
