@@ -21,7 +21,7 @@ from lcm.model.graph import Graph, transitive_closure
 from lcm.model.mechanism import LocationScaleMechanism
 from lcm.model.noise import NormalNoise
 from lcm.model.scm import SCM
-from lcm.readout import edges as readout
+from lcm.readout import ancestors as readout
 from lcm.readout.ancestors import Ancestry, critical_value, find_ancestry
 from lcm.readout.dependence import Dependence
 from lcm.readout.edges import edge_strengths, find_edges
