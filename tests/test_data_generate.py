@@ -143,7 +143,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="Expected a new or empty folder to write to; got one that holds files"):
+    with pytest.raises(ValueError, match="Expected a new or empty folder to write to; got a folder that holds files"):
         generate(CONFIGS["scaling"], tmp_path)
     assert content(tmp_path) == {"notes.txt": b"mine"}
 

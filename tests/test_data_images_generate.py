@@ -160,7 +160,7 @@ def test_the_command_draws_and_says_what_to_do_next(
     argv = ("generate", tmp_path / "config.yaml", "--out", tmp_path / "data", "--processes", 1)
     printed = called(capsys, *argv, "--quiet")
     assert printed == "" and images(tmp_path / "data") == images(circuit)
-    assert "one that holds files" in refused(capsys, *argv)
+    assert "a folder that holds files" in refused(capsys, *argv)
     assert "--processes: Expected at least 1; got 0" in refused(capsys, *argv[:-1], 0)
 
 

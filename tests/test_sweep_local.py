@@ -72,7 +72,7 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 
 def test_ctrl_c_leaves_a_sweep_that_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [{"noise_encoder.marginal_steps": 60}, {"noise_encoder.marginal_steps": 1500}]
+    steps = [{"noise_encoder.marginal_steps": 60}, {"noise_encoder.marginal_steps": 6000}]
     file, out = sweep_file(tmp_path, list=steps), tmp_path / "out"
     argv = ["sweep", str(file), "--out", str(out), "--jobs", "1", "--threads", "1"]
     started = subprocess.Popen(
