@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeps import opened, sweep_file
 
@@ -159,6 +159,7 @@ def anywhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@settings(deadline=None)
 @given(grid=GRIDS)
 def test_cells_have_names_and_keys_of_their_own(anywhere: Path, grid: dict[str, list[Any]]) -> None:
     grid = {key: [0.1 / v for v in values] if "level" in key else values for key, values in grid.items()}

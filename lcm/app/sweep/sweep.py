@@ -50,7 +50,7 @@ class Records:
             path = _record_file(out, cell)
             if path.exists():
                 self.found[cell.key] = _read_record(path, cell)
-            elif finished_config(run_folder(out, cell)) not in (None, config_hash(cell.config)):
+            elif (found := finished_config(run_folder(out, cell))) is not None and found != config_hash(cell.config):
                 raise _not_own(run_folder(out, cell), cell)
 
     @property
