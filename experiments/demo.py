@@ -54,7 +54,7 @@ What next
   source .venv/bin/activate        puts the command lcm on the path
   README.md                        fit your own pairs, in two commands or ten lines of Python
   lcm check DATA                   check a data set before a fit
-  lcm fit DATA --out RUN           fit a data set: any .safetensors or .npz file with x and x_tilde
+  lcm fit DATA --out RUN           fit a data set: CSV, Parquet, .npz or .safetensors
   lcm reproduce toy2d              the first world with five seeds; `lcm reproduce scaling`: up to ten variables
   docs/theory.md, docs/method.md   why this works, and how it is done
 """

@@ -17,6 +17,12 @@ from lcm.model.pair_model import EncodedPairs, PairModel
 T = TypeVar("T")
 
 
+def _truth(value: NDArray[Any] | None, key: str) -> NDArray[Any]:
+    if value is None:
+        raise ValueError(f"{key}: Expected data with this truth, for a metric that uses it; got none.")
+    return value
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -38,20 +44,17 @@ class Case:
     @property
     def z(self) -> NDArray[Any]:
         """The true variables (N, n)."""
-        assert self.data.z is not None
-        return self.data.z
+        return _truth(self.data.z, "z")
 
     @property
     def targets(self) -> NDArray[np.bool_]:
         """The true targets (N, n)."""
-        assert self.data.targets is not None
-        return self.data.targets
+        return _truth(self.data.targets, "targets")
 
     @property
     def adjacency(self) -> NDArray[Any]:
         """The true graph (n, n)."""
-        assert self.data.adjacency is not None
-        return self.data.adjacency
+        return _truth(self.data.adjacency, "adjacency")
 
     @cached_property
     def learned(self) -> FloatArray:

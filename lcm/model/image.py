@@ -196,8 +196,7 @@ class ImageModel(PairModel):
         Raises:
             NotImplementedError: the model of codes has no mechanisms.
         """
-        found = self.latent.causal_model()
-        assert isinstance(found, LatentCausalModel)
+        found: LatentCausalModel = self.latent.causal_model()
         return found
 
     @torch.no_grad()

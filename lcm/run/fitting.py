@@ -125,13 +125,13 @@ def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, reco
     """Fit an autoencoder, and `config.model` to its codes. All restarts share the autoencoder."""
     from lcm.learn.autoencoder import fit_codes
 
-    config = replace(config, n=choose_n(data, config))
-    assert config.n is not None
+    n = choose_n(data, config)
     share, seed = config.validation_share, config.seed
-    autoencoder, codes = fit_codes(data, config.n, config.image, share, seed, device, recorder)
-    (found,) = fit_ensemble(codes, [config], device, recorder)
+    autoencoder, codes = fit_codes(data, n, config.image, share, seed, device, recorder)
+    (found,) = fit_ensemble(codes, [replace(config, n=n)], device, recorder)
     return replace(
         found,
+        config=config,
         model=ImageModel(autoencoder, found.model).to(device),
         data=data,
         codes=codes,

@@ -101,10 +101,6 @@ def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = F
     if isinstance(result, PairModel):
         result.save(path)
         return
-    if result.data is None:
-        raise ValueError(
-            "Expected a result that holds its data, as lcm.fit gives; got one that was read from a folder."
-        )
     write_run(Path(path), result, overwrite)
 
 

@@ -155,7 +155,8 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    assert result.data is not None
+    if result.data is None:
+        raise ValueError("Expected a result that holds its data, as lcm.fit gives; got one read from a folder.")
     device = next(result.model.buffers()).device
     info, config = _identity(result.data, result.config, device), result.config
     with claimed_folder(folder, info, overwrite):
@@ -246,8 +247,9 @@ def _draw(folder: Path, result: FitResult) -> None:
     from lcm.report import draw_evidence, draw_image_figures, draw_one_graph, draw_pairs, draw_training
 
     folder.mkdir(exist_ok=True)
-    graph, vectors = result.model.graph, result.vectors
-    assert vectors is not None and result.data is not None
+    graph, data, vectors = result.model.graph, result.data, result.vectors
+    if data is None or vectors is None:
+        return
     labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
     if result.found.evidence is not None:
         draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
@@ -256,7 +258,7 @@ def _draw(folder: Path, result: FitResult) -> None:
     draw_training(folder / "training.png", result.records)
     draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
-        draw_image_figures(folder, result.model.cpu(), result.data, result.config.seed)
+        draw_image_figures(folder, result.model.cpu(), data, result.config.seed)
 
 
 def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
