@@ -16,7 +16,7 @@ from experiments._plot_limits import aligned_to, draw_found, draw_latent_space, 
 from experiments._theorem.torus import torus_counterexample
 from lcm.data.nature.build import torch_generator
 from lcm.data.pairs import load_pairs
-from lcm.isomorphism.find import encoded_variables
+from lcm.isomorphism.views import encoded_variables
 from lcm.model.graph import Graph
 from lcm.model.storage import load_model
 from lcm.report.graph import draw_graph

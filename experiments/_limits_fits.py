@@ -17,7 +17,7 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import EdgesConfig
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_data
-from lcm.isomorphism.find import log_densities
+from lcm.isomorphism.likelihood import log_densities
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric.disentanglement import r2_per_variable
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance

@@ -136,17 +136,17 @@ def _observations(seed: int, budget: Budget, models: Path) -> dict[str, Any]:
         "explicit_nll": [fit.held_out_nll for fit in fits],
         "vae_r2": [float(found.r2.min()) for found in among_autoencoders],
         "median_vae_r2": float(np.median([found.r2.min() for found in among_autoencoders])),
-        "vae_agreeing": sum(found.isomorphic for found in among_autoencoders),
+        "vae_agreeing": sum(found.parts_agree for found in among_autoencoders),
         "greatest_vae_mcc": max(_mcc(encode_pairs(model, test).z, test) for model in autoencoders),
         "lcm_r2": [float(found.r2.min()) for found in among_causal],
         "least_lcm_r2": min(float(found.r2.min()) for found in among_causal),
-        "lcm_agreeing": sum(found.isomorphic for found in among_causal),
-        "lcm_reasons": [list(found.reasons) for found in among_causal],
+        "lcm_agreeing": sum(found.parts_agree for found in among_causal),
+        "lcm_reasons": [list(found.judgement.part_reasons) for found in among_causal],
         "least_lcm_mcc": min(score(model, test).z_mcc for model in causal),
         "model_pairs": len(among_causal),
         "doubts": list(fits[0].doubts),
         # two models of equal held-out likelihood that are not isomorphic
-        "detected": any(not found.isomorphic for found in among_autoencoders),
+        "detected": any(not found.parts_agree for found in among_autoencoders),
     }
 
 

@@ -94,11 +94,11 @@ def _fit(config: NatureConfig, budget: FitBudget, seed: int) -> dict[str, Any]:
         "gap": float(gap.mean()),
         "gap_standard_error": float(gap.std() / len(gap) ** 0.5),
         "distance": found.distance,
-        "isomorphic": found.isomorphic,
+        "isomorphic": found.parts_agree,
         "graphs_equal": found.graphs_equal,
         "least_r2": float(found.r2.min()),
         "largest_leakage": float(found.leakage.max()),
-        "reasons": list(found.reasons),
+        "reasons": list(found.judgement.part_reasons),
         "thickness": result.model.thickness.tolist(),
         "fit_seconds": result.seconds,
     }

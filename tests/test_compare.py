@@ -51,14 +51,20 @@ def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_two_fits_of_the_same_pairs_are_isomorphic_and_it_is_said(
+def test_two_short_fits_agree_in_their_parts_and_not_in_their_likelihoods(
     two_runs: tuple[Path, Path], data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "compared.json"
     said = called(capsys, "compare", *two_runs, data_path, "--json", out)
-    assert "Verdict: isomorphic" in said and f"figure: {out.with_suffix('.png')}" in said
+    assert "Verdict: NOT isomorphic" in said and f"figure: {out.with_suffix('.png')}" in said
+    assert "All parts correspond within their tolerances, but not the likelihoods" in said
     numbers = read_json(out)
-    assert numbers["isomorphic"] is True and min(numbers["r2"]) > 0.99 and max(numbers["leakage"]) < 0.01
+    assert (
+        numbers["part_reasons"] == []
+        and len(numbers["likelihood_reasons"]) > 0
+        and min(numbers["r2"]) > 0.99
+        and max(numbers["leakage"]) < 0.01
+    )
     assert numbers["a"] == str(two_runs[0]) and numbers["graphs_equal"] is True
     assert out.with_suffix(".png").stat().st_size > 10_000
 
@@ -72,7 +78,7 @@ def test_the_figure_goes_into_the_first_run_or_where_it_is_wanted(
     assert (tmp_path / "f.png").is_file()
     model = two_runs[0] / "model.safetensors"
     said = called(capsys, "compare", model, model, data_path)
-    assert "figure" not in said and "difference 0.0000" in said
+    assert "figure" not in said and "difference 0.0000" in said and "Verdict: isomorphic" in said
 
 
 def test_bad_input_is_one_line(
@@ -154,7 +160,7 @@ def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path],
     from lcm.data.nature.build import build_nature
     from lcm.data.nature.config import NatureConfig
     from lcm.isomorphism import find_isomorphism
-    from lcm.isomorphism.find import encoded_variables
+    from lcm.isomorphism.views import encoded_variables
 
     nature = build_nature(NatureConfig(14), 0)
     from small import sampled

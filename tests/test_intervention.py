@@ -114,6 +114,17 @@ def test_density_is_that_of_the_imposed_values(name: str) -> None:
 
 
 @every_intervention
+def test_the_score_of_an_imposed_value_is_its_fresh_noise(name: str) -> None:
+    scm, intervention = scm_of_intervention(name), INTERVENTIONS[name](GRAPH)
+    fresh, z = normal(50, N), normal(50, N, seed=2)
+    imposed = intervention.value(fresh, z, torch.arange(N), scm)
+    for i in range(N):
+        point = z.clone()
+        point[:, i] = imposed[:, i].detach()
+        assert torch.allclose(intervention.to_normal(point, scm)[:, i], fresh[:, i], atol=1e-8)
+
+
+@every_intervention
 def test_values_read_the_parents_unless_the_intervention_is_perfect(name: str) -> None:
     scm, intervention = scm_of_intervention(name), INTERVENTIONS[name](GRAPH)
     fresh, variables = normal(50, N), torch.arange(N)

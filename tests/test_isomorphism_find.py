@@ -19,8 +19,8 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig, EmptyConfig, FullConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, Isomorphism, Tolerances, find_isomorphism
-from lcm.isomorphism.comparison import comparison_text
-from lcm.isomorphism.matching import fit_monotone, leakage
+from lcm.isomorphism.matching import leakage
+from lcm.isomorphism.monotone import fit_monotone
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder, FlowDecoderConfig, RotationDecoderConfig
 from lcm.model.elementwise import AffineMap, SplineMap
 from lcm.model.graph import Graph
@@ -98,7 +98,7 @@ def test_another_nature_is_not_isomorphic_and_every_reason_is_given() -> None:
     text = " ".join(found.reasons)
     for part in ("Variables that their match", "Variables that mix with", "Noise that its match", "Solution"):
         assert part in text
-    assert "NOT isomorphic" in comparison_text(found) and "A explains these pairs better: keep A" in str(found)
+    assert "NOT isomorphic" in str(found) and "A explains these pairs better: keep A" in str(found)
     assert found.log_likelihood_difference is not None
     equal = replace(found, log_likelihood_difference=(0.01, 0.01))
     assert "Neither explains these pairs better" in str(equal)
@@ -158,11 +158,13 @@ def test_all_numbers_are_json_and_the_report_names_every_variable() -> None:
     found = find_isomorphism(nature, image, data)
     numbers = json.loads(json.dumps(found.numbers(), allow_nan=False))
     assert numbers["isomorphic"] is True and numbers["permutation"] == list(PERMUTATION)
-    assert numbers["imposed_distance"] is None and np.shape(numbers["leakage_matrix"]) == (N, N)
-    text = comparison_text(found)
+    assert numbers["verdict"] == "isomorphic" and numbers["not_compared"] == []
+    assert max(numbers["imposed_distance"]) < 0.01 and np.shape(numbers["leakage_matrix"]) == (N, N)
+    text = str(found)
     assert all(f"z{i} -> z{j}" in text for i, j in enumerate(PERMUTATION))
     assert str(found) == text and "The two models agree up to" in text
-    assert "imposed values -" in text and "Tolerances: R2 >= 0.98" in text
+    assert "imposed values 0.000" in text and "Tolerances: R2 >= 0.98" in text
+    assert "Compared: variables, noise, graphs," in text and "Not compared" not in text
 
 
 def vae(n: int = 2, seed: int = 0, d: int = 2) -> BetaVAE:
@@ -175,10 +177,12 @@ def vae(n: int = 2, seed: int = 0, d: int = 2) -> BetaVAE:
 def test_of_a_vae_only_the_variables_are_compared() -> None:
     data = sampled(build_nature(NatureConfig(2), 0), 2000)
     same = find_isomorphism(vae(), vae(), data)
-    assert same.isomorphic and same.r2.min() > 0.999 and same.isomorphism is None
+    assert same.verdict == "not decided" and not same.isomorphic and same.r2.min() > 0.999
+    assert same.isomorphism is None and same.judgement.compared == ("variables",)
+    assert "NOT DECIDED by these data" in str(same) and "Not compared: noise, graphs, maps" in str(same)
     other = find_isomorphism(vae(), vae(seed=1), data)
     assert not other.isomorphic and other.graphs_equal is None and other.log_likelihood is None
-    assert "at least one model is not a latent causal model" in comparison_text(other)
+    assert "at least one model is not a latent causal model" in str(other)
     assert find_isomorphism(vae(), build_nature(NatureConfig(2), 0), data).noise_r2 is None
 
 
@@ -249,7 +253,7 @@ def test_a_map_that_is_not_monotone_is_noticed() -> None:
     found = find_isomorphism(nature, folding, data)
     assert not found.isomorphic and found.monotone_gain[0] > 0.3 > abs(found.monotone_gain[1])
     assert any(reason.startswith("Maps that are not monotone") for reason in found.reasons)
-    assert "not monotone" in comparison_text(found)
+    assert "not monotone" in str(found)
 
 
 def test_leakage_is_the_share_that_others_explain() -> None:
@@ -266,7 +270,8 @@ def test_the_verdict_follows_the_tolerances() -> None:
     first, second = changed("targets")
     data = sampled(first, 1000)
     assert not find_isomorphism(first, second, data).isomorphic
-    assert find_isomorphism(first, second, data, Tolerances(targets=0.5)).isomorphic
+    assert not find_isomorphism(first, second, data, Tolerances(targets=0.5)).isomorphic
+    assert find_isomorphism(first, second, data, Tolerances(targets=0.5, likelihood=0.5)).isomorphic
 
 
 def test_a_comparison_of_nothing_but_numbers_gives_its_reasons() -> None:

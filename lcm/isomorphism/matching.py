@@ -1,4 +1,4 @@
-"""Which learned variable is which true variable, how well the two agree, and the monotone curves between them.
+"""Which learned variable is which true variable, and how well the two agree.
 
 Learned variables come in arbitrary order and sign. `permutation[i] = j` means that true variable i is learned
 variable j. -1 marks a true variable without a match, which happens only when there are fewer learned variables than
@@ -10,24 +10,15 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import linear_sum_assignment, nnls
+from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
 from scipy.stats import rankdata
-
-from lcm.model.elementwise import KnotMap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_ROWS_FOR_TAILS = 2_000
-_ROWS_PER_KNOT = 10
-_LEAST_GAP = 1e-6
-_LEAST_RISE = 1e-5
 _RIDGE = 1e-6
-_LEVELS = np.concatenate([[0.0, 1e-3, 5e-3, 0.02], np.linspace(0.05, 0.95, 25), [0.98, 0.995, 0.999, 1.0]])
 
 
 def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -141,51 +132,6 @@ def checked_permutation(permutation: ArrayLike, n: int, m: int) -> IntArray:
 
 def _nonzero(scale: FloatArray) -> FloatArray:
     return np.where(scale > 0, scale, 1.0)
-
-
-def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
-    """Least-squares monotone maps h_i from source_i to target_i, as a float64 map of n variables.
-
-    Each is a spline with knots at quantiles of its source. It rises or falls as the rank correlation does.
-
-    Args:
-        source, target: (N, n), finite; column i of `source` is mapped to column i of `target`.
-    """
-    ranks = [np.argsort(np.argsort(table, axis=0), axis=0).astype(np.float64) for table in (source, target)]
-    agreement = (unit_columns(ranks[0]) * unit_columns(ranks[1])).sum(0)
-    orientation = np.where(agreement < 0, -1.0, 1.0)
-    tables = np.stack([_one_curve(x, y) for x, y in zip(source.T, (target * orientation).T, strict=True)])
-    return KnotMap(len(tables), tables.shape[-1], torch.from_numpy(orientation), torch.from_numpy(tables)).double()
-
-
-def piecewise_linear(values: FloatArray, knots: FloatArray) -> FloatArray:
-    """A piecewise-linear basis (N, K − 1): the share of each interval of K knots that lies below the values (N,)."""
-    shares: FloatArray = np.clip((values[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
-    return shares
-
-
-def knots_of(values: FloatArray) -> FloatArray:
-    """K strictly increasing knots at quantiles of the values (N,), also for tied values; fewer for few values."""
-    few = int(np.clip(len(values) // _ROWS_PER_KNOT, 4, len(_LEVELS)))
-    knots = np.quantile(values, _LEVELS if len(values) >= _ROWS_FOR_TAILS else np.linspace(0.0, 1.0, few))
-    gap = _LEAST_GAP * max(np.abs(knots).max(), values.std(), 1e-300)
-    return knots + gap * np.arange(len(knots))
-
-
-def _one_curve(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Knots, values there and slopes (3, K) of the increasing curve from x to y (N,)."""
-    knots = knots_of(x)
-    basis = piecewise_linear(x, knots)
-    # a constant target gets a map that hardly rises
-    scale = max(y.std(), 1e-6 * np.abs(y).max(), 1e-300)
-    # rises of polygons are non-negative least squares; the centred columns leave the constant free
-    triangle: FloatArray = np.linalg.qr(np.column_stack([basis - basis.mean(0), (y - y.mean()) / scale])).R
-    rises = nnls(triangle[:, :-1], triangle[:, -1])[0]
-    rises = np.maximum(rises, _LEAST_RISE * np.diff(knots) / max(knots[-1] - knots[0], 1e-300)) * scale
-    start = y.mean() - basis.mean(0) @ rises
-    values = start + np.concatenate([[0.0], np.cumsum(rises)])
-    slopes = PchipInterpolator(knots, values)(knots, 1)
-    return np.stack([knots, values, np.maximum(slopes, 1e-3 * (rises / np.diff(knots)).min())])
 
 
 class Leakage(NamedTuple):

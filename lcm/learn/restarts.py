@@ -26,7 +26,8 @@ class Restart:
         restart: number of the restart.
         worse_by: log-likelihood of the best restart minus that of this one, in nats per pair.
         standard_error: standard error of worse_by over pairs.
-        isomorphic: whether it is isomorphic to the best restart, at the tolerances of `lcm.isomorphism`.
+        isomorphic: whether its parts are those of the best restart, at the tolerances of `lcm.isomorphism`, whatever
+            the likelihood, which worse_by compares.
         agrees: whether variables, noise and graph are isomorphic, for any learned distributions.
         distance: distance from isomorphism, in [0, 1].
         reasons: one sentence for each condition that fails.
@@ -63,7 +64,7 @@ def _compare(
 ) -> Restart:
     # imported here, since they are heavy and a fit without restarts does not need them
     from lcm.isomorphism import find_isomorphism
-    from lcm.isomorphism.find import likelihoods
+    from lcm.isomorphism.likelihood import likelihoods
 
     try:
         found = find_isomorphism(best, other, data)
@@ -73,4 +74,6 @@ def _compare(
     difference = likelihoods(best, other, held_out, np.array(found.permutation))["log_likelihood_difference"]
     worse_by, standard_error = difference or (math.inf, 0.0)
     agrees = bool(found.graphs_equal) and found.distance <= 1.0 - found.tolerances.r2
-    return Restart(restart, worse_by, standard_error, found.isomorphic, agrees, found.distance, found.reasons)
+    return Restart(
+        restart, worse_by, standard_error, found.parts_agree, agrees, found.distance, found.judgement.part_reasons
+    )

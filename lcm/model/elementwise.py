@@ -21,6 +21,7 @@ from lcm.base.component import Component, describe
 
 MIN_BIN = 1e-3
 MIN_SLOPE = 1e-3
+_MANY_KNOTS = 64
 
 
 def pick(values: Tensor, variables: Tensor | None) -> Tensor:
@@ -272,7 +273,7 @@ def knot_spline(inputs: Tensor, tables: Tensor, inverse: bool = False) -> tuple[
 
 def _evaluate(inputs: Tensor, inside: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
     """The spline through `tables` (..., 3, K) at inputs that are also given clamped to its knots."""
-    index = (inside.unsqueeze(-1) >= tables[..., 1 if inverse else 0, 1:-1]).sum(-1)
+    index = _bins(inside, tables[..., 1 if inverse else 0, 1:-1])
     x0, y0, d0 = _column(tables, index)
     x1, y1, d1 = _column(tables, index + 1)
     apply = _bin_inverse if inverse else _bin_forward
@@ -280,6 +281,15 @@ def _evaluate(inputs: Tensor, inside: Tensor, tables: Tensor, inverse: bool) -> 
     # beyond the outermost knots the bin's slope is the knot's, so the same log-derivative carries on
     excess = inputs - inside
     return outputs + excess * log_derivative.exp(), log_derivative
+
+
+def _bins(values: Tensor, inner_knots: Tensor) -> Tensor:
+    """How many of the inner knots (..., K − 2) each value (...,) has reached: the number of its bin."""
+    if inner_knots.shape[-1] < _MANY_KNOTS or inner_knots.shape[:-1] != values.shape[-1:]:
+        return (values.unsqueeze(-1) >= inner_knots).sum(-1)
+    # of hundreds of knots, all comparisons at once would take gigabytes
+    columns = values.reshape(-1, values.shape[-1]).T.contiguous()
+    return torch.searchsorted(inner_knots.contiguous(), columns, right=True).T.reshape(values.shape)
 
 
 def _tables(raw: Tensor, bins: int, bound: float) -> Tensor:

@@ -110,6 +110,12 @@ class InterventionalMechanism(Component, family=True):
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
         """log p̃_i(z̃_i | z̃_pa) of every variable as if it were a target: (N, n), in nats."""
 
+    @abstractmethod
+    def to_normal(self, z: Tensor, scm: SCM) -> Tensor:
+        """Standard-normal score of z̃_i given z̃_pa, of every variable as if it were a target: (N, n).
+
+        It is the fresh noise of `value` up to its sign, and the same for all isomorphic models up to that sign."""
+
 
 @final
 class PerfectIntervention(InterventionalMechanism):
@@ -134,6 +140,9 @@ class PerfectIntervention(InterventionalMechanism):
 
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
         return self.noise.log_density(z)
+
+    def to_normal(self, z: Tensor, scm: SCM) -> Tensor:
+        return self.noise.to_normal(z)[0]
 
 
 @final
@@ -168,6 +177,9 @@ class SoftIntervention(InterventionalMechanism):
         fresh, log_derivative = self.mechanism.inverse(z, z)
         return self.noise.log_density(fresh) + log_derivative
 
+    def to_normal(self, z: Tensor, scm: SCM) -> Tensor:
+        return self.noise.to_normal(self.mechanism.inverse(z, z)[0])[0]
+
 
 @final
 class ShiftedIntervention(InterventionalMechanism):
@@ -191,6 +203,9 @@ class ShiftedIntervention(InterventionalMechanism):
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
         fresh, log_derivative = scm.mechanism.inverse(z - self.shift, z)
         return scm.noise.log_density(fresh) + log_derivative
+
+    def to_normal(self, z: Tensor, scm: SCM) -> Tensor:
+        return scm.noise.to_normal(scm.mechanism.inverse(z - self.shift, z)[0])[0]
 
 
 @final
@@ -229,6 +244,10 @@ class ReparametrisedIntervention(InterventionalMechanism):
     def log_density(self, z: Tensor, scm: SCM) -> Tensor:
         old_z, log_derivative = self.variable_map.inverse(z[:, self.labels.new_label])
         return (self.intervention.log_density(old_z, self.scm) + log_derivative)[:, self.labels.old_label]
+
+    def to_normal(self, z: Tensor, scm: SCM) -> Tensor:
+        old_z = self.variable_map.inverse(z[:, self.labels.new_label])[0]
+        return self.intervention.to_normal(old_z, self.scm)[:, self.labels.old_label]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,11 @@ class LatentCausalModel(PairModel):
         fresh, jitter = (
             torch.randn(noise.shape, generator=generator, device=generator.device, dtype=noise.dtype) for _ in range(2)
         )
+        return self.pairs_from(noise, fresh, jitter, targets)
+
+    def pairs_from(self, noise: Tensor, fresh: Tensor, jitter: Tensor, targets: Tensor) -> Pairs:
+        """The pairs of given draws (N, n): noise of x, standard normals that interventions and the thickness use, and
+        masks of targets."""
         kept = noise
         if bool((self.thickness > 0).any()):
             normal = self.scm.noise.to_normal(noise)[0] + self.thickness * jitter

@@ -182,8 +182,7 @@ def draw_comparison(
     shown = min(n, _MAX_CURVES)
     rows = -(-shown // _CURVES_IN_A_ROW)
     figure = new_figure(10.5, 2.2 * rows + 3.9)
-    verdict = "isomorphic" if found.isomorphic else "not isomorphic"
-    figure.suptitle(f"{names[0]} and {names[1]}: {verdict}", fontsize=12)
+    figure.suptitle(f"{names[0]} and {names[1]}: {found.verdict}", fontsize=12)
     above, below = figure.subfigures(2, 1, height_ratios=(2.2 * rows, 3.5), squeeze=False)[:, 0]
     _draw_curves(above, found, first, second[:, list(found.permutation)], shown, rows, names)
     axes = below.subplots(1, 1 if graphs is None else 3, squeeze=False)[0]

@@ -19,8 +19,11 @@ each variable.
 Two fits that reach the same likelihood must be isomorphic (Brehmer et al. 2022, theorem 1). Two independent fits
 therefore check each other, without a truth. The command matches the variables and fits a monotone map for each match.
 It then measures on held-out pairs how well the maps hold (R2), how much other variables leak into a variable, and
-whether graphs, solution maps, decoders and distributions correspond. It prints a verdict and its tolerances. The exit
-code is 0 for every verdict.
+whether graphs, solution maps, decoders, distributions, imposed values and likelihoods correspond, also on pairs that
+the two models draw. It prints a verdict and its tolerances. The exit code is 0 for every verdict:
+  isomorphic       everything that an isomorphism must carry along was compared and is equal within its tolerance
+  NOT isomorphic   something differs by more than its tolerance
+  NOT DECIDED      nothing that was compared differs, but something could not be compared well enough
 
 The figure shows the maps, both graphs and the leakage between variables.
 """
@@ -54,7 +57,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lcm.base.files import write_json
     from lcm.isomorphism import find_isomorphism
-    from lcm.isomorphism.comparison import comparison_text
 
     a, b = (_open(path) for path in (arguments.run_a, arguments.run_b))
     found = find_isomorphism(a, b, data)
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         figure.parent.mkdir(parents=True, exist_ok=True)
         _draw(figure, found, a, b, data)
     if not arguments.quiet:
-        print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{comparison_text(found)}")
+        print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{found}")
         if figure:
             print(f"figure: {figure}")
 
@@ -93,7 +95,7 @@ def _open(path: str) -> PairModel:
 
 
 def _draw(path: Path, found: Any, a: Any, b: Any, data: Any) -> None:
-    from lcm.isomorphism.find import encoded_variables
+    from lcm.isomorphism.views import encoded_variables
     from lcm.model.latent_causal_model import LatentCausalModel
     from lcm.report import draw_comparison
 
