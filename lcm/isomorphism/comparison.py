@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lcm.isomorphism.apply import Isomorphism
-from lcm.isomorphism.comparison_text import comparison_text
+from lcm.isomorphism.text import comparison_text
 from lcm.isomorphism.findings import Findings
 from lcm.isomorphism.verdict import Judgement, Verdict, judge
 
