@@ -10,8 +10,8 @@ from typing import Any, final
 import numpy as np
 
 from lcm.isomorphism.apply import Isomorphism
-from lcm.isomorphism.text import comparison_text
 from lcm.isomorphism.findings import Findings
+from lcm.isomorphism.text import comparison_text
 from lcm.isomorphism.verdict import Judgement, Verdict, judge
 
 _MAPS = ("variable_map", "noise_map")
