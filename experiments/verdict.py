@@ -28,7 +28,7 @@ from lcm.isomorphism.likelihood import log_densities
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.report.tables import Column
 
-FULL, QUICK = 300, 12
+FULL, QUICK = 200, 12
 PAIRS, MEASURED = 6_000, 50_000
 FAR = 0.02
 COLUMNS = (

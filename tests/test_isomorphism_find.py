@@ -271,7 +271,9 @@ def test_the_verdict_follows_the_tolerances() -> None:
     data = sampled(first, 1000)
     assert not find_isomorphism(first, second, data).isomorphic
     assert not find_isomorphism(first, second, data, Tolerances(targets=0.5)).isomorphic
-    assert find_isomorphism(first, second, data, Tolerances(targets=0.5, likelihood=0.5)).isomorphic
+    assert find_isomorphism(
+        first, second, data, Tolerances(targets=0.5, likelihood=0.5, data_likelihood=0.5)
+    ).isomorphic
 
 
 def test_a_comparison_of_nothing_but_numbers_gives_its_reasons() -> None:

@@ -176,7 +176,7 @@ def test_the_sentences_on_likelihoods_name_the_side() -> None:
     )
     assert found.judgement.likelihood_reasons == (
         "Pairs that A draws are less likely under B by 0.5 ± 0.01 nats a pair, above 0.01.",
-        "The likelihoods of the data differ by 0.3 ± 0.01 nats a pair, above 0.01.",
+        "The likelihoods of the data differ by 0.3 ± 0.01 nats a pair, above 0.05.",
     )
     assert found.judgement.undecided == (
         "Pairs that B draws are less likely under A by 0.011 ± 0.001 nats a pair: too few pairs to tell from 0.01.",

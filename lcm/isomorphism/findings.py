@@ -27,8 +27,9 @@ class Tolerances:
         targets: greatest total variation between the distributions of target sets.
         distributions: greatest Kolmogorov distance between the distributions of noise, and of imposed values.
         imposed: smallest R² between the scores that both give to imposed values; finer differences show in likelihoods.
-        likelihood: greatest divergence between the pair distributions, in either direction, and greatest difference of
-            the mean log-likelihoods of the data; nats a pair.
+        likelihood: greatest divergence between the pair distributions, in either direction, in nats a pair.
+        data_likelihood: greatest difference between the mean log-likelihoods of the data, in nats a pair. It is wider:
+            exact pairs come from neither of two fits, which have a thickness.
     """
 
     r2: float = 0.98
@@ -39,6 +40,7 @@ class Tolerances:
     distributions: float = 0.05
     imposed: float = 0.9
     likelihood: float = 0.01
+    data_likelihood: float = 0.05
 
     def __post_init__(self) -> None:
         """Raises ValueError for a tolerance outside [0, 1]."""

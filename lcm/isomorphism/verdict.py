@@ -102,10 +102,9 @@ def _part_reasons(found: Findings) -> list[str]:
 
 def _likelihood_reasons(found: Findings) -> list[str]:
     """One sentence for each likelihood that differs by more than its tolerance, beyond three standard errors."""
-    bound = found.tolerances.likelihood
     return [
         f"{name} {difference:.3g} ± {error:.2g} nats a pair, above {bound}."
-        for name, difference, error in _differences(found)
+        for name, difference, error, bound in _differences(found)
         if difference - _STANDARD_ERRORS * error > bound
     ]
 
@@ -114,10 +113,9 @@ def _undecided_reasons(found: Findings) -> list[str]:
     """One sentence for each condition of an isomorphism that could not be checked."""
     if found.graphs_equal is None:
         return ["Only the variables are compared, because at least one model is not a latent causal model."]
-    bound = found.tolerances.likelihood
     listed = [
         f"{name} {difference:.3g} ± {error:.2g} nats a pair: too few pairs to tell from {bound}."
-        for name, difference, error in _differences(found)
+        for name, difference, error, bound in _differences(found)
         if difference - _STANDARD_ERRORS * error <= bound < difference + _STANDARD_ERRORS * error
     ]
     if found.divergence is None or found.log_likelihood is None:
@@ -130,15 +128,16 @@ def _undecided_reasons(found: Findings) -> list[str]:
     return listed
 
 
-def _differences(found: Findings) -> list[tuple[str, float, float]]:
-    """What likelihood differs, by how much, and the standard error."""
-    listed = []
+def _differences(found: Findings) -> list[tuple[str, float, float, float]]:
+    """What likelihood differs, by how much, the standard error, and the tolerance."""
+    listed, allowed = [], found.tolerances
     if found.divergence is not None and found.divergence_error is not None:
         names = "Pairs that A draws are less likely under B by", "Pairs that B draws are less likely under A by"
-        listed += list(zip(names, found.divergence, found.divergence_error, strict=True))
+        differences = zip(names, found.divergence, found.divergence_error, strict=True)
+        listed += [(*difference, allowed.likelihood) for difference in differences]
     if found.log_likelihood_difference is not None:
         difference, error = found.log_likelihood_difference
-        listed.append(("The likelihoods of the data differ by", abs(difference), error))
+        listed.append(("The likelihoods of the data differ by", abs(difference), error, allowed.data_likelihood))
     return listed
 
 
