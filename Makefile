@@ -5,6 +5,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 # Passed to the benchmarks by `make bench` and `make bench-compare`.
 BENCH_FLAGS ?=
+# Passed to the mutation tests by `make mutate`.
+MUTATE_FLAGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -12,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras lint types bench bench-compare clean
+.PHONY: help setup demo test test-extras lint types mutate bench bench-compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ test: lint types ## lint, types, and all tests
 test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,ray]'
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py
+
+mutate: $(STAMP) ## see which wrong lines of the mathematics no test notices, for hours: MUTATE_FLAGS="--count 50"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'
+	$(ONE_THREAD) $(BIN)/python -m tests.mutation $(MUTATE_FLAGS)
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .

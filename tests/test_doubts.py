@@ -24,6 +24,7 @@ from lcm.model.mechanism import LinearMechanism
 from lcm.model.noise import NormalNoise
 from lcm.model.scm import SCM
 from lcm.run.config import FitConfig
+from lcm.run.doubts import _independent
 from lcm.run.fitting import fit_pairs
 from lcm.run.result import FitResult
 
@@ -101,6 +102,20 @@ def test_independent_pairs_are_doubted(sound: FitResult) -> None:
     shuffled = PairData(x=DATA.x, x_tilde=np.roll(DATA.x_tilde, 1, axis=0))
     (doubt,) = replace(sound, data=shuffled).doubts
     assert doubt.startswith("Counterfactual pairs: x and x_tilde are uncorrelated")
+
+
+@pytest.mark.parametrize(("correlation", "doubted"), [(0.0, True), (0.25, False)])
+def test_pairs_that_are_clearly_correlated_are_not_doubted_and_others_are(
+    correlation: float, doubted: bool, sound: FitResult
+) -> None:
+    # a correlation of 0.25 in 600 pairs has a p-value of some 1e-9: clear, and far from the smallest of numbers
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 3)).astype(np.float32)
+    x_tilde = correlation * x + rng.standard_normal((600, 3)).astype(np.float32)
+    data = PairData(x=x, x_tilde=x_tilde * np.array([1.0, 1.0, 1.0], dtype=np.float32))
+    assert bool(_independent(data)) == doubted
+    weak = PairData(x=x[:, :2], x_tilde=np.column_stack([x_tilde[:, 0], rng.standard_normal(600)]).astype(np.float32))
+    assert bool(_independent(weak)) == doubted
 
 
 def test_independent_pairs_in_more_dimensions_than_variables_are_doubted(sound: FitResult) -> None:

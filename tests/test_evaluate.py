@@ -189,6 +189,21 @@ def test_more_true_variables_than_learned_ones() -> None:
     assert found["shd"] == 0 and found["r2_per_variable"][0] == 0.0
 
 
+def test_a_pair_whose_target_no_learned_variable_is_never_counts_as_right() -> None:
+    nature, data = small_nature("linear"), small_data("linear", 400)
+    assert data.z is not None and data.targets is not None
+    extra = np.random.default_rng(0).standard_normal((400, 1))
+    untouched = ~data.targets.any(1)
+    # the targets of the pairs in which nothing else changes are the variable that no learned one stands for
+    targets = np.hstack([untouched[:, None], data.targets])
+    truth = {"z": np.hstack([extra, data.z]), "adjacency": np.pad(data.tensors()["adjacency"], ((1, 0), (1, 0)))}
+    wider = PairData.from_arrays(data.x, data.x_tilde, targets=targets, **truth)
+    before = evaluate(nature, data)["intervention_accuracy"]
+    assert before > 0.95 and untouched.mean() > 0.2
+    lost = evaluate(nature, wider)["intervention_accuracy"]
+    assert lost == pytest.approx(before - untouched.mean(), abs=0.02)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 9, 10])
 def test_few_rows_give_null_and_no_nan(rows: int, model: LatentCausalModel, data: PairData) -> None:
     few = PairData.from_arrays(

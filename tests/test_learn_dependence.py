@@ -15,6 +15,7 @@ from lcm.model.noise import LaplaceNoise, Noise, NormalNoise, SkewedNoise, Unifo
 from lcm.readout.dependence import (
     NEGLIGIBLE,
     Basis,
+    Dependence,
     Regression,
     allowed_share,
     bearable_degree,
@@ -198,3 +199,20 @@ def test_the_tail_is_that_of_the_noncentral_distribution(noncentrality: float) -
     kept = expected > 1e-8
     assert np.all(np.abs(np.log10(found.numpy()[kept] / expected[kept])) < 0.5)
     np.testing.assert_allclose(found.numpy(), expected, atol=0.02)
+
+
+def test_the_smaller_of_two_p_values_is_doubled() -> None:
+    mean, spread = torch.tensor([[1.0, 0.03], [0.9, 1.0]]), torch.tensor([[1.0, 0.2], [0.04, 1.0]])
+    found = Dependence(mean, spread, torch.zeros(2, 2)).p_value()
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.06], [0.08, 1.0]]))
+    assert float(Dependence(mean[:1, :1], spread[:1, :1], torch.zeros(1, 1)).p_value()) == 1.0
+
+
+def test_without_any_dependence_the_graphs_error_rate_is_that_of_the_p_values() -> None:
+    # of 400 pairs of independent variables, a twentieth has a p-value below 0.05, and a tenth if it is not doubled
+    found = [
+        independence_tests(normal(500, 2, seed=seed), normal(500, 2, seed=1000 + seed), torch.ones(500, 2), none(2))
+        for seed in range(200)
+    ]
+    p_values = torch.cat([each.p_value()[[0, 1], [1, 0]] for each in found])
+    assert 0.02 <= float((p_values < 0.05).double().mean()) <= 0.08

@@ -20,14 +20,20 @@ CHAIN = torch.tensor([[0.0, 0.8, 0.0], [0.0, 0.0, 0.6], [0.0, 0.0, 0.0]], dtype=
 FULL = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
 
 
-def least_squares(rows: int, seed: int, weights: Tensor = CHAIN) -> tuple[LocationScaleMechanism, Tensor, Tensor]:
+def least_squares(
+    rows: int, seed: int, weights: Tensor = CHAIN, units: Tensor | None = None
+) -> tuple[LocationScaleMechanism, Tensor, Tensor]:
     """Pairs of a linear model with target 0, 1 and 2 in turn, and the mechanisms that they give by least squares.
+
+    With `units` (3,), every variable and its noise are that many times as large.
 
     Returns the mechanisms of all earlier variables as candidates, ε̃ (3 rows, 3) where i is a target, and z as these
     mechanisms have it.
     """
     source = generator(seed)
-    noise, imposed = (torch.randn(3 * rows, 3, generator=source) for _ in range(2))
+    units = torch.ones(3) if units is None else units
+    weights = weights * units / units[:, None]
+    noise, imposed = (units * torch.randn(3 * rows, 3, generator=source) for _ in range(2))
     z = torch.zeros_like(noise)
     for i in range(3):
         z[:, i] = z @ weights[:, i] + noise[:, i]
@@ -51,8 +57,8 @@ def targets(rows: int) -> Tensor:
     return torch.eye(3).repeat_interleave(rows, 0)
 
 
-def parent_tests_of(rows: int, seed: int, weights: Tensor = CHAIN) -> Dependence:
-    mechanism, noise_tilde, z = least_squares(rows, seed, weights)
+def parent_tests_of(rows: int, seed: int, weights: Tensor = CHAIN, units: Tensor | None = None) -> Dependence:
+    mechanism, noise_tilde, z = least_squares(rows, seed, weights, units)
     fitted = fitted_mechanisms(mechanism, noise_tilde, z, targets(rows))
     return parent_tests(mechanism, fitted, torch.zeros(3, 3))
 
@@ -74,6 +80,16 @@ def test_errors_of_the_mechanism_between_are_allowed_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(edges, "propagated_covariance", lambda *_: torch.zeros(1, 1, 1))
     naive = [float(parent_tests_of(300, seed, strong).mean[0, 2]) for seed in range(120)]
     assert np.mean(np.array(honest) < 0.05) < 0.12 < 0.3 < np.mean(np.array(naive) < 0.05)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0, 100.0), (0.01, 1.0, 1.0), (1.0, 30.0, 0.02)])
+def test_units_do_not_change_p_values(units: tuple[float, float, float]) -> None:
+    strong = CHAIN.clone()
+    strong[1, 2] = 3.0
+    before = parent_tests_of(300, 0, strong)
+    after = parent_tests_of(300, 0, strong, torch.tensor(units))
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 
 
 def test_parents_are_found_and_others_are_not() -> None:

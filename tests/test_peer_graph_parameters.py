@@ -14,6 +14,8 @@ from torch.func import functional_call, vmap
 
 from lcm.data.nature.graphs import erdos_renyi
 from lcm.model.graph import Graph
+from lcm.peer.explicit import ExplicitConfig
+from lcm.peer.explicit.fit import _graph_penalty
 from lcm.peer.explicit.graph_parameters import (
     EncoGraph,
     FixedGraph,
@@ -157,6 +159,26 @@ def test_cyclicity_counts_cycles_alone() -> None:
         graph.orientation[0, 2] = 30.0
     assert cyclic > 0.1
     assert graph.cyclicity().item() == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_cyclicity_of_one_cycle_is_that_of_its_only_closed_walk(n: int) -> None:
+    graph, strength = FixedGraph(Graph(np.zeros((n, n), dtype=np.bool_))), 0.7
+    mean = torch.zeros(n, n)
+    mean[torch.arange(n), (torch.arange(n) + 1) % n] = strength
+    graph.mean = lambda: mean  # type: ignore[method-assign]
+    # tr (1 + M/n)^n counts the closed walks of length n, each of the n variables once: n (strength / n)^n
+    assert float(graph.cyclicity()) == pytest.approx(n * (strength / n) ** n, rel=1e-3, abs=1e-7)
+
+
+def test_the_weight_of_cycles_rises_with_the_square_of_progress() -> None:
+    graph = EncoGraph(3)
+    with torch.no_grad():
+        graph.edge.fill_(30.0)
+        graph.orientation.copy_(torch.tensor([[0.0, 30.0, -30.0], [0.0, 0.0, 30.0], [0.0, 0.0, 0.0]]))
+    config = ExplicitConfig(sparsity=0.0)
+    none, half, full = (float(_graph_penalty(graph, config, progress).detach()) for progress in (0.0, 0.5, 1.0))
+    assert none == 0.0 and full > 0.1 and half == pytest.approx(0.25 * full)
 
 
 def test_a_sample_of_a_cycle_leaves_an_edge_out() -> None:

@@ -141,6 +141,20 @@ def test_after_all_phases_the_loss_is_the_negative_bound() -> None:
         torch.testing.assert_close(objective.loss((y, y_tilde, draws), 0.9), expected)
 
 
+def test_once_decided_the_loss_is_that_of_the_most_probable_set_alone() -> None:
+    config = replace(CONFIG, decide_from=0.7, offset_until=1e-30)
+    with default_dtype(torch.float64):
+        objective = objective_of(1, config).double()
+        y, y_tilde, draws = (part.double() for part in objective.batch(torch.arange(16)))
+        model = objective.model
+        encoded = model.moments(y, y_tilde)
+        log_q = model.log_posterior(encoded)
+        parts = model.bounds(y, y_tilde, encoded, draws)
+        best = torch.tensor([max(range(log_q.shape[1]), key=row.__getitem__) for row in log_q.tolist()])
+        chosen = (parts.fit + parts.latent).T.gather(1, best.unsqueeze(1))
+        torch.testing.assert_close(objective.loss((y, y_tilde, draws), 0.9), -chosen.mean())
+
+
 def test_the_published_divergence_weighs_the_entropy_twice() -> None:
     config = replace(CONFIG, entropy_weight=0.0, offset_until=1e-30)
     with default_dtype(torch.float64):

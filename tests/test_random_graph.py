@@ -105,6 +105,14 @@ def test_expected_degree_counts_edges_in_and_out() -> None:
     assert erdos_renyi(1, generator, expected_degree=2.0).n_edges == 0
 
 
+@pytest.mark.parametrize(("n", "degree"), [(2, 0.5), (3, 1.0), (4, 1.5)])
+def test_the_expected_degree_is_met_where_there_are_few_variables(n: int, degree: float) -> None:
+    generator = np.random.default_rng(1)
+    edges = [erdos_renyi(n, generator, expected_degree=degree).n_edges for _ in range(2_000)]
+    # each edge is at two variables; with n in place of n - 1, the degree would be a quarter lower at least
+    assert 2.0 * np.mean(edges) / n == pytest.approx(degree, rel=0.1)
+
+
 @pytest.mark.parametrize("n", [0, -2])
 @every_family
 def test_too_few_variables_are_refused(family: Family, n: int) -> None:

@@ -104,5 +104,6 @@ def _tolerance_text(allowed: Tolerances) -> str:
         f"Tolerances: R2 >= {allowed.r2}, leaks <= {allowed.leakage}, gain without monotonicity <= {allowed.monotone}, "
         f"commuting <= {allowed.commuting},\n  target sets <= {allowed.targets}, "
         f"distributions <= {allowed.distributions}, R2 of imposed scores >= {allowed.imposed}, "
-        f"divergence <= {allowed.likelihood} nats,\n  likelihood of the data <= {allowed.data_likelihood} nats, graphs equal"
+        f"divergence <= {allowed.likelihood} nats,\n  "
+        f"likelihood of the data <= {allowed.data_likelihood} nats, graphs equal"
     )
