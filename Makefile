@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras lint types mutate bench bench-compare clean
+.PHONY: help setup demo test test-extras fuzz lint types mutate bench bench-compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-extras: $(STAMP) ## install all extras, and run the tests that `make test` 
 mutate: $(STAMP) ## see which wrong lines of the mathematics no test notices, for hours: MUTATE_FLAGS="--count 50"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'
 	$(ONE_THREAD) $(BIN)/python -m tests.mutation $(MUTATE_FLAGS)
+
+fuzz: $(STAMP) ## spoil N files of each kind, and keep in .fuzz/ those that are not refused in one line: make fuzz N=3000
+	$(ONE_THREAD) PYTHONPATH=.:tests $(BIN)/python -m fuzz N=$(N) SEED=$(SEED) KINDS="$(KINDS)"
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .
