@@ -13,8 +13,8 @@ from small import SHORT_YAML, small_data
 from lcm.app.sweep.executors import Executor, InProcessExecutor, Update
 from lcm.app.sweep.sweep import Records, open_sweep
 from lcm.app.sweep.work import Task
-from lcm.base.config import dump_yaml, parse_yaml
 from lcm.base.files import read_json
+from lcm.base.yaml_text import dump_yaml, parse_yaml
 from lcm.data.pairs import save_pairs
 
 SHORT = parse_yaml(SHORT_YAML, "SHORT")

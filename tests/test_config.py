@@ -161,7 +161,17 @@ MISTAKES = {
     "object tag": ("nature: !!python/name:os.system ''", "line 1: Expected YAML; got: .*tag"),
     "list as key": ("? [a]\n: b", "line 1: Expected YAML; got: .*unhashable"),
     "no such date": ("nature: {n: 2024-13-01}", "Expected YAML; got: month must be in"),
-    "cycle": ("&a [*a]", "Expected a mapping; got a list"),
+    "cycle": ("&a [*a]", "Expected YAML; got: an alias inside what it names"),
+    "many aliases": (
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 8)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+        "Expected YAML; got: more than 200,000 values, aliases written out",
+    ),
+    "deep nesting": ("[" * 3000, "Expected YAML; got: more than 60 levels of nesting"),
+    "large integer": ("nature: {n: 0x" + "f" * 99 + "}", "Expected YAML; got: an integer of 396 bits"),
+    "not an integer": ("nature: {n: !!int _}", "Expected YAML; got: a value that does not fit its tag"),
+    "infinite": ("sections: [{edge_probability: .inf}]", r"sections\[0\]\.edge_probability: Expected a finite number"),
+    "escape": ('"\\e[2J": 1', r"\\x1b\[2J: Expected"),
 }
 
 

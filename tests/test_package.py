@@ -101,6 +101,8 @@ def test_make_lists_its_targets() -> None:
         "demo",
         "test",
         "test-extras",
+        "fuzz",
+        "mutate",
         "lint",
         "types",
         "bench",

@@ -26,7 +26,7 @@ from lcm.app.sweep.config import (
     nested,
 )
 from lcm.app.sweep.sweep import open_sweep
-from lcm.base.config import dump_yaml
+from lcm.base.yaml_text import dump_yaml
 
 GENERATED = """\
 data:

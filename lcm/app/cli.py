@@ -15,6 +15,7 @@ from typing import NoReturn, final
 
 from lcm.app.commands import COMMANDS
 from lcm.base import __version__
+from lcm.base.text import message_line
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -70,12 +71,8 @@ def _run(arguments: argparse.Namespace, name: str) -> int:
 def _report(arguments: argparse.Namespace, message: str, code: int) -> int:
     if arguments.debug:
         traceback.print_exc()
-    print(_one_line(message), file=sys.stderr)
+    print(message_line(message), file=sys.stderr)
     return code
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 @final
@@ -83,7 +80,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{_one_line(f'{self.prog}: error: {message}')} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"{message_line(f'{self.prog}: error: {message}')} (see {self.prog} --help)\n")
 
 
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:

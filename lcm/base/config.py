@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, final, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
 from cattrs import Converter
 from cattrs.errors import (
     AttributeValidationNote,
@@ -25,20 +23,18 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from lcm.base.files import existing_file
 from lcm.base.kinds import KindConfig
 from lcm.base.requirement import SECTIONS, Mismatch, one_of, suggestion, to_dict
+from lcm.base.text import message_line, printable, shortened
+from lcm.base.yaml_text import dump_yaml, parse_yaml, read_yaml
 
 Config = TypeVar("Config")
+_MOST_PROBLEMS = 8
 
 
 def load_config(path: str | Path, cls: type[Config]) -> Config:
     """Read the YAML file `path` into the frozen dataclass `cls`; errors as in `parse_config`."""
-    try:
-        text = existing_file(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: Expected YAML; got bytes that are not UTF-8") from error
-    return parse_config(text, cls, str(path))
+    return parse_config(read_yaml(path), cls, str(path))
 
 
 def parse_config(text: str, cls: type[Config], source: str) -> Config:
@@ -56,8 +52,9 @@ def structure_config(values: Any, cls: type[Config], source: str) -> Config:
     try:
         return _CONVERTER.structure(values, cls)
     except (BaseValidationError, ValueError) as error:
-        problems = "; ".join(_located(path, message) for path, message in _problems(error, ""))
-        raise ValueError(f"{source}: {problems}") from error
+        problems = [_located(path, message) for path, message in _problems(error, "")]
+        more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
+        raise ValueError(f"{source}: {'; '.join(problems[:_MOST_PROBLEMS])}{more}") from error
 
 
 def to_yaml(config: Any) -> str:
@@ -90,9 +87,9 @@ def _structure_int(value: Any, _: Any) -> int:
 
 
 def _structure_float(value: Any, _: Any) -> float:
-    # NaN is refused: it differs from itself, so no config that holds it could be recognised again.
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-        raise Mismatch("a number", value)
+    # NaN differs from itself, so no config that holds it could be recognised again, and no setting may be infinite.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise Mismatch("a finite number" if value in (math.inf, -math.inf) else "a number", value)
     return float(value)
 
 
@@ -236,97 +233,15 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
                 expected += f" of the kind {error.cl.kind}"
             yield _join(path, key), f"Expected {expected}; got an unknown one"
     elif isinstance(error, ValueError):
-        yield path, _one_line(str(error))
+        yield path, message_line(str(error))
     else:
         raise error
 
 
 def _join(path: str, key: Any) -> str:
-    return f"{path}.{key}" if path else str(key)
+    name = shortened(printable(str(key)))
+    return f"{path}.{name}" if path else name
 
 
 def _located(path: str, message: str) -> str:
     return f"{path}: {message}" if path else message
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-# YAML 1.1, which PyYAML reads, takes 1e-3 for a string: it wants a dot and a signed exponent.
-_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
-
-
-@final
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-@final
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
-
-
-_Dumper.add_representer(
-    tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """Read one YAML document into dicts, lists and scalars; an empty document is an empty dict.
-
-    Raises ValueError, one line that opens with `source`, for text that is not YAML (with the line), for
-    several documents, for tags that would construct objects, and for a key given twice (with its path).
-    """
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return {}
-        _refuse_duplicate_keys(node, "", source, set())
-        return _construct(loader, node)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
-        raise ValueError(f"{source}: {line}Expected YAML; got: {problem}") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def dump_yaml(value: Any) -> str:
-    """Write dicts, lists and tuples as YAML that `parse_yaml` reads back; a tuple is a list on one line."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _construct(loader: _Loader, node: yaml.Node) -> Any:
-    try:
-        return loader.construct_document(node)
-    except ValueError as error:
-        # A scalar that looks like a date or a number and is none, such as 2024-13-01.
-        raise yaml.YAMLError(str(error)) from error
-
-
-def _refuse_duplicate_keys(node: yaml.Node, path: str, source: str, visited: set[int]) -> None:
-    if id(node) in visited:
-        return
-    visited.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _refuse_duplicate_keys(item, f"{path}[{index}]", source, visited)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[tuple[str, str]] = set()
-        for key, value in node.value:
-            key_path = f"{path}.{key.value}" if path else str(key.value)
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
-                line = key.start_mark.line + 1
-                raise ValueError(f"{source}: {key_path}: Expected each key once; got it again in line {line}")
-            seen.add((key.tag, str(key.value)))
-            _refuse_duplicate_keys(value, key_path, source, visited)

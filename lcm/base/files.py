@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from lcm.base.json_text import parse_json, read_text
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -65,12 +67,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Return the content of the JSON file `path`; ValueError naming the file if it is missing or not JSON."""
-    try:
-        return json.loads(existing_file(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: Expected JSON; got at line {error.lineno}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: Expected JSON; got bytes that are not UTF-8") from error
+    return parse_json(read_text(existing_file(path), "JSON"), str(path))
 
 
 def write_tensors(

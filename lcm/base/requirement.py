@@ -7,13 +7,15 @@ from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from typing import Any, final
 
+from lcm.base.text import shortened, shown
+
 
 def require(config: object, keys: tuple[str, ...], holds: Callable[[Any], bool], expected: str) -> None:
     """Raise a ValueError that names the first of `keys` whose value is given and does not hold."""
     for key in keys:
         value = getattr(config, key)
         if value is not None and not holds(value):
-            raise ValueError(f"{key}: Expected {expected}; got {value}.")
+            raise ValueError(f"{key}: Expected {expected}; got {shortened(str(value))}.")
 
 
 def require_positive(config: object, *keys: str) -> None:
@@ -90,9 +92,7 @@ def described(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     names = {int: "the integer", float: "the number", str: "the string"}
-    text = repr(value) if isinstance(value, int | float | str) else str(value)
-    shown = text if len(text) <= 60 else text[:57] + "…"
-    return f"{names.get(type(value), type(value).__name__)} {shown}"
+    return f"{names.get(type(value), type(value).__name__)} {shown(value)}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lcm.app.sweep.config import DataConfig, SweepConfig, at_path, flattened, ne
 from lcm.base.config import config_hash, load_config, structure_config, to_yaml
 from lcm.base.files import existing_file
 from lcm.base.requirement import to_dict
+from lcm.base.yaml_text import parse_yaml, read_yaml
 from lcm.run.config import FitConfig
 
 if TYPE_CHECKING:
@@ -112,11 +113,10 @@ def _data_sets(config: DataConfig, index: int, file: Path, out: Path) -> list[Da
 
 
 def _generated(config: DataConfig, index: int, file: Path, out: Path) -> list[DataSet]:
-    from lcm.base.config import parse_yaml
     from lcm.data.data_set import GenerateConfig
 
     source = file.parent / str(config.generate)
-    content = flattened(parse_yaml(existing_file(source).read_text(encoding="utf-8"), str(source)), str(source))
+    content = flattened(parse_yaml(read_yaml(source), str(source)), str(source))
     load_config(source, GenerateConfig)
     found = []
     for settings in config.settings():

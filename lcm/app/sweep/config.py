@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from lcm.base.config import load_config
+from lcm.base.text import shown
 
 
 def flattened(values: Any, where: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def grid_of(values: Any, where: str) -> dict[str, list[Any]]:
     grid = flattened(values, where)
     for path, choices in grid.items():
         if not isinstance(choices, list) or not choices:
-            raise ValueError(f"{where}.{path}: Expected a list of one or more values; got {choices!r}")
+            raise ValueError(f"{where}.{path}: Expected a list of one or more values; got {shown(choices)}")
         if any(isinstance(choice, Mapping) for choice in choices):
             raise ValueError(f"{where}.{path}: Expected values; got a mapping (list: takes these)")
     return grid
@@ -67,7 +68,7 @@ def list_of(values: Any, where: str) -> list[dict[str, Any]]:
     if values is None:
         return [{}]
     if not isinstance(values, list) or not values:
-        raise ValueError(f"{where}: Expected a list of one or more mappings; got {values!r}")
+        raise ValueError(f"{where}: Expected a list of one or more mappings; got {shown(values)}")
     return [flattened(entry, f"{where}[{index}]") for index, entry in enumerate(values)]
 
 
@@ -96,10 +97,10 @@ def at_path(settings: Mapping[str, Any], path: str) -> Any:
 
 def _leaves(values: Any, where: str, prefix: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: Expected a mapping of keys to values; got {values!r}")
+        raise ValueError(f"{where}: Expected a mapping of keys to values; got {shown(values)}")
     for key, value in values.items():
         if not isinstance(key, str):
-            raise ValueError(f"{where}: Expected keys that are text; got {key!r}")
+            raise ValueError(f"{where}: Expected keys that are text; got {shown(key)}")
         path = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
             yield from _leaves(value, where, path)
