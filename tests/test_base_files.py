@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lcm.base.atomic import atomic_write
 from lcm.base.files import (
-    atomic_write,
     existing_file,
     read_json,
     read_npz,

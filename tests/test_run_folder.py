@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from interrupted import FIRST_STAGE, SECOND_STAGE, assert_same_fit, interrupt_at
 from small import RUN_FILES, SHORT, content, fit_in, small_data
 
 from lcm.base.files import read_json, write_json
+from lcm.base.lock import locked_folder
 from lcm.data.pairs import PairData
 from lcm.learn.training.tracker import StageTracker
 from lcm.run import runs as module
@@ -64,11 +66,13 @@ def test_another_run_is_overwritten_on_request_and_nothing_else(case: str, copy:
     write_json(copy / "run.json", read_json(copy / "run.json") | REFUSED[case][0](copy))
     (copy / "notes.txt").write_text("mine")
     (copy / "figures").mkdir()
-    (copy / "figures" / "old.png").write_bytes(b"old")
+    (copy / "figures" / "graphs.png").write_bytes(b"old")
+    (copy / "figures" / "mine.png").write_bytes(b"mine")
     config = replace(SHORT, seed=2)
     fit_in(copy, config=config, overwrite=True)
     assert load_run(copy).config == config
-    assert (copy / "notes.txt").read_text() == "mine" and not (copy / "figures" / "old.png").exists()
+    assert (copy / "notes.txt").read_text() == "mine" and (copy / "figures" / "mine.png").read_bytes() == b"mine"
+    assert not (copy / "figures" / "graphs.png").exists()
 
 
 def test_overwrite_resumes_the_same_fit(
@@ -87,6 +91,60 @@ def test_overwrite_resumes_the_same_fit(
     fit_in(tmp_path / "run", overwrite=True)
     assert restored[0]
     assert_same_fit(tmp_path / "run", finished["linear"])
+
+
+def test_somebody_elses_run_json_is_never_overwritten(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"schema": 7, "laps": 3})
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "graph.png").write_bytes(b"mine")
+    before = content(tmp_path)
+    with pytest.raises(ValueError, match=r"run\.json: schema: Expected version 2; got 7"):
+        fit_in(tmp_path, overwrite=True)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("state", ["finished", "clearing"])
+def test_a_fit_that_was_killed_between_its_last_step_and_its_exit_is_finished(state: str, copy: Path) -> None:
+    (copy / ".lcm-lock").write_text('{"pid": 1, "note": "fit"}')
+    (copy / "checkpoint").mkdir()
+    (copy / ".run.0123456789ab.json").write_text("half")
+    write_json(copy / "run.json", read_json(copy / "run.json") | {"state": state})
+    before = (copy / "model.safetensors").read_bytes()
+    result = fit_in(copy)
+    assert (result.data is None) == (state == "finished")
+    assert (copy / "model.safetensors").read_bytes() == before
+    assert set(content(copy)) >= RUN_FILES and not list(copy.glob(".*")) and not (copy / "checkpoint").exists()
+
+
+def test_what_a_fit_left_that_was_killed_at_its_first_file_is_cleared(tmp_path: Path) -> None:
+    for name in (".run.0123456789ab.json", ".lcm-lock"):
+        (tmp_path / name).write_text("")
+    fit_in(tmp_path)
+    assert set(content(tmp_path)) >= RUN_FILES and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["figures", "checkpoint", "metrics.jsonl"])
+def test_nothing_is_written_through_a_link_that_leaves_the_run(name: str, copy: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "graph.png").write_bytes(b"mine")
+    (copy / name).unlink(missing_ok=True)
+    (copy / name).symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=f"{name}: Expected a part of the run itself; got a link to .*elsewhere"):
+        fit_in(copy, overwrite=True)
+    assert content(elsewhere) == {"graph.png": b"mine"}
+
+
+def test_a_link_to_nothing_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="run: Expected a folder to write to; got a link to nothing"):
+        fit_in(tmp_path / "run")
+
+
+def test_a_second_process_is_told_which_one_is_writing(tmp_path: Path) -> None:
+    with locked_folder(tmp_path), pytest.raises(ValueError, match=rf"got one that process {os.getpid()} has been wri"):
+        fit_in(tmp_path)
+    assert content(tmp_path) == {}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

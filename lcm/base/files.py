@@ -1,14 +1,11 @@
-"""Atomic writing of files; JSON, safetensors and npz files, read without unpickling."""
+"""JSON, safetensors and npz files, read without unpickling."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,34 +14,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from lcm.base.atomic import atomic_write
 from lcm.base.json_text import parse_json, read_text
-
-
-@contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; what is written there becomes `path` at the end.
-
-    Upon any error, KeyboardInterrupt included, the temporary file is removed and `path` is left as it was.
-    The temporary name keeps the suffix, so that writers which choose a format by suffix choose the right one.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
-    try:
-        yield temporary
-        # safetensors makes files that only their owner can read
-        temporary.chmod(0o666 & ~_umask())
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_to_disk(target.parent)
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -84,7 +55,7 @@ def write_tensors(
             raise ValueError(f"{path}: {name}: Expected numbers or booleans; got dtype {tensor.dtype}")
     # The writer reads raw memory: a strided view would be written scrambled.
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
+    with atomic_write(path, sum(tensor.nbytes for tensor in contiguous.values())) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
         _sort_metadata(temporary)
 
@@ -164,11 +135,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} {value!r}")
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.base.files import atomic_write, read_npz, read_tensors, write_tensors
+from lcm.base.atomic import atomic_write
+from lcm.base.files import read_npz, read_tensors, write_tensors
 from lcm.base.rows import row_blocks
 from lcm.data.image_files import ShardedImages, found_shards
 from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum

@@ -16,7 +16,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm.base.files import atomic_write, existing_file
+from lcm.base.atomic import atomic_write
+from lcm.base.files import existing_file
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MARKS = ("_tilde", "_after", "after_")

@@ -73,7 +73,8 @@ def fit(
     torch.set_num_threads(threads or before)
     try:
         if out is not None:
-            return fit_run(data, out, settings, device=device, overwrite=overwrite, progress=not quiet)
+            found = fit_run(data, out, settings, device=device, overwrite=overwrite, progress=not quiet)
+            return found if found.data is not None else replace(found, data=data)
         return fit_pairs(data, settings, resolve_device(device), Recorder(progress=not quiet))
     finally:
         torch.set_num_threads(before)

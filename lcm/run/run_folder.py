@@ -1,14 +1,20 @@
-"""The run folder: the names of its files, the fit that it belongs to, and how it is created and removed."""
+"""The run folder: the names of its files, the fit that it belongs to, and how it is claimed and cleared."""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lcm.base.atomic import leftovers
 from lcm.base.files import existing_file, read_json, write_json
+from lcm.base.lock import LOCK_FILE, locked_folder
 from lcm.learn.training.tracker import CHECKPOINT_FOLDER, METRICS_FILE
 
 RUN_SCHEMA_VERSION = 2
@@ -17,46 +23,99 @@ RUN_FILE, FIT_FILE, GRAPH_FILE = "run.json", "fit.json", "graph.json"
 MODEL_FILE, CONFIG_FILE, REPORT_FILE = "model.safetensors", "config.yaml", "report.md"
 FIGURE_FOLDER = "figures"
 
-UNFINISHED, FINISHED = "unfinished", "finished"
+CLEARING, UNFINISHED, FINISHED = "clearing", "unfinished", "finished"
 
 IDENTITY = {"data_sha256": "data", "config_sha256": "config", "device": "device", "lcm": "package version"}
 """Keys of run.json that must be equal for a fit to resume, with the words for them in errors."""
 
-_FILES = (RUN_FILE, FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, METRICS_FILE)
-_FOLDERS = (FIGURE_FOLDER, CHECKPOINT_FOLDER)
+_NOTE = "fit"
+_EXACT = (*IDENTITY, "torch")
+_FILES = (FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, METRICS_FILE, RUN_FILE)
 _EVENTS = "events.out.tfevents.*"
+_FIGURES = ("graph", "training", "pairs", "variables", "graphs", "traversals", "counterfactuals", "samples", "targets")
+_FOLDERS = {
+    FIGURE_FOLDER: (*(f"{name}.png" for name in _FIGURES), "compared_with_*.png"),
+    CHECKPOINT_FOLDER: ("*.safetensors",),
+}
 
 
 @contextmanager
-def claimed_folder(folder: Path, info: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
-    """Claim `folder`, new or resumed, for the run that `info` describes, while the block runs.
+def claimed_folder(folder: Path, info: Mapping[str, Any], overwrite: bool) -> Iterator[bool]:
+    """Claim `folder`, new or resumed, for the run that `info` describes; yield whether that run is finished already.
+
+    No other process writes to the folder while the block runs. A run that is replaced stays whole until all is checked;
+    of the files in the folder, only those with the names of the package's own are removed.
 
     After an interruption, the folder stays, and the same fit resumes in it. A folder that was not resumed is cleared
     after an error that would happen again (a bad value, a likelihood that is not finite), and after any error before
     the first checkpoint. Folders that were created are then removed.
 
     Args:
-        folder: a new or empty folder, an unfinished run with the same `IDENTITY`, or, with `overwrite`, any run.
+        folder: a new or empty folder, an unfinished run with the same `IDENTITY`, the finished run of a process that
+            was killed before it ended, or, with `overwrite`, any run.
         info: the content of run.json, without the schema version and the state.
 
     Raises:
-        ValueError: `folder` is a file, holds something else, or holds a run that is finished, different or of an
-            unknown schema version.
+        ValueError: `folder` is a file, holds something else, holds a run that is finished, different or of an unknown
+            schema version, has a link that leads out of it, or another process writes to it.
     """
-    resumed = _is_resumable(folder, info, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: Expected a folder to write to; got a file")
+    if folder.is_symlink() and not folder.exists():
+        raise ValueError(f"{folder}: Expected a folder to write to; got a link to nothing")
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        if not resumed:
-            folder.mkdir(parents=True, exist_ok=True)
-            _clear(folder)
-            write_state(folder, info, UNFINISHED)
-        yield
-    except Exception as error:
-        hopeless = isinstance(error, ValueError | FloatingPointError) or not (folder / CHECKPOINT_FOLDER).exists()
-        if hopeless and not resumed:
-            _clear(folder)
-            _remove_empty(missing)
-        raise
+        with locked_folder(folder, _NOTE) as claim:
+            ended = claim.left_behind and claim.note == _NOTE
+            state = _state_for(folder, info, overwrite, ended)
+            require_own(folder)
+            _clear_leftovers(folder)
+            with _cleared_after_errors(folder, state == CLEARING):
+                if state == CLEARING:
+                    _begin(folder, info)
+                yield state == FINISHED
+    finally:
+        _remove_empty(missing)
+
+
+@contextmanager
+def claimed_figures(folder: Path) -> Iterator[Path]:
+    """Claim a finished run for more figures; yield its folder of figures.
+
+    Raises:
+        ValueError: another process writes to the run, or the figures are a link that leads out of it.
+    """
+    with locked_folder(folder, FIGURE_FOLDER):
+        require_own(folder)
+        figures = folder / FIGURE_FOLDER
+        figures.mkdir(exist_ok=True)
+        _clear_leftovers(folder)
+        yield figures
+
+
+def fit_hash(info: Mapping[str, Any]) -> str:
+    """SHA-256 (64 hex digits) of all that the numbers of a fit depend on: data, config with seed, device, versions."""
+    return hashlib.sha256(json.dumps([np.__version__, *(info[key] for key in _EXACT)]).encode()).hexdigest()
+
+
+def require_own(folder: Path) -> None:
+    """Raise ValueError if one of the files or folders of a run is a link that leads out of it."""
+    inside = folder.resolve()
+    for name in (*_FILES, *_FOLDERS):
+        path = folder / name
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise ValueError(f"{path}: Expected a part of the run itself; got a link to {path.resolve()}")
+
+
+def is_own_file(folder: Path, path: Path) -> bool:
+    """Whether `path` is one of the files of the run in `folder` that the package reads."""
+    try:
+        name = path.resolve().relative_to(folder.resolve())
+    except ValueError:
+        return False
+    top = name.parts[0] if name.parts else ""
+    return str(name) in _FILES or top == CHECKPOINT_FOLDER or fnmatchcase(str(name), _EVENTS)
 
 
 def write_state(folder: Path, info: Mapping[str, Any], state: str) -> None:
@@ -79,38 +138,81 @@ def read_state(folder: Path) -> dict[str, Any]:
     return dict(info)
 
 
-def _is_resumable(folder: Path, info: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the folder holds an unfinished run of this fit. Raises ValueError if it must not be written to."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: Expected a folder to write to; got a file")
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
+def _state_for(folder: Path, info: Mapping[str, Any], overwrite: bool, ended: bool) -> str:
+    """CLEARING to begin, UNFINISHED to resume, FINISHED where nothing is left to do. ValueError for another run.
+
+    ended: whether a fit in this folder was killed between its first and its last step.
+    """
+    own = {LOCK_FILE, *(path.name for path in leftovers(folder, *_FILES))}
+    if {path.name for path in folder.iterdir()} <= own:
+        return CLEARING
     if not (folder / RUN_FILE).is_file():
         raise ValueError(f"{folder}: Expected a new or empty folder, or a run; got a folder of other files")
     try:
         found = read_state(folder)
     except ValueError:
-        if overwrite:
-            return False
+        if overwrite and _is_run(folder / RUN_FILE):
+            return CLEARING
         raise
     differing = [words for key, words in IDENTITY.items() if found.get(key) != info[key]]
-    if found.get("state") == UNFINISHED and not differing:
-        return True
-    if overwrite:
+    state = found.get("state")
+    if not differing and (state in (UNFINISHED, CLEARING) or (state == FINISHED and ended)):
+        return str(state)
+    if overwrite and _is_run(folder / RUN_FILE):
+        return CLEARING
+    held = "a finished run" if state == FINISHED else f"an unfinished run of another {(differing or ['state'])[0]}"
+    hint = "another folder" if overwrite else "--overwrite or another folder"
+    raise ValueError(f"{folder}: Expected a folder without another run; got {held} (use {hint})")
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a run.json is one that some version of the package wrote, and not somebody else's file of that name."""
+    try:
+        content = read_json(path)
+    except ValueError:
         return False
-    held = "a finished run" if found.get("state") == FINISHED else f"an unfinished run of another {differing[0]}"
-    raise ValueError(f"{folder}: Expected a folder without another run; got {held} (use --overwrite or another folder)")
+    return isinstance(content, dict) and {"schema", "state", "data_sha256", "config_sha256"} <= content.keys()
 
 
-def _clear(folder: Path) -> None:
-    """Delete the files that a run writes, and no others."""
-    for name in _FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for path in (*(folder / name for name in _FILES), *folder.glob(_EVENTS)):
+def _begin(folder: Path, info: Mapping[str, Any]) -> None:
+    """Replace whatever run is there; after an interruption, the same fit goes on with it."""
+    write_state(folder, info, CLEARING)
+    _clear(folder, but=RUN_FILE)
+    write_state(folder, info, UNFINISHED)
+
+
+@contextmanager
+def _cleared_after_errors(folder: Path, new: bool) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        hopeless = isinstance(error, ValueError | FloatingPointError) or not (folder / CHECKPOINT_FOLDER).exists()
+        if hopeless and new:
+            _clear(folder)
+        raise
+
+
+def _clear(folder: Path, but: str = "") -> None:
+    """Delete the files that a run writes, and no others; run.json is the last, so that this can be interrupted."""
+    for name, patterns in _FOLDERS.items():
+        for path in [path for pattern in patterns for path in (folder / name).glob(pattern)]:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / name).rmdir()
+    _clear_leftovers(folder)
+    for path in (*folder.glob(_EVENTS), *(folder / name for name in _FILES if name != but)):
         path.unlink(missing_ok=True)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Delete the temporary files of killed processes."""
+    for part, names in {"": _FILES, **_FOLDERS}.items():
+        for path in leftovers(folder / part, *names):
+            path.unlink(missing_ok=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:
     for path in folders:
-        if path.is_dir() and not any(path.iterdir()):
+        # another process may have created it again, or written to it
+        with suppress(OSError):
             path.rmdir()

@@ -41,6 +41,7 @@ from lcm.run.run_folder import (
     REPORT_FILE,
     RUN_FILE,
     claimed_folder,
+    fit_hash,
     read_state,
     write_state,
 )
@@ -116,13 +117,14 @@ def fit_run(
     Args:
         data: pairs (N, d). The fit does not use their truth, except for targets that the config declares known.
         out: a new or empty folder, or one with an unfinished fit of the same data, config, device and package version.
+            If this fit was killed there after its last step, its result is read, without the data.
         device: "auto", "cpu", "cuda" or a torch device.
         overwrite: whether another run in `out` may be replaced. An unfinished run of the same fit resumes in any case.
         progress: whether to show progress bars on stderr.
 
     Raises:
         ValueError: data that cannot be fitted, a target out of range, a missing device, or a folder that holds
-            something else. No files are left behind.
+            something else, or that another process writes to. No files are left behind.
         FloatingPointError: a likelihood that is not finite. No files are left behind.
     """
     _import_the_rest()
@@ -131,10 +133,13 @@ def fit_run(
     require_usable(config, n)
     known_targets(data, config, target_distribution(n, config))
     folder, info = Path(out), _identity(data, config, where)
-    with claimed_folder(folder, info, overwrite):
+    with claimed_folder(folder, info, overwrite) as finished:
+        if finished:
+            Recorder(folder).delete_checkpoints()
+            return load_run(folder).result()
         write_text(folder / CONFIG_FILE, to_yaml(config))
         prepared_in = time.perf_counter() - started
-        recorder = Recorder(folder, progress)
+        recorder = Recorder(folder, progress, fit_hash(info))
         try:
             result = fit_pairs(data, replace(config, n=n), where, recorder)
             save_model(result.model, folder / MODEL_FILE)
@@ -159,7 +164,9 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
         raise ValueError("Expected a result that holds its data, as lcm.fit gives; got one read from a folder.")
     device = next(result.model.buffers()).device
     info, config = _identity(result.data, result.config, device), result.config
-    with claimed_folder(folder, info, overwrite):
+    with claimed_folder(folder, info, overwrite) as finished:
+        if finished:
+            return
         write_text(folder / CONFIG_FILE, to_yaml(config))
         write_text(folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in result.records))
         with SummaryWriter(str(folder)) as events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,23 +56,26 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.base.files import write_json
     from lcm.data.encode import encode_pairs
     from lcm.metric.scores import evaluate
+    from lcm.run.run_folder import claimed_figures
 
     opened = open_model(arguments.run_folder, arguments.float64)
     if opened.run:
         check_writable(opened.run.folder)
-    encoded = encode_pairs(opened.model, data)
-    scores = evaluate(
-        opened.model,
-        data,
-        edge_strength=opened.run.edge_strength if opened.run else None,
-        fit_seconds=opened.run.fit["fit_seconds"] if opened.run else None,
-        n_jobs=arguments.threads or -1,
-        encoded=encoded,
-    )
-    figures = _draw(opened, data, encoded, scores["permutation"])
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, scores)
+    # claimed before the work, so that a second command ends at once
+    with claimed_figures(opened.run.folder) if opened.run and data.z is not None else nullcontext(Path()) as folder:
+        encoded = encode_pairs(opened.model, data)
+        scores = evaluate(
+            opened.model,
+            data,
+            edge_strength=opened.run.edge_strength if opened.run else None,
+            fit_seconds=opened.run.fit["fit_seconds"] if opened.run else None,
+            n_jobs=arguments.threads or -1,
+            encoded=encoded,
+        )
+        figures = _draw(folder, opened, data, encoded, scores["permutation"])
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_json(out, scores)
     if not arguments.quiet:
         print(format_scores(scores))
         for figure in figures:
@@ -94,8 +98,10 @@ def _shown(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _draw(opened: Opened, data: PairData, encoded: EncodedPairs, permutation: list[int] | None) -> list[Path]:
-    """Draw the figures that the truth in `data` allows into the run folder, and return their paths."""
+def _draw(
+    folder: Path, opened: Opened, data: PairData, encoded: EncodedPairs, permutation: list[int] | None
+) -> list[Path]:
+    """Draw the figures that the truth in `data` allows into `folder`, and return their paths."""
     if opened.run is None or data.z is None or permutation is None:
         return []
     import numpy as np
@@ -103,8 +109,6 @@ def _draw(opened: Opened, data: PairData, encoded: EncodedPairs, permutation: li
     from lcm.metric.graph import aligned_adjacency
     from lcm.report import draw_two_graphs, draw_variables
 
-    folder = opened.run.folder / "figures"
-    folder.mkdir(exist_ok=True)
     matches = np.array(permutation)
     learned = encoded.z.cpu().numpy()[:, matches[matches >= 0]]
     drawn = [folder / "variables.png"]

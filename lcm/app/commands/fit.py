@@ -89,6 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     if not arguments.quiet:
+        if result.data is None:
+            print(f"{arguments.out}: this fit is finished; nothing was left to do")
         print(fit_text(result), next_steps(result, arguments.out), sep="\n\n")
 
 

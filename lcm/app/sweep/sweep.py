@@ -14,8 +14,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
@@ -26,12 +26,13 @@ from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
 from lcm.app.sweep.executors import Executor
 from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
+from lcm.base.atomic import atomic_write
 from lcm.base.config import config_hash
-from lcm.base.files import atomic_write, read_json, write_json
+from lcm.base.files import read_json, write_json
+from lcm.base.lock import locked_folder
 from lcm.base.requirement import to_dict
 from lcm.metric.scores import KEYS
 
-_LOCK = ".lock"
 RESULTS = "results.csv"
 _SCHEMA = 1
 _LISTS = ("permutation", "r2_per_variable")
@@ -242,11 +243,11 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
         quiet: whether to show no progress on stderr.
 
     Raises:
-        ValueError: another sweep is writing to the folder, or a data set cannot be generated.
+        ValueError: another process is writing to the folder, or a data set cannot be generated.
     """
     out, cells = records.out, {cell.key: cell for cell in records.cells}
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with locked_folder(out):
         waiting, failed = (
             [cell for cell in records.cells if records.status(cell) == status] for status in (CELL_WAITING, CELL_FAILED)
         )
@@ -285,19 +286,6 @@ def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Lock the folder against other sweeps inside the block; the lock ends with the process at the latest."""
-    import fcntl
-
-    with (out / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"{out}: Expected a folder that no other sweep is writing to; got one in use") from error
-        yield
 
 
 def cells_that_failed(records: Records) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lcm.app.sweep.cells import Cell
+from lcm.base import __version__
 from lcm.base.config import config_hash
 from lcm.base.files import read_json, write_json
 from lcm.run.config import FitConfig
@@ -159,7 +160,7 @@ def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {work.train: _training_pairs(work) for work in {work.train: work for work in works}.values()}
     data, where = [files[work.train] for work in works], resolve_device(device)
-    recorder = Recorder(folder)
+    recorder = Recorder(folder, identity=_ensemble_hash(works, where.type))
     try:
         results = fit_ensemble(data, [work.config for work in works], where, recorder)
     finally:
@@ -168,6 +169,14 @@ def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
     for work, result in zip(works, results, strict=True):
         if not _is_fitted(work):
             write_run(work.folder, replace(result, config=work.config, seconds=share), overwrite=True)
+
+
+def _ensemble_hash(works: Sequence[Work], device: str) -> str:
+    """SHA-256 of all that the numbers of an ensemble depend on; a key stands for data and settings."""
+    import torch
+
+    parts = [*(work.key for work in works), device, __version__, torch.__version__, np.__version__]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 @final

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lcm.base.files import atomic_write, write_text
+from lcm.base.atomic import room_for
+from lcm.base.files import write_text
 from lcm.base.rows import return_free_memory
+from lcm.learn.training.checkpoint import read_checkpoint, write_checkpoint
 from lcm.learn.training.objective import Tracker
 
 if TYPE_CHECKING:
@@ -30,11 +32,12 @@ _RESTARTS = "restarts"
 class Recorder:
     """Collects the records of a whole fit; with a folder, it also writes them and keeps checkpoints there.
 
-    A fit that resumes in its folder keeps its clock, and its records up to the last checkpoints.
+    A fit that resumes in its folder keeps its clock, and its records up to the last checkpoints. `identity` is the hash
+    of the fit, without which its checkpoints are not read.
     """
 
-    def __init__(self, folder: Path | None = None, progress: bool = False) -> None:
-        self.folder, self.progress = folder, progress
+    def __init__(self, folder: Path | None = None, progress: bool = False, identity: str = "") -> None:
+        self.folder, self.progress, self.identity = folder, progress, identity
         self.records: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
         self._stage: StageTracker | None = None
@@ -79,7 +82,8 @@ class Recorder:
         self.records.append(line)
         if self.folder is None:
             return
-        with (self.folder / METRICS_FILE).open("a") as file:
+        path = self.folder / METRICS_FILE
+        with room_for(path), path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in values.items():
             if isinstance(value, float):
@@ -144,20 +148,13 @@ class StageTracker(Tracker):
         path = self._checkpoint()
         if path is None:
             return
-        from safetensors.torch import save_file
-
-        path.parent.mkdir(exist_ok=True)
-        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-        with atomic_write(path) as part:
-            save_file(tensors | {_RESTARTS: torch.tensor(self._restarts)}, part)
+        write_checkpoint(path, state | {_RESTARTS: torch.tensor(self._restarts)}, self._recorder.identity, self._name)
 
     def restore(self) -> dict[str, Tensor] | None:
         path = self._checkpoint()
         found = None
         if path is not None and path.exists():
-            from safetensors.torch import load_file
-
-            found = load_file(path)
+            found = read_checkpoint(path, self._recorder.identity, self._name)
             # only the same restarts in one batch have the same rounding
             found = found if found.pop(_RESTARTS).tolist() == self._restarts else None
         # without a checkpoint the stage starts again and writes its record of step 0 again
