@@ -7,11 +7,14 @@ tensors, and is rebuilt without unpickling anything.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Self
 
 from torch import nn
 
 from lcm.base.kinds import Kinds
+from lcm.base.settings import require_mapping, require_settings
+from lcm.base.text import shown
 
 
 class Component(Kinds, nn.Module, ABC):
@@ -26,15 +29,16 @@ class Component(Kinds, nn.Module, ABC):
         """A component of this family as it is, or rebuilt from what `describe` gives.
 
         Raises:
-            ValueError: a kind that the family does not have.
+            ValueError: a kind that the family does not have, or settings that its constructor does not take.
         """
-        if not isinstance(part, dict):
+        if isinstance(part, Component):
             return part
-        kind = part.get("kind")
-        if kind not in cls.kinds:
-            raise ValueError(f"Expected a component of kind {', '.join(sorted(cls.kinds))}; got {kind!r}.")
-        built: Self = cls.kinds[kind](**part["settings"])
-        return built
+        given = require_mapping(part, "a component", ("kind", "settings"))
+        kind = given["kind"]
+        if not isinstance(kind, str) or kind not in cls.kinds:
+            raise ValueError(f"Expected a component of kind {', '.join(sorted(cls.kinds))}; got {shown(kind)}.")
+        found: Callable[..., Self] = cls.kinds[kind]
+        return found(**require_settings(given["settings"], cls.kinds[kind], kind))
 
 
 def describe(component: Component) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[st
             metadata = dict(file.metadata() or {})
             if map_from is None or Path(path).stat().st_size < map_from:
                 return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError, MemoryError) as error:
         _refuse_unreadable(path, "a whole safetensors file", error)
     from lcm.base.rows import map_tensors
 

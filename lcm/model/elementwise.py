@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lcm.base.component import Component, describe
+from lcm.base.text import shown
 
 MIN_BIN = 1e-3
 MIN_SLOPE = 1e-3
@@ -39,12 +40,19 @@ class Relabelling(nn.Module):
     def __init__(self, permutation: Sequence[int]) -> None:
         super().__init__()
         new_label = torch.as_tensor(permutation)
+        require_labels(new_label, len(new_label))
         self.register_buffer("new_label", new_label, persistent=False)
         self.register_buffer("old_label", torch.argsort(new_label), persistent=False)
 
     def old(self, variables: Tensor | None) -> Tensor:
         """Old labels (k,) of the new `variables` (all n, in order, when None)."""
         return self.old_label if variables is None else self.old_label[variables]
+
+
+def require_labels(labels: Tensor, n: int) -> None:
+    """Raise ValueError unless the labels are 0 to n − 1, each once."""
+    if labels.dim() != 1 or (labels.tolist() != [] and sorted(labels.tolist()) != list(range(n))):
+        raise ValueError(f"Expected a permutation of {n} variables; got {shown(labels.tolist())}.")
 
 
 class ElementwiseMap(Component, family=True):
@@ -72,6 +80,11 @@ class AffineMap(ElementwiseMap):
         self.n = n
         self.shift = nn.Parameter(torch.zeros(n) if shift is None else shift)
         self.scale = nn.Parameter(torch.ones(n) if scale is None else scale)
+
+    def require_sound(self) -> None:
+        """Raise ValueError for a scale of zero."""
+        if bool((self.scale == 0).any()):
+            raise ValueError("Expected scales that are not zero; got one that is.")
 
     def settings(self) -> dict[str, Any]:
         return {"n": self.n}
@@ -127,10 +140,14 @@ class KnotMap(ElementwiseMap):
         self.n, self.knots = n, knots
         line = torch.linspace(-1.0, 1.0, knots)
         given = torch.stack([line, line, torch.ones(knots)]).repeat(n, 1, 1) if tables is None else tables
-        if not bool((given[:, :2].diff(dim=-1) > 0).all() & (given[:, 2] > 0).all()):
-            raise ValueError("Expected knots that increase, with positive slopes; got others.")
         self.register_buffer("orientation", torch.ones(n) if orientation is None else orientation)
         self.register_buffer("tables", given)
+        self.require_sound()
+
+    def require_sound(self) -> None:
+        """Raise ValueError for knots that do not increase."""
+        if not bool((self.tables[:, :2].diff(dim=-1) > 0).all() & (self.tables[:, 2] > 0).all()):
+            raise ValueError("Expected knots that increase, with positive slopes; got others.")
 
     def settings(self) -> dict[str, Any]:
         return {"n": self.n, "knots": self.knots}
@@ -188,6 +205,7 @@ class ComposedMap(ElementwiseMap):
         super().__init__()
         self.first, self.second = ElementwiseMap.build(first), ElementwiseMap.build(second)
         self.n = self.first.n
+        require_labels(torch.as_tensor(list(labels)), self.second.n)
         self.register_buffer("labels", torch.as_tensor(list(labels)))
 
     def settings(self) -> dict[str, Any]:
@@ -218,6 +236,7 @@ class InverseMap(ElementwiseMap):
         super().__init__()
         self.inner = ElementwiseMap.build(inner)
         self.n = self.inner.n
+        require_labels(torch.as_tensor(list(labels)), self.n)
         self.register_buffer("labels", torch.as_tensor(list(labels)))
 
     def settings(self) -> dict[str, Any]:

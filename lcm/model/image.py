@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import Component, describe
+from lcm.base.settings import require_mapping, require_settings
 from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
@@ -67,6 +68,11 @@ class ImageAutoencoder(Component):
         self.register_buffer("scale", torch.ones(()))
         rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         self.register_buffer("coordinates", torch.stack([columns, rows]).unsqueeze(0), persistent=False)
+
+    def require_sound(self) -> None:
+        """Raise ValueError for a scale that is not positive."""
+        if not float(self.scale) > 0:
+            raise ValueError(f"Expected a positive scale of images; got {float(self.scale)}.")
 
     def settings(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "code": self.code, "channels": list(self.channels), "hidden": self.hidden}
@@ -227,9 +233,10 @@ class ImageModel(PairModel):
     @staticmethod
     def build(description: dict[str, Any]) -> ImageModel:
         """Rebuild a model, without its tensors, from `description`."""
-        return ImageModel(
-            ImageAutoencoder(**description["autoencoder"]["settings"]), build_model(description["latent"], "model")
-        )
+        given = require_mapping(description, "a model of images", ("type", "autoencoder", "latent"))
+        part = require_mapping(given["autoencoder"], "an autoencoder", ("kind", "settings"))
+        settings = require_settings(part["settings"], ImageAutoencoder, ImageAutoencoder.kind)
+        return ImageModel(ImageAutoencoder(**settings), build_model(given["latent"], "model"))
 
 
 MODEL_TYPES[ImageModel.kind] = ImageModel.build

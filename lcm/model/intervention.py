@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from lcm.base.component import Component, describe
 from lcm.base.kinds import KindConfig
+from lcm.base.settings import is_entries
+from lcm.base.text import shown
 from lcm.model.elementwise import ElementwiseMap, Relabelling
 from lcm.model.graph import Graph
 from lcm.model.mechanism import Mechanism, MechanismConfig
@@ -38,6 +40,8 @@ class TargetDistribution(nn.Module):
         """
         super().__init__()
         self.n = n
+        if not isinstance(target_sets, Sequence) or not all(map(is_entries, map(_as_list, target_sets))):
+            raise ValueError(f"Expected target sets as lists of variables; got {shown(target_sets)}.")
         mask = torch.zeros(len(target_sets), n, dtype=torch.bool)
         for row, targets in enumerate(target_sets):
             for target in targets:
@@ -45,7 +49,7 @@ class TargetDistribution(nn.Module):
                     raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {target}.")
                 mask[row, target] = True
         if len(target_sets) == 0 or len(torch.unique(mask, dim=0)) != len(mask):
-            raise ValueError(f"Expected one or more distinct target sets; got {[list(s) for s in target_sets]}.")
+            raise ValueError(f"Expected one or more distinct target sets; got {shown(list(target_sets))}.")
         self.register_buffer("target_sets", mask, persistent=False)
         self.register_buffer("probabilities", _checked_probabilities(probabilities, len(mask)))
 
@@ -63,6 +67,10 @@ class TargetDistribution(nn.Module):
             raise ValueError(f"Expected target sets atomic, atomic-or-empty, all or a list; got {name!r}.")
         return TargetDistribution(n, families[name], probabilities)
 
+    def require_sound(self) -> None:
+        """Raise ValueError for probabilities that are negative or do not sum to one."""
+        _checked_probabilities(self.probabilities.tolist(), len(self.target_sets))
+
     def as_lists(self) -> list[list[int]]:
         """The target sets as lists of 0-based variables."""
         return [torch.nonzero(row).flatten().tolist() for row in self.target_sets]
@@ -78,6 +86,10 @@ class TargetDistribution(nn.Module):
         weights = self.probabilities.to(generator.device)
         drawn = torch.multinomial(weights, n_samples, replacement=True, generator=generator)
         return self.target_sets.to(generator.device)[drawn]
+
+
+def _as_list(targets: Any) -> Any:
+    return list(targets) if isinstance(targets, tuple) else targets
 
 
 def _checked_probabilities(probabilities: Sequence[float] | None, count: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import describe
+from lcm.base.settings import require_mapping
 from lcm.model.decoder import Decoder, NoiseDecoder, SolutionDecoder, build_decoder
 from lcm.model.do import Do
 from lcm.model.graph import Graph
@@ -72,9 +73,8 @@ class LatentCausalModel(PairModel):
         self.scm, self.decoder = scm, decoder
         self.intervention, self.target_distribution = intervention, target_distribution
         thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()
-        if not bool((thickness >= 0).all()):
-            raise ValueError(f"Expected a non-negative thickness; got {float(thickness.min())}.")
         self.register_buffer("thickness", thickness)
+        self.require_sound()
 
     @property
     def n(self) -> int:
@@ -194,13 +194,19 @@ class LatentCausalModel(PairModel):
     @staticmethod
     def build(description: dict[str, Any]) -> LatentCausalModel:
         """Rebuild a model, without its tensors, from `description`."""
-        scm = SCM.build(description["scm"])
+        given = require_mapping(description, "a model", ("scm", "decoder", "intervention", "target_sets"))
+        scm = SCM.build(given["scm"])
         return LatentCausalModel(
             scm,
-            build_decoder(description["decoder"], scm),
-            InterventionalMechanism.build(description["intervention"]),
-            TargetDistribution(scm.n, description["target_sets"], None),
+            build_decoder(given["decoder"], scm),
+            InterventionalMechanism.build(given["intervention"]),
+            TargetDistribution(scm.n, given["target_sets"], None),
         )
+
+    def require_sound(self) -> None:
+        """Raise ValueError for a thickness that is negative."""
+        if not bool((self.thickness >= 0).all()):
+            raise ValueError(f"Expected a non-negative thickness; got {float(self.thickness.min())}.")
 
 
 def noise_decoder(model: LatentCausalModel) -> Decoder:

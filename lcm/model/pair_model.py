@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.chunks import in_chunks
 from lcm.base.files import write_tensors
+from lcm.base.text import shown
 from lcm.model import MODEL_TABLES
 from lcm.model.do import Do
 from lcm.model.graph import Graph
@@ -193,13 +194,15 @@ def build_model(description: dict[str, Any], path: str | Path) -> PairModel:
     Raises:
         ValueError: a type that is neither in `MODEL_TYPES` nor in one of `MODEL_TABLES`.
     """
-    kind = description.get("type")
+    kind = description.get("type") if isinstance(description, dict) else description
     others: dict[str | None, Any] = {
         name: each.load for table in MODEL_TABLES for name, each in table.items() if each.load is not None
     }
     known: dict[str | None, Any] = {**others, **MODEL_TYPES}
-    if kind not in known:
+    if not isinstance(description, dict) or not isinstance(kind, str | None) or kind not in known:
         listed = ", ".join(str(each) for each in known if each)
-        raise ValueError(f"{path}: Expected a latent causal model or one of {listed}; got a model of type {kind!r}.")
+        raise ValueError(
+            f"{path}: Expected a latent causal model or one of {listed}; got a model of type {shown(kind)}."
+        )
     model: PairModel = known[kind](description)
     return model

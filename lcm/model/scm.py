@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm.base.component import describe
+from lcm.base.settings import require_mapping, require_type
 from lcm.model.circle import wrap_circles
 from lcm.model.do import Do
 from lcm.model.graph import Graph, IntArray
@@ -81,8 +82,10 @@ class SCM(nn.Module):
     @staticmethod
     def build(description: Mapping[str, Any]) -> SCM:
         """Rebuild an SCM, without its tensors, from `description`."""
-        graph = Graph(description["adjacency"])
-        return SCM(graph, Mechanism.build(description["mechanism"]), Noise.build(description["noise"]))
+        given = require_mapping(description, "an SCM", ("adjacency", "mechanism", "noise"))
+        require_type(given["adjacency"], "list[list[int]]", "adjacency")
+        graph = Graph(given["adjacency"])
+        return SCM(graph, Mechanism.build(given["mechanism"]), Noise.build(given["noise"]))
 
     def solve(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Solution map z = s(ε): noise (N, n) → z (N, n) and log|det ∂s/∂ε| (N,)."""

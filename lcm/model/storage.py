@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from lcm.base.files import read_tensors
+from lcm.base.json_text import parse_json
+from lcm.base.text import shortened
+from lcm.model.described import restored
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.pair_model import SCHEMA_VERSION, PairModel, build_model
+from lcm.model.pair_model import SCHEMA_VERSION, PairModel
 
 
 def save_model(model: PairModel, path: str | Path) -> None:
@@ -28,18 +30,17 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> PairMode
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"{path}: Expected a saved model; got no such file.")
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: Expected a whole safetensors file; got {error}.") from error
+    arrays, header = read_tensors(path)
     if header.get("schema") != str(SCHEMA_VERSION):
-        found = header.get("schema", "none")
+        found = shortened(header.get("schema", "none"))
         raise ValueError(f"{path}: Expected a model of schema version {SCHEMA_VERSION}; got {found}.")
-    model = build_model(json.loads(header["model"]), path)
-    # assigned, not copied, so that a float64 model stays float64
-    model.load_state_dict(tensors, assign=True)
+    if "model" not in header:
+        raise ValueError(f"{path}: Expected a description of the model in the header; got none.")
+    description = parse_json(header["model"], f"{path}: model")
+    try:
+        model = restored(description, {name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     return model.requires_grad_(False).to(device)
 
 

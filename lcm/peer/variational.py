@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lcm.base.component import describe
 from lcm.model.decoder import ChainDecoder
-from lcm.model.graph import Graph
+from lcm.model.graph import Graph, validate_adjacency
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR
 from lcm.model.noise import standard_normal_log_density
@@ -50,6 +50,10 @@ class VariationalModel(PairModel):
     def graph(self) -> Graph:
         return Graph(self.adjacency.cpu().numpy())
 
+    def require_sound(self) -> None:
+        """Raise ValueError for a graph with a cycle."""
+        validate_adjacency(self.adjacency.cpu().numpy())
+
     def set_graph(self, graph: Graph) -> None:
         """Replace the graph over the latent variables."""
         self.adjacency.copy_(torch.from_numpy(graph.adjacency.copy()))
@@ -83,6 +87,8 @@ class VariationalModel(PairModel):
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:
     """The standardisation and the target sets, without their tensors, of a variational model's description."""
     standardisation = ChainDecoder.build(description["standardisation"])
+    if not isinstance(standardisation, ChainDecoder):
+        raise ValueError(f"Expected a standardisation of kind chain; got {standardisation.kind}.")
     return standardisation, TargetDistribution(standardisation.n, description["target_sets"], None)
 
 

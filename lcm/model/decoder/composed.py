@@ -12,6 +12,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from lcm.base.component import describe
+from lcm.base.settings import require_mapping, require_settings
 from lcm.model.decoder.base import Decoder
 from lcm.model.elementwise import ElementwiseMap, Relabelling
 from lcm.model.scm import SCM
@@ -177,6 +178,7 @@ class SolutionDecoder(Decoder):
 
 def build_decoder(description: dict[str, Any], scm: SCM) -> Decoder:
     """Rebuild any decoder, the fitted model's included, from its description."""
-    if description.get("kind") == SolutionDecoder.kind:
-        return SolutionDecoder(**description["settings"], scm=scm)
+    given = require_mapping(description, "a decoder", ("kind", "settings"))
+    if given["kind"] == SolutionDecoder.kind:
+        return SolutionDecoder(**require_settings(given["settings"], SolutionDecoder, SolutionDecoder.kind), scm=scm)
     return Decoder.build(description)

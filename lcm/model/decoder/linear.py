@@ -115,6 +115,11 @@ class AffineDecoder(Decoder):
         self.register_buffer("location", torch.zeros(n) if location is None else location)
         self.register_buffer("scale", torch.ones(n) if scale is None else scale)
 
+    def require_sound(self) -> None:
+        """Raise ValueError for a scale of zero."""
+        if bool((self.scale == 0).any()):
+            raise ValueError("Expected scales that are not zero; got one that is.")
+
     def settings(self) -> dict[str, Any]:
         return {"n": self.n}
 
@@ -143,7 +148,7 @@ class EmbeddingDecoder(Decoder):
         if d < n:
             raise ValueError(f"Expected an embedding into at least n = {n} dimensions; got {d}.")
         self.n, self.d = n, d
-        basis = torch.eye(d) if generator is None else random_rotation(d, generator)
+        basis = torch.eye(d, n) if generator is None else random_rotation(d, generator)
         self.register_buffer("basis", basis[:, :n].contiguous())
         self.register_buffer("shift", torch.zeros(d))
 

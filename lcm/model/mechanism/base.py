@@ -33,7 +33,10 @@ class Mechanism(Component, family=True):
     def __init__(self, adjacency: Tensor | list[list[int]]) -> None:
         """`adjacency` is (n, n), [i, j]: i → j."""
         super().__init__()
-        self.register_buffer("adjacency", torch.as_tensor(adjacency).to(torch.bool), persistent=False)
+        given = adjacency if isinstance(adjacency, Tensor) else torch.as_tensor(adjacency)
+        if given.dim() != 2 or given.shape[0] != given.shape[1]:
+            raise ValueError(f"Expected a square (n, n) adjacency; got shape {tuple(given.shape)}.")
+        self.register_buffer("adjacency", given.to(torch.bool), persistent=False)
         self.n = self.adjacency.shape[0]
         self.register_buffer("circular", torch.zeros_like(self.adjacency[0]), persistent=False)
 
