@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm.base.atomic import atomic_write
+from lcm.base.atomic import NoRoomError, atomic_write, leftovers
 from lcm.base.files import (
     existing_file,
     read_json,
@@ -212,3 +213,27 @@ def test_files_are_readable_as_the_umask_allows(tmp_path: Path) -> None:
     plain.touch()
     modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {plain.stat().st_mode & 0o777}
+
+
+def test_leftovers_are_the_temporary_files_of_the_named_ones_alone(tmp_path: Path) -> None:
+    for name in ("mine", ".mine", ".a.json", ".a.0123456789ab.json", ".a.0123456789AB.json", ".b.0123456789ab.json"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".a.0123456789cd.json").mkdir()
+    assert [path.name for path in leftovers(tmp_path, "a.json")] == [".a.0123456789ab.json"]
+    assert {path.name for path in leftovers(tmp_path, "*")} == {".a.0123456789ab.json", ".b.0123456789ab.json"}
+    assert [path.name for path in leftovers(tmp_path, "*", folders=True)] == [".a.0123456789cd.json"]
+    assert leftovers(tmp_path / "nothing", "*") == []
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+def test_a_file_without_room_is_named_with_its_size_and_leaves_nothing(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, limits[1]))
+    try:
+        with pytest.raises(NoRoomError, match=r"file\.json: Expected room .*; got: File too large, .* bytes free$"):
+            write(tmp_path / "file.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

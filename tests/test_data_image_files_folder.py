@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm.data.image_files import partial_folder, require_new
+from lcm.data.image_files import FinishedBefore, partial_folder, require_new
 
 SETTINGS = {"source": "here", "size": "64"}
 
@@ -79,3 +79,51 @@ def test_what_is_put_in_its_place_meanwhile_is_kept_and_the_work_too(tmp_path: P
     out.unlink()
     with partial_folder(out, SETTINGS) as folder:
         assert (folder / "half").exists()
+
+
+def test_a_folder_that_was_finished_by_a_killed_process_is_finished(tmp_path: Path) -> None:
+    out, lock = tmp_path / "data", tmp_path / ".data.lcm-lock"
+    with partial_folder(out, SETTINGS) as folder:
+        (folder / "file").write_text("content")
+        left = lock.read_bytes()
+    lock.write_bytes(left)
+    (out / "identity.json").write_text("left")
+    require_new(out)
+    with pytest.raises(FinishedBefore), partial_folder(out, SETTINGS):
+        pass
+    assert [path.name for path in out.iterdir()] == ["file"] and list(tmp_path.iterdir()) == [out]
+    lock.write_bytes(left)
+    with pytest.raises(ValueError, match="got a folder that holds files"), partial_folder(out, {"size": "1"}):
+        pass
+
+
+def test_temporary_files_of_a_killed_process_do_not_come_into_the_folder(tmp_path: Path) -> None:
+    interrupt(tmp_path / "data", KeyboardInterrupt())
+    (tmp_path / ".data.partial" / ".train.0123456789ab.safetensors").write_text("half")
+    (tmp_path / ".data.0123456789ab").mkdir()
+    with partial_folder(tmp_path / "data", SETTINGS):
+        pass
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["half"]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    with (
+        partial_folder(out, SETTINGS),
+        pytest.raises(ValueError, match="no other process is writing to; got one that process"),
+        partial_folder(out, SETTINGS),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_nothing_is_written_through_a_link_to_nothing_or_in_the_place_of_the_partial_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ValueError, match=r"data: Expected a folder to write to; got a link to nothing\.$"):
+        require_new(tmp_path / "data")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".other.partial").symlink_to(tmp_path / "elsewhere")
+    with partial_folder(tmp_path / "other", SETTINGS) as folder:
+        (folder / "file").write_text("content")
+    assert not list((tmp_path / "elsewhere").iterdir())

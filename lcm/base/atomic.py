@@ -76,14 +76,16 @@ def _no_room(path: Path, size: int | None, reason: str) -> str:
     return f"{path}: Expected {expected}; got: {reason}{free}"
 
 
-def leftovers(folder: Path, *patterns: str) -> list[Path]:
-    """The temporary files of `atomic_write` that killed processes left of files whose names match one of `patterns`."""
+def leftovers(folder: Path, *patterns: str, folders: bool = False) -> list[Path]:
+    """The temporary files that killed processes left of files whose names match one of `patterns`; or such folders."""
     found = []
     with suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(folder):
             match = _TEMPORARY.fullmatch(entry.name)
-            name = match["stem"] + (match["suffix"] or "") if match else ""
-            if any(fnmatchcase(name, pattern) for pattern in patterns) and not entry.is_dir(follow_symlinks=False):
+            if match is None or entry.is_dir(follow_symlinks=False) != folders:
+                continue
+            name = match["stem"] + (match["suffix"] or "")
+            if any(fnmatchcase(name, pattern) for pattern in patterns):
                 found.append(Path(entry.path))
     return found
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -16,7 +14,7 @@ import torch
 from lcm.base import __version__
 from lcm.base.config import to_yaml
 from lcm.base.files import write_text
-from lcm.data.image_files import found_shards, partial_folder, require_new, writer_is_at_work
+from lcm.data.image_files import FinishedBefore, found_shards, partial_folder, remove_partial, writer_is_at_work
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs, save_pairs
@@ -108,22 +106,35 @@ def generate(
     """
     config = config if seed is None else replace(config, seed=seed)
     text = to_yaml(config)
-    if config.scene is None:
-        with _whole_folder(Path(out)) as folder:
-            model = build_nature(config.nature, config.seed)
-            for split, count in asdict(config.pairs).items():
-                data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
-                noise = torch_generator(config.seed, f"{split} noise")
-                data = add_observation_noise(data, config.observation_noise, noise)
-                save_pairs(folder / f"{split}.safetensors", data)
-            save_model(model, folder / "nature.safetensors")
-            write_text(folder / "config.yaml", text)
-        return
-    with partial_folder(Path(out), {"config": text, "version": __version__}) as folder:
-        _generate_images(config, config.scene, folder, processes, progress)
-        if draw is not None:
-            draw(folder / "pairs.png", load_pairs(folder / "test.safetensors"))
+    with suppress(FinishedBefore), partial_folder(Path(out), {"config": text, "version": __version__}) as folder:
+        if config.scene is None:
+            with _removed_after_errors(Path(out)):
+                _generate_vectors(config, folder)
+        else:
+            _generate_images(config, config.scene, folder, processes, progress)
+            if draw is not None:
+                draw(folder / "pairs.png", load_pairs(folder / "test.safetensors"))
         write_text(folder / "config.yaml", text)
+
+
+@contextmanager
+def _removed_after_errors(out: Path) -> Iterator[None]:
+    """Vectors are drawn in no time: after an error or an interruption nothing of them is kept."""
+    try:
+        yield
+    except BaseException:
+        remove_partial(out)
+        raise
+
+
+def _generate_vectors(config: GenerateConfig, folder: Path) -> None:
+    model = build_nature(config.nature, config.seed)
+    for split, count in asdict(config.pairs).items():
+        data = sample_data(model, count, torch_generator(config.seed, split), _metadata(config, split))
+        noise = torch_generator(config.seed, f"{split} noise")
+        data = add_observation_noise(data, config.observation_noise, noise)
+        save_pairs(folder / f"{split}.safetensors", data)
+    save_model(model, folder / "nature.safetensors")
 
 
 def _generate_images(
@@ -153,20 +164,3 @@ def _metadata(config: GenerateConfig, split: str) -> dict[str, str]:
         "nature": json.dumps(asdict(config.nature)),
         "observation_noise": str(config.observation_noise),
     }
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends, and vanishes upon any error."""
-    require_new(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"
-    try:
-        partial.mkdir()
-        yield partial
-        if folder.is_dir():
-            folder.rmdir()
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

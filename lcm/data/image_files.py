@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +17,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.base.atomic import NoRoomError, leftovers
 from lcm.base.files import read_json, write_json
+from lcm.base.lock import lock_beside, locked
 from lcm.base.rows import Array, release, take_rows
 
 _IDENTITY_FILE = "identity.json"
@@ -24,30 +28,49 @@ _DONE_FILE = "{name}.done.json"
 _PER_PAIR = ("z", "z_tilde", "noise", "noise_tilde", "targets")
 
 
+@final
+class FinishedBefore(Exception):
+    """The folder was finished by a process that was killed before it ended; nothing is left to do."""
+
+
+@final
+class DiskFull(ValueError):
+    """A full disk; what was written before is kept."""
+
+
 @contextmanager
 def partial_folder(out: Path, identity: Mapping[str, str]) -> Iterator[Path]:
     """Yield a folder `.NAME.partial` beside `out`. It becomes `out` at the end, and stays after an error.
 
-    The content that an interrupted block left is kept if the identity is the same, and deleted otherwise.
+    The content that an interrupted block left is kept if the identity is the same, and deleted otherwise. No other
+    process writes to it while the block runs.
 
     Raises:
-        ValueError: `out` is a file, or a folder that is not empty.
+        ValueError: `out` is a file, a folder that is not empty, or one that another process is writing to.
+        FinishedBefore: the same work was finished, but for the end of its process.
     """
     require_new(out)
-    target = out.resolve()
+    target, partial = out.resolve(), partial_path(out)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(out)
-    if _identity(partial) != dict(identity):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        write_json(partial / _IDENTITY_FILE, dict(identity))
-    yield partial
-    # the finished folder must not be lost if something else took its place in the meantime
-    require_new(out)
-    if target.is_dir():
-        target.rmdir()
-    partial.rename(target)
-    (target / _IDENTITY_FILE).unlink()
+    work = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+    with locked(lock_beside(target), out, work) as claim:
+        if claim == (True, work) and _holds_files(target):
+            (target / _IDENTITY_FILE).unlink(missing_ok=True)
+            raise FinishedBefore
+        _require_new(out)
+        for left in leftovers(target.parent, glob.escape(target.name), folders=True):
+            shutil.rmtree(left, ignore_errors=True)
+        if partial.is_symlink() or _identity(partial) != dict(identity):
+            remove_partial(out)
+            partial.mkdir()
+            write_json(partial / _IDENTITY_FILE, dict(identity))
+        for left in leftovers(partial, "*"):
+            left.unlink()
+        yield partial
+        # the finished folder must not be lost if something else took its place in the meantime
+        _require_new(out)
+        partial.rename(target)
+        (target / _IDENTITY_FILE).unlink()
 
 
 def partial_path(out: Path) -> Path:
@@ -56,12 +79,34 @@ def partial_path(out: Path) -> Path:
     return target.parent / f".{target.name}.partial"
 
 
+def remove_partial(out: Path) -> None:
+    """Remove the folder in which `out` is prepared."""
+    partial = partial_path(out)
+    if partial.is_symlink():
+        partial.unlink()
+    shutil.rmtree(partial, ignore_errors=True)
+
+
 def require_new(folder: Path) -> None:
-    """Raise ValueError unless `folder` is new or empty."""
+    """Raise ValueError unless `folder` is new or empty, or a process at work on it, or killed there, has left its lock.
+
+    In that case `partial_folder` decides.
+    """
+    if not (_holds_files(folder) and lock_beside(folder.resolve()).exists()):
+        _require_new(folder)
+
+
+def _require_new(folder: Path) -> None:
     if folder.is_file():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_symlink() and not folder.exists():
+        raise ValueError(f"{folder}: Expected a folder to write to; got a link to nothing.")
+    if _holds_files(folder):
         raise ValueError(f"{folder}: Expected a new or empty folder to write to; got a folder that holds files.")
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _identity(partial: Path) -> object:
@@ -241,8 +286,8 @@ class PairWriter:
             self.done.add(start)
             write_json(self._done_path, sorted(self.done))
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise ValueError(_full(self.path, len(self.done))) from error
+            if isinstance(error, NoRoomError) or error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise DiskFull(_full(self.path, len(self.done))) from error
             raise
 
     def finish(self) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 from lcm.app.sweep.config import DataConfig, SweepConfig, at_path, flattened, nested
 from lcm.base.config import config_hash, load_config, structure_config, to_yaml
 from lcm.base.files import existing_file
+from lcm.base.lock import lock_beside
 from lcm.base.requirement import to_dict
 from lcm.base.yaml_text import parse_yaml, read_yaml
 from lcm.run.config import FitConfig
@@ -153,7 +154,8 @@ def draw(data: DataSet) -> None:
     from lcm.report.images import draw_contact_sheet
 
     folder = data.train.parent
-    if not folder.exists():
+    # a lock that was left says that generating it did not end
+    if not folder.exists() or lock_beside(folder.resolve()).exists():
         generate(data.made_by, folder, draw=draw_contact_sheet)
     elif (folder / "config.yaml").read_text(encoding="utf-8") != to_yaml(data.made_by):
         raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")

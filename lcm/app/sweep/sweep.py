@@ -26,7 +26,7 @@ from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
 from lcm.app.sweep.executors import Executor
 from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
-from lcm.base.atomic import atomic_write
+from lcm.base.atomic import atomic_write, leftovers
 from lcm.base.config import config_hash
 from lcm.base.files import read_json, write_json
 from lcm.base.lock import locked_folder
@@ -248,6 +248,7 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
     out, cells = records.out, {cell.key: cell for cell in records.cells}
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
+        _tidy(out)
         waiting, failed = (
             [cell for cell in records.cells if records.status(cell) == status] for status in (CELL_WAITING, CELL_FAILED)
         )
@@ -269,6 +270,20 @@ def run_sweep(records: Records, executor: Executor, batch: int, quiet: bool = Tr
         finally:
             progress.close()
     return [cell for cell in records.cells if records.status(cell) != CELL_FINISHED]
+
+
+def _tidy(out: Path) -> None:
+    """Clear what killed sweeps left. Raises ValueError for a part that is a link out of the folder."""
+    for part in ("cells", "data", "batches"):
+        if not (out / part).resolve().is_relative_to(out.resolve()):
+            raise ValueError(
+                f"{out / part}: Expected a part of the sweep itself; got a link to {(out / part).resolve()}"
+            )
+    for path in leftovers(out / "cells", "*", folders=True):
+        shutil.rmtree(path)
+    table = (RESULTS, Path(RESULTS).with_suffix(".parquet").name)
+    for path in (*leftovers(out, *table), *leftovers(out / "cells", "*.json")):
+        path.unlink()
 
 
 def _unpack(folder: Path, files: Mapping[str, bytes]) -> None:

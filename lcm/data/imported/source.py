@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -23,7 +23,15 @@ from tqdm import tqdm
 
 from lcm.base import __version__
 from lcm.base.rows import Array
-from lcm.data.image_files import PairWriter, found_shards, partial_folder, writer_is_at_work
+from lcm.data.image_files import (
+    DiskFull,
+    FinishedBefore,
+    PairWriter,
+    found_shards,
+    partial_folder,
+    remove_partial,
+    writer_is_at_work,
+)
 
 _SMALLEST, _LARGEST, _MULTIPLE = 16, 512, 16
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -217,11 +225,18 @@ def write_image_pairs(
         ValueError: `out` is a file or a folder that is not empty, an image is bad, or the disk is full.
     """
     settings = {**identity, "size": str(size), "version": __version__, "block": str(_BLOCK)}
-    with partial_folder(out, settings) as folder:
-        for pairs in sources:
-            path = folder / f"{pairs.name}.safetensors"
-            if writer_is_at_work(path) or not (path.exists() or found_shards(path)):
-                _write_file(path, pairs, size, threads or len(os.sched_getaffinity(0)), progress)
+    with suppress(FinishedBefore), partial_folder(out, settings) as folder:
+        try:
+            for pairs in sources:
+                path = folder / f"{pairs.name}.safetensors"
+                if writer_is_at_work(path) or not (path.exists() or found_shards(path)):
+                    _write_file(path, pairs, size, threads or len(os.sched_getaffinity(0)), progress)
+        except DiskFull:
+            raise
+        except ValueError:
+            # what is refused will be refused again
+            remove_partial(out)
+            raise
     return {out / f"{pairs.name}.safetensors": len(pairs) for pairs in sources}
 
 
