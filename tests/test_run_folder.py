@@ -16,7 +16,7 @@ from small import RUN_FILES, SHORT, content, fit_in, small_data
 
 from lcm.base.files import read_json, write_json
 from lcm.base.lock import locked_folder
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, load_pairs, save_pairs
 from lcm.learn.training.tracker import StageTracker
 from lcm.run import runs as module
 from lcm.run.config import FitConfig
@@ -238,6 +238,29 @@ def test_a_failed_figure_leaves_the_run_unfinished(tmp_path: Path, monkeypatch: 
         load_run(tmp_path / "run")
     fit_in(tmp_path / "run")
     assert load_run(tmp_path / "run").model.n == 2
+
+
+@pytest.mark.parametrize("change", ["replaced", "truncated", "gone"])
+def test_data_that_change_during_a_fit_are_an_error(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pairs.safetensors"
+    save_pairs(path, LINEAR)
+    fit = module.fit_pairs
+
+    def changed(*arguments: Any) -> Any:
+        result = fit(*arguments)
+        if change == "gone":
+            path.unlink()
+        else:
+            content = path.read_bytes()
+            path.write_bytes(content[:-4] + (b"" if change == "truncated" else b"\x01\x02\x03\x04"))
+        return result
+
+    monkeypatch.setattr(module, "fit_pairs", changed)
+    with pytest.raises(ValueError, match=r"pairs\.safetensors: Expected a file that stays as it is while it is used"):
+        fit_run(load_pairs(path), tmp_path / "run", SHORT, device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:

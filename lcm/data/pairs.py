@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lcm.base.atomic import atomic_write
 from lcm.base.files import read_npz, read_tensors, write_tensors
 from lcm.base.rows import row_blocks
+from lcm.base.stamp import FileStamp
 from lcm.data.image_files import ShardedImages, found_shards
 from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
 from lcm.data.table import (
@@ -56,6 +57,7 @@ class PairData:
         source: file of the data, which errors name; "" for arrays.
         columns: names of the columns of x, if a table gave them.
         frame: the DataFrame of x, without its columns; None for other sources.
+        stamps: of the files that the data were read from.
 
     Example:
         >>> import lcm
@@ -76,6 +78,7 @@ class PairData:
     source: str = ""
     columns: tuple[str, ...] = ()
     frame: Any = None
+    stamps: tuple[FileStamp, ...] = ()
 
     @classmethod
     def from_arrays(
@@ -129,6 +132,11 @@ class PairData:
         frame = None if self.frame is None else self.frame.iloc[:rows]
         return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, frame=frame)
 
+    def require_unchanged(self) -> None:
+        """Raise ValueError if a file that the data were read from is no longer what it was."""
+        for stamp in self.stamps:
+            stamp.require_unchanged()
+
     def tensors(self) -> dict[str, Array]:
         """The tensors of the data set, by their names in the file format."""
         return {key: getattr(self, key) for key in TENSORS if getattr(self, key) is not None}
@@ -162,6 +170,17 @@ def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairD
     """
     if isinstance(x, PairData):
         return x
+    # before they are read, so that a change meanwhile is noticed
+    stamps = _stamps(x, x_tilde)
+    return replace(_loaded(x, x_tilde, mark), stamps=stamps)
+
+
+def _stamps(*sources: Any) -> tuple[FileStamp, ...]:
+    paths = [path for source in sources if _is_path(source) for path in (found_shards(source) or [Path(source)])]
+    return tuple(FileStamp.of(path) for path in paths if path.is_file())
+
+
+def _loaded(x: Any, x_tilde: Any, mark: str | None) -> PairData:
     if _is_path(x) and Path(x).suffix not in TABLE_SUFFIXES:
         if x_tilde is not None:
             raise ValueError(f"{x}: Expected a .csv or .parquet file with x alone; got the suffix {Path(x).suffix!r}")

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +107,9 @@ def require_own(folder: Path) -> None:
             raise ValueError(f"{path}: Expected a part of the run itself; got a link to {path.resolve()}")
 
 
-def is_own_file(folder: Path, path: Path) -> bool:
-    """Whether `path` is one of the files of the run in `folder` that the package reads."""
-    try:
-        name = path.resolve().relative_to(folder.resolve())
-    except ValueError:
-        return False
-    top = name.parts[0] if name.parts else ""
-    return str(name) in _FILES or top == CHECKPOINT_FOLDER or fnmatchcase(str(name), _EVENTS)
+def files_read(folder: Path) -> list[Path]:
+    """The files of a run that its readers need, whether they are there or not."""
+    return [folder / name for name in _FILES]
 
 
 def write_state(folder: Path, info: Mapping[str, Any], state: str) -> None:

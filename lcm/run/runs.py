@@ -123,8 +123,8 @@ def fit_run(
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: data that cannot be fitted, a target out of range, a missing device, or a folder that holds
-            something else, or that another process writes to. No files are left behind.
+        ValueError: data that cannot be fitted or whose file changes meanwhile, a target out of range, a missing
+            device, or a folder that holds something else, or that another process writes to. No files are left behind.
         FloatingPointError: a likelihood that is not finite. No files are left behind.
     """
     _import_the_rest()
@@ -142,11 +142,13 @@ def fit_run(
         recorder = Recorder(folder, progress, fit_hash(info))
         try:
             result = fit_pairs(data, replace(config, n=n), where, recorder)
+            data.require_unchanged()
             save_model(result.model, folder / MODEL_FILE)
             result = replace(result, config=config, seconds=prepared_in + recorder.seconds)
         finally:
             recorder.close()
         _write_results(folder, result)
+        data.require_unchanged()
         write_state(folder, info, FINISHED)
         recorder.delete_checkpoints()
     return result
@@ -177,6 +179,7 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
                         events.add_scalar(f"{curve}/{name}", value, record["step"])
         save_model(result.model, folder / MODEL_FILE)
         _write_results(folder, result)
+        result.data.require_unchanged()
         write_state(folder, info, FINISHED)
 
 

@@ -73,19 +73,45 @@ def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) 
 def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) -> Path:
     """Return `path` as a Path if a file can be written there. Its folder need not exist yet.
 
+    Args:
+        path: of the file to write.
+        suffixes: of which it has one.
+        inputs: files that the command reads, data sets in parts, and run folders, of which it reads the files.
+
     Raises:
-        ValueError: another suffix, a folder, one of the `inputs`, or a place without write permission.
+        ValueError: another suffix, a folder, a link, a file that the command reads, or a place without write
+            permission.
     """
     file, allowed = Path(path), (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
+    if file.is_dir():
+        raise ValueError(f"{path}: Expected a file to write to; got a folder")
     if file.suffix not in allowed:
         listed = ", ".join(allowed[:-1]) + (" or " if len(allowed) > 1 else "") + allowed[-1]
         raise ValueError(f"{path}: Expected a {listed} file to write to; got the suffix {file.suffix!r}")
-    if file.is_dir():
-        raise ValueError(f"{path}: Expected a file to write to; got a folder")
-    if any(other is not None and file.resolve() == Path(other).resolve() for other in inputs):
+    if any(_is_same(file, read) for each in inputs if each is not None for read in _files_read(Path(each))):
         raise ValueError(f"{path}: Expected another file to write to; got the one that is read")
+    if file.is_symlink():
+        raise ValueError(f"{path}: Expected a file to write to; got a link to {os.readlink(file)}")
     check_writable(file.parent)
     return file
+
+
+def _files_read(source: Path) -> list[Path]:
+    """The files that are read where a command is given `source`: itself, its parts, or the files of a run."""
+    if source.is_dir():
+        from lcm.run.run_folder import files_read
+
+        return files_read(source)
+    from lcm.data.image_files import found_shards
+
+    return [source, *found_shards(source)]
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    """Whether two paths name one file, by links or not; neither need exist."""
+    if file.resolve() == other.resolve():
+        return True
+    return file.exists() and other.exists() and file.samefile(other)
 
 
 def check_writable(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
+    inputs = arguments.data, arguments.after, arguments.run_a, arguments.run_b
+    out = check_output(arguments.json, ".json", *inputs) if arguments.json else None
     figure = _figure_file(arguments, out)
     data = pairs_of(arguments)
 
@@ -64,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, {"a": arguments.run_a, "b": arguments.run_b, "data": arguments.data, **found.numbers()})
     if figure:
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        _draw(figure, found, a, b, data)
+        with _folder_of(figure, arguments.run_a):
+            _draw(figure, found, a, b, data)
     if not arguments.quiet:
         print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{found}")
         if figure:
@@ -75,7 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None:
     """The path of the figure; None if A is a model file and no option gives a path."""
     if arguments.figure:
-        return check_output(arguments.figure, ".png")
+        inputs = arguments.data, arguments.after, arguments.run_a, arguments.run_b
+        return check_output(arguments.figure, ".png", *inputs)
     if out:
         return out.with_suffix(".png")
     folder = Path(arguments.run_a)
@@ -85,6 +89,19 @@ def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None
     other = Path(arguments.run_b).resolve()
     name = f"{other.parent.name}_{other.stem}" if other.is_file() else other.name
     return folder / "figures" / f"compared_with_{name}.png"
+
+
+@contextmanager
+def _folder_of(figure: Path, run: str) -> Iterator[None]:
+    """Make the folder of the figure; that of a run is locked meanwhile."""
+    from lcm.run.run_folder import FIGURE_FOLDER, claimed_figures
+
+    if figure.parent == Path(run) / FIGURE_FOLDER:
+        with claimed_figures(Path(run)):
+            yield
+        return
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    yield
 
 
 def _open(path: str) -> PairModel:

@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
+    inputs = arguments.data, arguments.after, arguments.run_folder
+    out = check_output(arguments.json, ".json", *inputs) if arguments.json else None
     data = pairs_of(arguments)
 
     from lcm.base.files import write_json

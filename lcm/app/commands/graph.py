@@ -72,8 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.fdr is not None and arguments.method not in (None, *RATED_METHODS):
         expected = f"no rate except for the methods {' and '.join(RATED_METHODS)}"
         raise ValueError(f"--fdr: Expected {expected}; got one for {arguments.method}")
-    json = check_output(arguments.json, ".json") if arguments.json else None
-    figure = check_output(arguments.figure, ".png") if arguments.figure else None
+    inputs = arguments.run_folder, *(arguments.data or ())
+    json = check_output(arguments.json, ".json", *inputs) if arguments.json else None
+    figure = check_output(arguments.figure, ".png", *inputs) if arguments.figure else None
 
     from lcm.base.files import write_json
     from lcm.run.runs import load_run
