@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -37,19 +38,20 @@ def summarise(records: Sequence[Record], by: Sequence[str], keys: Sequence[str])
     Raises:
         ValueError: a record lacks a key of `by`.
     """
-    groups: dict[tuple[Any, ...], list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
         missing = [key for key in by if key not in record]
         if missing:
             raise ValueError(f"Expected records with the keys {', '.join(by)}; got one without {missing[0]}.")
-        groups.setdefault(tuple(record[key] for key in by), []).append(record)
+        # as text, since a setting may be a list
+        groups.setdefault(json.dumps([record[key] for key in by], default=str), []).append(record)
     return [
         {
-            **dict(zip(by, values, strict=True)),
+            **{key: members[0][key] for key in by},
             "cells": len(members),
             **{key: _summary([member.get(key) for member in members]) for key in keys},
         }
-        for values, members in groups.items()
+        for members in groups.values()
     ]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from lcm.base.atomic import leftovers
 from lcm.base.files import existing_file, read_json, write_json
 from lcm.base.lock import LOCK_FILE, locked_folder
+from lcm.base.text import shown
 from lcm.learn.training.tracker import CHECKPOINT_FOLDER, METRICS_FILE
 
 RUN_SCHEMA_VERSION = 2
@@ -128,8 +129,14 @@ def read_state(folder: Path) -> dict[str, Any]:
     version = info.get("schema") if isinstance(info, dict) else None
     if version != RUN_SCHEMA_VERSION:
         hint = " (an earlier lcm made it: fit again)" if version == 1 else ""
-        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {version}{hint}")
-    return dict(info)
+        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {shown(version)}{hint}")
+    found = dict(info)
+    if found.get("state") not in (CLEARING, UNFINISHED, FINISHED):
+        raise ValueError(f"{file}: state: Expected {UNFINISHED} or {FINISHED}; got {shown(found.get('state'))}")
+    for key in IDENTITY:
+        if not isinstance(found.get(key), str):
+            raise ValueError(f"{file}: {key}: Expected a text; got {shown(found.get(key))}")
+    return found
 
 
 def _state_for(folder: Path, info: Mapping[str, Any], overwrite: bool, ended: bool) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lcm.base import __version__
 from lcm.base.config import config_hash, load_config, to_yaml
-from lcm.base.files import read_json, write_json, write_text
+from lcm.base.files import write_json, write_text
 from lcm.base.rows import return_free_memory
 from lcm.data.pairs import PairData, data_hash
 from lcm.learn.restarts import Restart
@@ -45,9 +45,9 @@ from lcm.run.run_folder import (
     read_state,
     write_state,
 )
+from lcm.run.stored import read_fit, read_graph
 
 _DRAWN_PAIRS = 20_000
-_EVIDENCE = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
 
 
 @final
@@ -195,29 +195,18 @@ def load_run(path: str | Path) -> Run:
     info = read_state(folder)
     if info.get("state") != FINISHED:
         raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
-    fit, graph = _json_object(folder / FIT_FILE), folder / GRAPH_FILE
-    content = _with_keys(graph, ("edge_strength", "order"))
-    tested = any(key in content for key in _EVIDENCE if key != "edge_strength")
-    content = _with_keys(graph, (*_EVIDENCE, "order")) if tested else content
-    strength, order = np.asarray(content["edge_strength"], dtype=np.float64), tuple(content["order"])
+    model = load_model(folder / MODEL_FILE)
+    strength, order, evidence = read_graph(folder / GRAPH_FILE, model.n)
     return Run(
         folder=folder,
-        model=load_model(folder / MODEL_FILE),
+        model=model,
         config=load_config(folder / CONFIG_FILE, FitConfig),
         info=info,
-        fit=fit,
+        fit=read_fit(folder / FIT_FILE, model.n),
         edge_strength=strength,
         order=order,
-        evidence=GraphEvidence(**{k: np.asarray(content[k]) for k in _EVIDENCE}, order=order) if tested else None,
+        evidence=evidence,
     )
-
-
-def _with_keys(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    content = _json_object(path)
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise ValueError(f"{path}: Expected the key {missing[0]}; got none")
-    return content
 
 
 def _import_the_rest() -> None:
@@ -235,13 +224,6 @@ def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[s
         "threads": torch.get_num_threads(),
         "device": device.type,
     }
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: Expected a JSON object; got {type(content).__name__}")
-    return content
 
 
 def _write_results(folder: Path, result: FitResult) -> None:

@@ -6,12 +6,15 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from lcm.base.files import existing_file
+from lcm.base.json_text import parse_json, read_text
+from lcm.base.text import shown
 from lcm.report.style import BLUE, GREEN, ORANGE, PALE, PURPLE, RED, SKY, clean, new_figure, save_figure
 from lcm.report.tables import Column, summarise, table_cells
 
@@ -72,16 +75,26 @@ def read_results(path: str | Path) -> Results:
     """Read the results.csv in the folder of a sweep, or a file like it.
 
     Raises:
-        ValueError: no such file, or one without the columns cell, status and n_variables.
+        ValueError: no such file, one that is not CSV, one without the columns cell, status and n_variables, a column
+            twice, or a row of another length than the heading.
     """
     file = Path(path) / _RESULTS if Path(path).is_dir() else Path(path)
-    with existing_file(file).open(newline="", encoding="utf-8") as opened:
-        reader = csv.DictReader(opened)
-        columns = tuple(reader.fieldnames or ())
-        missing = [key for key in ("cell", "status", _FIRST_SCORE) if key not in columns]
-        if missing:
-            raise ValueError(f"{file}: Expected the table of a sweep; got one without the column {missing[0]}")
-        rows = [{key: _read(key, text) for key, text in row.items()} for row in reader]
+    text = read_text(existing_file(file), "CSV")
+    try:
+        head, *lines = [line for line in csv.reader(StringIO(text, newline=""), strict=True) if line] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{file}: Expected CSV; got a table that cannot be read ({error})") from error
+    columns = tuple(head)
+    missing = [key for key in ("cell", "status", _FIRST_SCORE) if key not in columns]
+    if missing:
+        raise ValueError(f"{file}: Expected the table of a sweep; got one without the column {missing[0]}")
+    twice = [key for index, key in enumerate(head) if key in head[:index]]
+    if twice:
+        raise ValueError(f"{file}: Expected each column once; got {shown(twice[0])} again")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(columns):
+            raise ValueError(f"{file}: row {number}: Expected {len(columns)} cells, as in the heading; got {len(line)}")
+    rows = [{key: _read(key, cell) for key, cell in zip(columns, line, strict=True)} for line in lines]
     return Results(rows, columns[columns.index("status") + 1 : columns.index(_FIRST_SCORE)], columns)
 
 
@@ -124,9 +137,9 @@ def text_of(value: Any) -> str:
 
 def _require_numbers(records: Sequence[Mapping[str, Any]], values: Sequence[str]) -> None:
     for key in values:
-        wrong = [record[key] for record in records if isinstance(record[key], str | list)]
+        wrong = [record[key] for record in records if isinstance(record[key], str | list | dict)]
         if wrong:
-            raise ValueError(f"--value: Expected a score that is a number; got {key}, such as {wrong[0]!r}")
+            raise ValueError(f"--value: Expected a score that is a number; got {key}, such as {shown(wrong[0])}")
 
 
 def _decimals(key: str, records: Sequence[Mapping[str, Any]]) -> int:
@@ -141,8 +154,8 @@ def _read(key: str, text: str) -> Any:
     if key in _TEXTS:
         return text
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text, key)
+    except ValueError:
         return text
 
 

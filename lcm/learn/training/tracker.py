@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from lcm.base.atomic import room_for
 from lcm.base.files import write_text
+from lcm.base.json_text import json_lines
 from lcm.base.rows import return_free_memory
+from lcm.base.text import shown
 from lcm.learn.training.checkpoint import read_checkpoint, write_checkpoint
 from lcm.learn.training.objective import Tracker
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
 _RESTARTS = "restarts"
+_KEYS = {"restart": (int,), "stage": (str,), "step": (int,), "seconds": (int, float)}
 
 
 @final
@@ -165,11 +168,22 @@ class StageTracker(Tracker):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records in a metrics.jsonl, without a half-written last line that a killed process may have left."""
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    """The records in a metrics.jsonl, without a half-written last line that a killed process may have left.
+
+    Raises:
+        ValueError: a line that is no record of a fit.
+    """
+    records = list(json_lines(path))
+    for number, record in enumerate(records, 1):
+        known = isinstance(record, dict) and all(map(_is_measure, record.values()))
+        if not known or any(type(record.get(key)) not in types for key, types in _KEYS.items()):
+            raise ValueError(
+                f"{path}: line {number}: Expected a record with restart, stage, step and seconds; got "
+                f"{shown(record)}. Delete the file to go on without its records."
+            )
     return records
+
+
+def _is_measure(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return isinstance(value, str | None) or all(isinstance(each, int | float | None) for each in numbers)
