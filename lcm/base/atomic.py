@@ -46,6 +46,11 @@ def atomic_write(path: str | Path, size: int | None = None) -> Iterator[Path]:
             temporary.chmod(0o666 & ~_umask())
             _flush_to_disk(temporary)
         os.replace(temporary, target)
+    except FileNotFoundError as error:
+        if target.parent.is_dir():
+            # another process that writes the same file has taken the temporary file for one of a killed process
+            raise OSError(f"{target}: Expected that no other process writes this file; got one that does") from error
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

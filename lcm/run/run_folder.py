@@ -113,6 +113,13 @@ def files_read(folder: Path) -> list[Path]:
     return [folder / name for name in _FILES]
 
 
+def is_own_file(folder: Path, path: Path) -> bool:
+    """Whether `path` is one of the files or checkpoints of a run in `folder`."""
+    place = path.resolve()
+    own = any(place == file.resolve() for file in files_read(folder))
+    return own or place.parent == folder.resolve() / CHECKPOINT_FOLDER
+
+
 def write_state(folder: Path, info: Mapping[str, Any], state: str) -> None:
     """Write run.json."""
     write_json(folder / RUN_FILE, {"schema": RUN_SCHEMA_VERSION, "state": state, **info})

@@ -179,7 +179,6 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
                         events.add_scalar(f"{curve}/{name}", value, record["step"])
         save_model(result.model, folder / MODEL_FILE)
         _write_results(folder, result)
-        result.data.require_unchanged()
         write_state(folder, info, FINISHED)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from lcm.base.atomic import leftovers
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData
@@ -90,10 +93,24 @@ def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) 
         raise ValueError(f"{path}: Expected a {listed} file to write to; got the suffix {file.suffix!r}")
     if any(_is_same(file, read) for each in inputs if each is not None for read in _files_read(Path(each))):
         raise ValueError(f"{path}: Expected another file to write to; got the one that is read")
+    if _is_part_of_run(file):
+        raise ValueError(f"{path}: Expected another file to write to; got one that a run is read from")
     if file.is_symlink():
         raise ValueError(f"{path}: Expected a file to write to; got a link to {os.readlink(file)}")
     check_writable(file.parent)
+    # what killed commands left
+    for left in leftovers(file.parent, escape(file.name)):
+        left.unlink(missing_ok=True)
     return file
+
+
+def _is_part_of_run(file: Path) -> bool:
+    """Whether `file` is one of the files that some run, around it, is read from."""
+    if not any((folder / "run.json").is_file() for folder in file.absolute().parents[:2]):
+        return False
+    from lcm.run.run_folder import is_own_file
+
+    return any(is_own_file(folder, file) for folder in file.absolute().parents[:2])
 
 
 def _files_read(source: Path) -> list[Path]:

@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check_writable(Path(arguments.out))
     config = _config(arguments)
+    _check_inputs_stay(arguments)
     data = pairs_of(arguments)
 
     from lcm.run.report import fit_text, next_steps
@@ -105,6 +106,16 @@ def _config(arguments: argparse.Namespace) -> FitConfig:
         except ValueError as error:
             raise ValueError("--" + str(error)) from error
     return config
+
+
+def _check_inputs_stay(arguments: argparse.Namespace) -> None:
+    """Refuse to replace a run that holds the config: an interruption would leave nothing to start from."""
+    if arguments.overwrite and arguments.config:
+        from lcm.run.run_folder import is_own_file
+
+        if is_own_file(Path(arguments.out), Path(arguments.config)):
+            expected = f"a file outside of {arguments.out}, which --overwrite clears"
+            raise ValueError(f"--config: Expected {expected}; got {arguments.config}")
 
 
 def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:

@@ -165,6 +165,8 @@ def _fit_together(works: Sequence[Work], folder: Path, device: str) -> None:
         results = fit_ensemble(data, [work.config for work in works], where, recorder)
     finally:
         recorder.close()
+    for pairs in files.values():
+        pairs.require_unchanged()
     share = recorder.seconds / len(works)
     for work, result in zip(works, results, strict=True):
         if not _is_fitted(work):
