@@ -1,7 +1,50 @@
-"""`python -m lcm` is `lcm`."""
+"""The program `lcm`, also `python -m lcm`: a process with its streams and signals around `lcm.app.cli.main`."""
 
+import os
+import signal
 import sys
 
-from lcm.app.cli import main
+_INTERRUPTED = 130
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line and return its exit code; an interruption at any moment is one line and 130."""
+    try:
+        _open_standard_streams()
+        from lcm.app.cli import main as run
+
+        code = run()
+    except KeyboardInterrupt:
+        sys.stderr.write("lcm: interrupted before anything was done\n")
+        code = _INTERRUPTED
+    # the rest is the end of the process, which an interruption can only make noisy
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _flush()
+    if code == _INTERRUPTED:
+        # the interpreter would kill itself by the signal if it came while a library ran code of its own
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Open the null device for each standard stream that is closed, whose number the next file would get."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _flush() -> None:
+    """Give up what standard output does not take, about which the command has said what there is to say."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -64,8 +64,18 @@ def _run(arguments: argparse.Namespace, name: str) -> int:
         return _report(arguments, f"{name}: interrupted; {resumes}", INTERRUPTED)
     except FloatingPointError as error:
         return _report(arguments, f"{name}: error: {error}", FAILED)
-    except (ValueError, OSError, ImportError, NotImplementedError) as error:
+    except OSError as error:
+        return _report(arguments, f"{name}: error: {_described(error)}", BAD_INPUT)
+    except (ValueError, ImportError, NotImplementedError) as error:
         return _report(arguments, f"{name}: error: {error}", BAD_INPUT)
+
+
+def _described(error: OSError) -> str:
+    """The file and the reason, without the number of the error."""
+    if error.strerror is None:
+        return str(error)
+    files = " and ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
+    return f"{files}: {error.strerror}" if files else error.strerror
 
 
 def _report(arguments: argparse.Namespace, message: str, code: int) -> int:

@@ -23,6 +23,11 @@ _LAST_RATE = 0.01
 _ROWS_AT_ONCE = 16_384
 
 
+@final
+class NotFiniteError(FloatingPointError):
+    """A stage whose held-out likelihood is no longer finite."""
+
+
 def optimise(objective: Objective, schedule: Schedule, generator: torch.Generator, tracker: Tracker) -> None:
     """Minimise `objective` in place and leave it at its best validated state.
 
@@ -135,7 +140,7 @@ class _Loop:
         self.tracker.advance(self.step, self.schedule.steps, max(values))
         for value in values:
             if not math.isfinite(value):
-                raise FloatingPointError(f"the held-out log-likelihood became {value} at step {self.step}")
+                raise NotFiniteError(f"the held-out log-likelihood became {value} at step {self.step}")
         for row, index in enumerate(self.running):
             self._compare(row, index)
 
@@ -240,12 +245,16 @@ def _do(jobs: dict[int, Job], recorder: Recorder) -> list[int]:
     """Do the next jobs of fits, jobs of one structure together; return the numbers of these fits."""
     for numbers in _groups(jobs):
         first = jobs[numbers[0]]
-        optimise_together(
-            [jobs[number].objective for number in numbers],
-            first.schedule,
-            [jobs[number].generator for number in numbers],
-            recorder.stage(numbers, first.stage),
-        )
+        try:
+            optimise_together(
+                [jobs[number].objective for number in numbers],
+                first.schedule,
+                [jobs[number].generator for number in numbers],
+                recorder.stage(numbers, first.stage),
+            )
+        except NotFiniteError as error:
+            ends = "the same fit ends there again, so change the config or look for outliers in the data"
+            raise NotFiniteError(f"{error} of the stage {first.stage}; {ends}") from error
     return list(jobs)
 
 

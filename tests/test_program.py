@@ -1,0 +1,36 @@
+"""The program as a process: closed streams, full outputs, and interruptions at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(("closing", "code"), [(">&-", 0), (">&- 2>&-", 0), ("0>&- >&- 2>&-", 0), (">/dev/full", 2)])
+def test_a_closed_or_full_output_is_no_traceback(closing: str, code: int, data_file: Path) -> None:
+    ended = subprocess.run(
+        f"'{sys.executable}' -m lcm check '{data_file}' {closing}", shell=True, stderr=subprocess.PIPE
+    )
+    assert ended.returncode == code
+    lines = ended.stderr.decode().splitlines()
+    assert lines == (["lcm check: error: No space left on device"] if code else [])
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.1, 0.4])
+def test_an_interruption_is_one_line_and_130(seconds: float, data_file: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", _READY, "fit", str(data_file), "--out", str(tmp_path / "run"), "--quiet"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate()[1]
+    assert process.returncode == 130 and len(errors.splitlines()) == 1 and "interrupted" in errors
+
+
+_READY = "from lcm.__main__ import main; import sys; print('ready', flush=True); sys.exit(main())"
