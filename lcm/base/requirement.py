@@ -24,8 +24,28 @@ def require_positive(config: object, *keys: str) -> None:
 
 
 def require_at_least(config: object, least: float, *keys: str) -> None:
-    """`require` for numbers of at least `least`."""
+    """`require` for numbers of at least `least`; a size has a largest value too, beyond which nothing would end."""
     require(config, keys, lambda value: value >= least, f"at least {least:g}")
+    for key in keys:
+        most = _MOST.get(key, _MOST_OTHERS)
+        require(config, (key,), lambda value, most=most: value <= most, f"at most {most:,}")  # type: ignore[misc]
+
+
+_MOST_OTHERS = 10**9
+_MOST = {
+    "n": 2_000,
+    "layers": 1_000,
+    "hidden": 4_096,
+    "solution_hidden": 4_096,
+    "mechanism_hidden": 4_096,
+    "bins": 1_000,
+    "restarts": 1_000,
+    "steps": 10**8,
+    "marginal_steps": 10**8,
+    "batch_size": 10**6,
+    "code": 10_000,
+}
+"""The largest value of each size in a config."""
 
 
 SECTIONS = "sections"

@@ -14,14 +14,18 @@ import torch
 from lcm.base import __version__
 from lcm.base.config import to_yaml
 from lcm.base.files import write_text
+from lcm.base.memory import require_memory
 from lcm.data.image_files import FinishedBefore, found_shards, partial_folder, remove_partial, writer_is_at_work
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import PairData, load_pairs, save_pairs
-from lcm.data.sample import sample_data
+from lcm.data.sample import pair_width, sample_data
 from lcm.data.scene.scene import SceneConfig
 from lcm.model.decoder import RotationDecoderConfig
 from lcm.model.storage import save_model
+
+_MOST_PAIRS = 10**12
+_COPIES = 3
 
 
 @final
@@ -37,6 +41,8 @@ class SplitConfig:
         for split, count in asdict(self).items():
             if count < 1:
                 raise ValueError(f"Expected {split} >= 1; got {count}.")
+            if count > _MOST_PAIRS:
+                raise ValueError(f"Expected {split} <= {_MOST_PAIRS:,}; got {count:,}.")
 
 
 @final
@@ -69,6 +75,13 @@ class GenerateConfig:
         if self.scene is not None and self.nature.decoder != RotationDecoderConfig():
             kind = self.nature.decoder.kind
             raise ValueError(f"nature.decoder: Expected none beside a scene; got one of kind {kind}.")
+
+
+def require_room(config: GenerateConfig) -> None:
+    """Raise ValueError for a data set whose largest split does not fit into the memory at hand."""
+    nature, count = config.nature, max(asdict(config.pairs).values())
+    width = pair_width(nature.n, nature.decoder.dim_x or nature.n)
+    require_memory(_COPIES * width * count, f"{count:,} pairs of {nature.n} variables")
 
 
 def add_observation_noise(data: PairData, share: float, generator: torch.Generator) -> PairData:
@@ -105,6 +118,7 @@ def generate(
         ValueError: `out` is a file or a folder that is not empty, the seed is negative, or a scene cannot be drawn.
     """
     config = config if seed is None else replace(config, seed=seed)
+    require_room(config)
     text = to_yaml(config)
     with suppress(FinishedBefore), partial_folder(Path(out), {"config": text, "version": __version__}) as folder:
         if config.scene is None:

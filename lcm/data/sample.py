@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lcm.base import __version__
 from lcm.base.chunks import in_chunks
+from lcm.base.memory import require_memory
 from lcm.data.encode import require_same_dimensions
 from lcm.data.nature.build import torch_generator
 from lcm.data.pairs import Array, PairData
@@ -21,6 +22,12 @@ from lcm.model.pair_model import PairModel
 from lcm.model.scm import SCM
 
 _DRAWN_AT_ONCE = 65_536
+_COPIES = 3
+
+
+def pair_width(n: int, d: int) -> int:
+    """Bytes of one pair and its truth, n variables and d dimensions, in float32."""
+    return 4 * (2 * d + 5 * n)
 
 
 @torch.no_grad()
@@ -35,6 +42,7 @@ def sample_data(
 
     The draw depends on `generator` and `chunk`. Raises ValueError if the model gives values that are not finite.
     """
+    require_memory(_COPIES * pair_width(model.n, model.d) * n_pairs, f"{n_pairs:,} pairs")
     parts = []
     for start in range(0, n_pairs, chunk):
         pairs = model.sample_pairs(min(chunk, n_pairs - start), generator)
@@ -100,6 +108,7 @@ def sample_counterfactuals(
 def _fresh(model: Any, scm: SCM, n: int | None, seed: int) -> tuple[Tensor, Tensor]:
     if n is None:
         raise ValueError("n: Expected a number of pairs, or x to start from; got neither")
+    require_memory(_COPIES * pair_width(model.n, model.d) * n, f"{n:,} pairs")
     z = scm.sample(n, torch_generator(seed, "sample"))
     return in_chunks(lambda part: (model.decode(part),), z)[0].cpu(), z
 

@@ -16,6 +16,7 @@ from lcm.base.rows import take_rows
 from lcm.data.pairs import PairData
 from lcm.learn.config import ImageConfig
 from lcm.learn.geodesic import Geodesic, blurred, geodesic_coordinates
+from lcm.learn.prepared import held_out_pairs
 from lcm.learn.training.loop import run_together
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.learn.training.tracker import Recorder
@@ -31,7 +32,6 @@ _STATISTICS_ROWS = 2_000
 _MOST_VALIDATED = 1_000
 _CHUNK = 256
 _RESIDENT_SHARE = 0.5
-_MOST_HELD_OUT = 20_000
 _VALIDATIONS = 20
 _LEAST_VARIANCE = 1e-12
 
@@ -71,7 +71,7 @@ class ImagePairs:
         self.data, self.device = data, device
         self.before, self.after = ImageRows(data.x, device), ImageRows(data.x_tilde, device)
         order = np.random.default_rng(seed).permutation(len(data))
-        held = min(max(1, round(validation_share * len(data))), _MOST_HELD_OUT)
+        held = held_out_pairs(validation_share, len(data), 0)
         self.held_out, self.train = torch.from_numpy(order[:held]), torch.from_numpy(order[held:])
 
     def single(self, rows: Tensor) -> Tensor:

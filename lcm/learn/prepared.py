@@ -19,6 +19,7 @@ from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 _LEAST_START_ROWS = 2_000
 _MOST_START_ROWS = 100_000
 _MOST_HELD_OUT = 20_000
+_LEAST_HELD_OUT, _LEAST_TRAINED = 5, 25
 _HELD_BYTES = {"cpu": 1 << 25, "cuda": 1 << 32}
 
 
@@ -61,6 +62,21 @@ class Prepared:
         return replace(self, unmixing=_linear_start(*self.train, generator, self.atomic))
 
 
+def held_out_pairs(validation_share: float, count: int, n: int) -> int:
+    """How many of `count` pairs are held out by a fit of n variables, at most 20,000.
+
+    Raises:
+        ValueError: a share that leaves too few pairs to hold out or to train on.
+    """
+    least, most = _LEAST_HELD_OUT / count, 1.0 - _LEAST_TRAINED * (n + 1) / count
+    if not least <= validation_share <= most:
+        raise ValueError(
+            f"validation_share: Expected {least:.4g} to {most:.4g} for {count} pairs of {n} variables; "
+            f"got {validation_share:g}"
+        )
+    return min(round(validation_share * count), _MOST_HELD_OUT)
+
+
 def prepare(
     x: np.ndarray,
     x_tilde: np.ndarray,
@@ -76,7 +92,7 @@ def prepare(
     Pairs with known targets (N, n) are always held in memory.
     """
     standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
-    held_out = min(max(1, round(validation_share * len(x))), _MOST_HELD_OUT)
+    held_out = held_out_pairs(validation_share, len(x), n)
     standardisation = standardisation.to(device)
     if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
         train, validation = _streamed((x, x_tilde), standardisation, held_out, generator, device)

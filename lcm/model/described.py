@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from lcm.base.memory import EntryBudget
 from lcm.base.text import printable, shortened
 from lcm.model.pair_model import PairModel, build_model
 
 _ENTRIES_PER_ENTRY, _FREE_ENTRIES = 64, 20_000_000
-_LEAST_COST = 1_000
-_FACTORIES = frozenset({"zeros", "ones", "empty", "full", "eye", "rand", "randn", "linspace", "arange", "randint"})
-
-
-@final
-class _Budget(TorchFunctionMode):
-    """Refuses to make tensors of more entries in total than a file can hold, before they are made."""
-
-    def __init__(self, entries: int) -> None:
-        super().__init__()
-        self.entries = self.left = entries
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        options = dict(kwargs or {})
-        if getattr(func, "__name__", "") in _FACTORIES:
-            sizes = args or (options.get("size", ()),)
-            first = sizes[0] if isinstance(sizes[0], Sequence) else sizes
-            self.left -= max(_LEAST_COST, math.prod(size for size in first if isinstance(size, int)))
-            if self.left < 0:
-                raise ValueError(f"Expected sizes for at most {self.entries:,} entries, as the file holds; got more.")
-        return func(*args, **options)
 
 
 def restored(description: Any, tensors: Mapping[str, Tensor], path: Any) -> PairModel:
@@ -48,13 +24,19 @@ def restored(description: Any, tensors: Mapping[str, Tensor], path: Any) -> Pair
     """
     entries = sum(value.numel() for value in tensors.values())
     try:
-        with _Budget(_ENTRIES_PER_ENTRY * entries + _FREE_ENTRIES):
+        with EntryBudget(_ENTRIES_PER_ENTRY * entries + _FREE_ENTRIES, "as the file holds"):
             model = build_model(description, path)
     except (TypeError, KeyError, IndexError, AttributeError, RuntimeError, OverflowError, RecursionError) as error:
         # what the checks of settings do not foresee, such as sizes of two parts that do not fit
         why = shortened(printable(" ".join(str(error).split())), 200)
         raise ValueError(f"Expected parts of a model that fit; got others ({why})") from error
-    _require_tensors(model.state_dict(), tensors)
+    expected = model.state_dict()
+    # files hold numbers as tensors of one entry
+    tensors = {
+        name: value.reshape(()) if value.shape == (1,) and name in expected and expected[name].dim() == 0 else value
+        for name, value in tensors.items()
+    }
+    _require_tensors(expected, tensors)
     # assigned, not copied, so that a float64 model stays float64
     model.load_state_dict(dict(tensors), assign=True)
     for module in model.modules():

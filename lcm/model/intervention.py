@@ -22,6 +22,7 @@ from lcm.model.noise import Noise, NoiseConfig, NormalNoiseConfig
 from lcm.model.scm import SCM
 
 _PROBABILITY_TOLERANCE = 1e-6
+_MOST_FOR_ALL = 16
 
 
 @final
@@ -62,6 +63,8 @@ class TargetDistribution(nn.Module):
             "atomic-or-empty": [(), *single],
         }
         if name == "all":
+            if n > _MOST_FOR_ALL:
+                raise ValueError(f"Expected at most {_MOST_FOR_ALL} variables with target sets all; got {n}.")
             families["all"] = list(chain.from_iterable(combinations(range(n), k) for k in range(n + 1)))
         if name not in families:
             raise ValueError(f"Expected target sets atomic, atomic-or-empty, all or a list; got {name!r}.")

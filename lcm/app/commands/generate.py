@@ -28,6 +28,7 @@ DIR/config.yaml shows the other keys of nature: graph, mechanism, noise, interve
 but thickness has a kind, and the keys of that kind.
 With the line `scene: {kind: circuit}` or `scene: {kind: objects}`, the variables drive a scene, and x and x_tilde are
 its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
+A config from a stranger is safe to open: with scene: {kind: FILE.py:CLASS}, code runs only with --allow-code.
 The folder paper_configs/ is part of a checkout of the source.
 """
 
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", metavar="K", type=int, help="processes that draw images; default: one for each core"
     )
+    parser.add_argument("--allow-code", action="store_true", help="run the Python file that scene.kind names")
     parser.set_defaults(resumes=_resumes)
 
 
@@ -50,11 +52,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lcm.base.config import load_config
     from lcm.data.data_set import GenerateConfig, generate
+    from lcm.data.scene.scene import require_allowed
     from lcm.report.images import draw_contact_sheet
 
     if arguments.processes is not None and arguments.processes < 1:
         raise ValueError(f"--processes: Expected at least 1; got {arguments.processes}")
     config = load_config(config_file, GenerateConfig)
+    require_allowed(config.scene, str(config_file), arguments.allow_code)
     options = {"processes": arguments.processes, "progress": not arguments.quiet}
     generate(config, arguments.out, arguments.seed, draw=draw_contact_sheet, **options)
     if not arguments.quiet:

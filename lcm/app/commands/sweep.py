@@ -23,6 +23,9 @@ DIR/cells/NAME.json has its scores or its error. If a cell fails, the other cell
 again, it runs the cells that are unfinished or failed. Data and settings identify a cell: if you change SWEEP, the
 finished cells that it still contains are kept.
 
+A sweep from a stranger is safe to run: where a data config has scene: {kind: FILE.py:CLASS}, code runs only with
+--allow-code.
+
 The exit code is 0 if every cell is finished, and 1 if some cells failed. Each failed cell prints one line on stderr.
 """
 EPILOG = """\
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", metavar="A", help="Ray cluster, host:port or auto; default: a new local one")
     parser.add_argument("--jobs", metavar="J", type=int, help="number of processes; default: cores divided by threads")
     parser.add_argument("--no-ensembles", action="store_true", help="fit each cell separately, without batches")
+    parser.add_argument("--allow-code", action="store_true", help="run the Python files that scene.kind names")
     parser.add_argument("--dry-run", action="store_true", help="list the cells and their states without running them")
     parser.set_defaults(resumes=lambda arguments: f"the same command resumes the sweep in {arguments.out}")
 
@@ -64,6 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     from lcm.app.sweep.sweep import cells_that_failed, open_sweep, run_sweep
 
     sweep, records = open_sweep(arguments.sweep, arguments.out)
+    for cell in records.cells:
+        if cell.data.made_by is not None and cell.data.made_by.scene is not None:
+            from lcm.data.scene.scene import require_allowed
+
+            require_allowed(cell.data.made_by.scene, arguments.sweep, arguments.allow_code)
     if arguments.dry_run:
         if not arguments.quiet:
             print(_listed(records))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -10,6 +11,8 @@ from typing import Any, Literal, final
 
 from lcm.base.config import load_config
 from lcm.base.text import shown
+
+_MOST_CELLS = 20_000
 
 
 def flattened(values: Any, where: str) -> dict[str, Any]:
@@ -78,11 +81,14 @@ def expanded(
     """Every alternative combined with every point of the grid, by dotted path; both override `base`.
 
     Raises:
-        ValueError: a key that is in the grid and in the list.
+        ValueError: a key that is in the grid and in the list, or more than 20,000 combinations.
     """
     twice = [path for entry in alternatives for path in entry if path in grid]
     if twice:
         raise ValueError(f"{twice[0]}: Expected a key in the grid or in the list; got it in both")
+    cells = len(alternatives) * math.prod(len(values) for values in grid.values())
+    if cells > _MOST_CELLS:
+        raise ValueError(f"grid: Expected at most {_MOST_CELLS:,} combinations of values; got {cells:,}")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     return [{**base, **entry, **point} for entry in alternatives for point in points]
 

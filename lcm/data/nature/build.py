@@ -9,11 +9,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lcm.base.memory import EntryBudget, available_bytes
 from lcm.data.nature.config import NatureConfig
 from lcm.model.decoder import ChainDecoder, Decoder, DecoderConfig, EmbeddingDecoder
 from lcm.model.intervention import PerfectIntervention
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.scm import SCM
+
+# of a weight, its draw and its calibration
+_BYTES_OF_AN_ENTRY = 16
 
 
 def build_nature(config: NatureConfig, seed: int) -> LatentCausalModel:
@@ -21,6 +25,11 @@ def build_nature(config: NatureConfig, seed: int) -> LatentCausalModel:
 
     Raises ValueError for a negative seed; everything else was checked when the config was made.
     """
+    with EntryBudget(available_bytes() // _BYTES_OF_AN_ENTRY, "which fit into the memory at hand"):
+        return _build(config, seed)
+
+
+def _build(config: NatureConfig, seed: int) -> LatentCausalModel:
     given = config.mechanism.prescribed()
     graph = config.graph.draw(config.n, numpy_generator(seed, "graph")) if given is None else given.graph
     noise = config.noise.draw(config.n)

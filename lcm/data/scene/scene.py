@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
 from lcm.base.requirement import require
+from lcm.base.text import printable
 
 _SMALLEST, _LARGEST, _MULTIPLE, _MOST_SUPERSAMPLING = 16, 512, 16, 4
 SCENE_HOMES = {
@@ -57,6 +58,16 @@ def find_scene(kind: str) -> type[Scene]:
     if not (isinstance(found, type) and issubclass(found, Scene)):
         raise ValueError(f"scene.kind: Expected a subclass of lcm.data.scene.scene.Scene; got {kind!r}")
     return found
+
+
+def require_allowed(config: SceneConfig | None, source: str, allow_code: bool) -> None:
+    """Raise ValueError if a config from a file names a scene whose Python file would run, and that is not allowed."""
+    if config is not None and config.kind not in SCENE_HOMES and not allow_code:
+        file = printable(config.kind.rpartition(":")[0] or config.kind)[:200]
+        raise ValueError(
+            f"{source}: scene.kind: Expected one of {', '.join(SCENE_HOMES)}, or --allow-code to run a file; got {file}"
+            " without it"
+        )
 
 
 def _from_file(kind: str) -> Any:
