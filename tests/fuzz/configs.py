@@ -30,7 +30,13 @@ pairs: {train: 60, val: 9, test: 9}
 observation_noise: 0.01
 seed: 3
 """,
-    "scene": "nature: {n: 2}\npairs: {train: 1, val: 1, test: 1}\nscene: {kind: none.py:None, size: 16}\nseed: 3\n",
+    # wrong in three places, since drawing images takes seconds
+    "scene": """\
+nature: {n: 2, decoder: {kind: linear}}
+pairs: {train: 1, val: 1, test: 1}
+scene: {kind: none.py:None, size: 16, parameters: [a, b]}
+seed: 3
+""",
 }
 _SWEEP = """\
 data:
