@@ -14,7 +14,7 @@ from laws import (
 )
 
 from lcm.base.component import describe
-from lcm.model.elementwise import AffineMap, ElementwiseMap, KnotMap, SplineMap
+from lcm.model.elementwise import AffineMap, ElementwiseMap, KnotMap, Relabelling, SplineMap
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_map = pytest.mark.parametrize("name", ELEMENTWISE_MAPS)
@@ -113,3 +113,8 @@ def test_knots_that_do_not_increase_are_an_error(bad: int) -> None:
     tables[2, bad, 3] = -2.0
     with pytest.raises(ValueError, match="Expected knots that increase, with positive slopes"):
         KnotMap(N, 5, torch.ones(N), tables)
+
+
+def test_labels_are_no_part_of_a_saved_state() -> None:
+    # they are in the description of a model, and a tensor of the same name would be unknown to a reader
+    assert list(Relabelling((1, 0)).state_dict()) == []

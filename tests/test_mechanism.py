@@ -34,6 +34,7 @@ from lcm.model.mechanism import (
     TrainableMechanism,
     require_trainable,
 )
+from lcm.model.mechanism.location_scale import BimodalWeightConfig, UniformWeightConfig, WeightConfig
 from lcm.model.mechanism.network import ParentNetwork
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -215,3 +216,13 @@ def test_network_of_a_mechanism_without_parents_is_constant() -> None:
     assert isinstance(mechanism, AdditiveMechanism)
     values = mechanism.network(normal(20, N))[:, 1:3]
     assert torch.equal(values, values[:1].expand_as(values))
+
+
+@pytest.mark.parametrize(
+    ("weights", "least", "most"), [(BimodalWeightConfig(spread=0.0), 1.0, 1.0), (UniformWeightConfig(), 0.5, 1.5)]
+)
+def test_drawn_weights_have_both_signs_and_the_stated_sizes(weights: WeightConfig, least: float, most: float) -> None:
+    drawn = weights.draw(40, generator(3))
+    assert least <= float(drawn.abs().min()) and float(drawn.abs().max()) <= most
+    # of 1,600 random signs
+    assert 0.45 < float((drawn > 0).double().mean()) < 0.55
