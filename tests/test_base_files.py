@@ -15,12 +15,12 @@ from lcm.base.atomic import NoRoomError, atomic_write, leftovers
 from lcm.base.files import (
     existing_file,
     read_json,
-    read_npz,
     read_tensors,
     write_json,
     write_tensors,
     write_text,
 )
+from lcm.base.npy import read_npz
 
 TENSORS: dict[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -164,14 +164,16 @@ def test_a_corrupt_archive_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 100] = bytes(100)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"file\.npz: Expected a whole \.npz archive of plain arrays; got"):
+    with pytest.raises(ValueError, match=r"file\.npz: .*Expected a .*; got"):
         read_npz(path)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "file.npz"
     np.savez(path, a=np.array([{}], dtype=object))
-    with pytest.raises(ValueError, match=r"file\.npz: Expected .* of plain arrays; got .*allow_pickle=False"):
+    with pytest.raises(
+        ValueError, match=r"file\.npz: .*Expected a plain array; got pickled objects, which are not read"
+    ):
         read_npz(path)
 
 

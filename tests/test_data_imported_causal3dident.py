@@ -124,7 +124,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "objects": (
         latents_of(lambda v: v.astype(object)),
-        r"raw_latents_0\.npy: Expected a whole \.npy array; got Object arrays cannot be loaded",
+        r"raw_latents_0\.npy: Expected a whole \.npy array; got pickled objects",
     ),
     "an image is missing": (
         lambda split: (split / "images_0" / "07.png").unlink(),

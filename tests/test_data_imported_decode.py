@@ -92,8 +92,14 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
     corrupt = bytearray(png)
     corrupt[len(png) // 2] ^= 255
     return {
-        "empty": (b"", r"Expected a whole image; got a corrupt or truncated one \(not an image\)$"),
-        "text": (b"before,after", r"Expected a whole image; got a corrupt or truncated one \(not an image\)$"),
+        "empty": (
+            b"",
+            r"Expected a whole image; .*not an image in one of the formats PNG, JPEG, WEBP, BMP, TIFF, GIF",
+        ),
+        "text": (
+            b"before,after",
+            r"Expected a whole image; .*not an image in one of the formats PNG, JPEG, WEBP, BMP, TIFF, GIF",
+        ),
         "half a JPEG": (
             whole[: len(whole) // 2],
             r"Expected a whole image; got a corrupt or truncated one \([Tt]runcated",
@@ -140,3 +146,43 @@ def test_sizes_that_no_network_can_halve_are_refused(size: int) -> None:
     require_size(64)
     with pytest.raises(ValueError, match=rf"^size: Expected a multiple of 16 from 16 to 512; got {size}\.$"):
         require_size(size)
+
+
+def test_other_formats_are_not_opened_whatever_their_name(tmp_path: Path) -> None:
+    # Pillow would let Ghostscript run this
+    script = tmp_path / "a.png"
+    script.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(ValueError, match=r"a\.png: Expected a whole image; .*not an image in one of the formats PNG"):
+        image_size(EncodedImage(str(script), script))
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_its_header() -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (7_000, 7_000)).save(buffer, "PNG")
+    image = EncodedImage("a.png", buffer.getvalue())
+    with pytest.raises(ValueError, match=r"a\.png: Expected at most 33,554,432 pixels; got 7000 x 7000 pixels"):
+        decode_image(image, 64, image, (7_000, 7_000))
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_an_image_is_turned_as_its_tag_says(tag: int) -> None:
+    shown = np.zeros((64, 64, 3), np.uint8)
+    shown[:20, :40] = 255
+    stored = Image.fromarray(shown)
+    back = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[tag]
+    stored = stored if back is None else stored.transpose(back)
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", exif=exif)
+    image = EncodedImage("a.png", buffer.getvalue())
+    np.testing.assert_array_equal(decode_image(image, 64, image, image_size(image)), shown)

@@ -100,7 +100,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
             listing(f"before,after,target\n{A},{B},{target}\n"),
             rf"row 0: target: Expected a whole number from 0 to 999, or nothing; got '{target}'$",
         )
-        for target in ("1.0", "-1", "red", "1000", "²")
+        for target in ("1.5", "-1", "red", "1000", "²")
     },
     "no targets and no n": (
         listing(f"before,after,target\n{A},{B},\n"),
@@ -153,3 +153,27 @@ def test_greyscale_and_alpha_go_together_with_rgb(tmp_path: Path) -> None:
     data = loaded(tmp_path / "set", tmp_path / "out")
     np.testing.assert_array_equal(data.x[0], np.repeat(PICTURE[:, :, :1], 3, 2))
     assert not data.x_tilde.any()
+
+
+@pytest.mark.parametrize("how", ["absolute", "dots", "link"])
+def test_images_outside_the_folder_are_taken_on_request_only(how: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "elsewhere")
+    images = tmp_path / "elsewhere" / "images"
+    inside = tmp_path / "set"
+    inside.mkdir()
+    (inside / "linked").symlink_to(images)
+    start = {"absolute": str(images), "dots": "../elsewhere/images", "link": "linked"}[how]
+    (inside / "pairs.csv").write_text(f"before,after\n{start}/0_before.png,{start}/0_after.png\n")
+    with pytest.raises(ValueError, match=r"row 0: before: Expected a file inside .*set; got .*\(--allow-outside"):
+        import_folder(inside, tmp_path / "out", 16)
+    assert not (tmp_path / "out").exists()
+    import_folder(inside, tmp_path / "out", 16, allow_outside=True)
+    assert (tmp_path / "out" / "data.safetensors").is_file()
+
+
+def test_whole_numbers_may_be_written_as_pandas_writes_them_beside_gaps(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set")
+    rows = "images/0_before.png,images/0_after.png"
+    (tmp_path / "set" / "pairs.csv").write_text(f"before,after,target\n{rows},1.0\n{rows},\n{rows},0.0\n")
+    data = loaded(tmp_path / "set", tmp_path / "out")
+    assert data.targets is not None and data.targets.tolist() == [[False, True], [False, False], [True, False]]

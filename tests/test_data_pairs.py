@@ -352,3 +352,27 @@ def test_validation_is_quick() -> None:
     started = time.process_time()
     PairData.from_arrays(x, x, z=x, targets=x > 0)
     assert time.process_time() - started < 0.5  # 0.02 s on an idle core; a loop over rows takes longer
+
+
+def test_masked_entries_are_refused_as_missing_ones_are() -> None:
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    masked = np.ma.masked_where(x > 1.5, x)
+    first = int(np.flatnonzero((x > 1.5).any(1))[0])
+    count = int((x > 1.5).sum())
+    with pytest.raises(
+        ValueError, match=f"x: Expected values without a mask; got {count} masked entries, first in row {first}"
+    ):
+        PairData.from_arrays(masked, x)
+    assert np.array_equal(PairData.from_arrays(np.ma.masked_where(x > 99.0, x), x + 1.0).x, x.astype(np.float32))
+
+
+def test_frames_are_aligned_by_their_labels_beside_a_truth_too() -> None:
+    import pandas as pd
+
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    frames = [pd.DataFrame(part, columns=list("abc")) for part in (x, x + 1.0)]
+    moved = frames[1][["c", "a", "b"]].sample(frac=1.0, random_state=0)
+    found = PairData.from_arrays(frames[0], moved, z=x)
+    np.testing.assert_allclose(found.x_tilde, (x + 1.0).astype(np.float32))
+    with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got a difference in a, z"):
+        PairData.from_arrays(frames[0], frames[1].rename(columns={"a": "z"}))

@@ -135,3 +135,12 @@ def test_images_are_refused() -> None:
     images = np.zeros((4, 1, 3, 1), dtype=np.uint8)
     with pytest.raises(ValueError, match=r"^x: Expected shape \(N, 3\), .*; got \(4, 1, 3, 1\)"):
         encode_data(thick_nature(N), PairData.from_arrays(images, images))
+
+
+@pytest.mark.parametrize("size", [1e18, 1e30])
+def test_rows_that_are_too_far_out_are_named_and_never_nan(size: float) -> None:
+    model, data = pairs_of("atomic", 50)
+    x = data.x.copy()
+    x[[3, 8]] *= np.float32(size)
+    with pytest.raises(ValueError, match="x: Expected finite encodings; got 2 rows that are not, the first is row 3"):
+        encode_pairs(model, replace(data, x=x))

@@ -160,3 +160,13 @@ def test_bad_correlations_are_refused(matrix: np.ndarray) -> None:
 def test_bad_permutation_is_refused(permutation: list[float]) -> None:
     with pytest.raises(ValueError, match=r"Expected a permutation of 2 different entries in 0\.\.2, or -1"):
         mean_correlation(np.ones((2, 3)), permutation)
+
+
+def test_ties_of_a_discrete_truth_are_not_broken_by_rounding() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (4000, 2)).astype(float)
+    learned = -3.0 * truth[:, ::-1] + 1e-6 * rng.standard_normal((4000, 2))
+    found = correlation_matrix(truth, learned)
+    np.testing.assert_allclose(np.diag(found[:, ::-1]), 1.0, atol=1e-12)
+    # what differs by more than rounding is no tie
+    assert correlation_matrix(truth, learned + 0.5 * rng.standard_normal((4000, 2)))[0, 1] < 0.9

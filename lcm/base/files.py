@@ -1,10 +1,8 @@
-"""JSON, safetensors and npz files, read without unpickling."""
+"""JSON and safetensors files, read without unpickling."""
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,28 +75,6 @@ def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[st
     from lcm.base.rows import map_tensors
 
     return map_tensors(path), metadata
-
-
-def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz archive, without unpickling anything.
-
-    Raises ValueError naming the file if it is missing, truncated, not an archive, or holds pickled objects.
-    """
-    if not zipfile.is_zipfile(existing_file(path)):
-        raise ValueError(f"{path}: Expected a whole .npz archive; got a truncated or unreadable one (not a zip file)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        _refuse_unreadable(path, "a whole .npz archive of plain arrays", error)
 
 
 def existing_file(path: str | Path) -> Path:

@@ -29,13 +29,29 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
     """Encode all pairs in chunks, without gradients (docs/theory.md section 2).
 
     Raises:
-        ValueError: observations of another shape than the model's.
+        ValueError: observations of another shape than the model's, or so far from its data that an encoding or a
+            posterior is not finite.
     """
     require_same_dimensions(model, data)
     most = _CHUNK_IMAGES if data.is_images else _CHUNK
     chunk = max(1, min(most, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
     like = next(part for part in (*model.parameters(), *model.buffers()) if part.is_floating_point())
-    return EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
+    encoded = EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
+    _require_reached(encoded, data)
+    return encoded
+
+
+def _require_reached(encoded: EncodedPairs, data: PairData) -> None:
+    """Raise ValueError for pairs so far from the model's own that their variables or posteriors are not numbers."""
+    parts = (encoded.z, encoded.z_tilde, encoded.posterior)
+    bad = ~torch.stack([torch.isfinite(part).all(1) for part in parts]).all(0)
+    if bool(bad.any()):
+        where = f"{data.source}: x" if data.source else "x"
+        first = int(torch.nonzero(bad)[0])
+        raise ValueError(
+            f"{where}: Expected finite encodings; got {int(bad.sum())} rows that are not, the first is row {first}. Are"
+            " they of another scale than the data of the fit?"
+        )
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -214,7 +215,9 @@ def found_shards(path: str | Path) -> list[Path]:
         ValueError: some parts are missing, or there are sets of different counts.
     """
     file = Path(path)
-    found = sorted(file.parent.glob(f"{file.stem}-?????-of-?????{file.suffix}"))
+    part = re.compile(rf"{re.escape(file.stem)}-[0-9]{{5}}-of-[0-9]{{5}}{re.escape(file.suffix)}")
+    # any other name, such as that of a copy, is no part
+    found = sorted(each for each in _listed(file.parent) if part.fullmatch(each.name))
     if not found or file.exists():
         return []
     counts = {int(each.stem.rpartition("-")[2]) for each in found}
@@ -225,6 +228,10 @@ def found_shards(path: str | Path) -> list[Path]:
     if missing:
         raise ValueError(f"{file}: Expected {len(expected)} parts; got {len(found)}, without {missing[0]}")
     return expected
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 @final

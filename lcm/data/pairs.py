@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.atomic import atomic_write
-from lcm.base.files import read_npz, read_tensors, write_tensors
+from lcm.base.files import read_tensors, write_tensors
+from lcm.base.npy import read_npz
 from lcm.base.rows import row_blocks
 from lcm.base.stamp import FileStamp
 from lcm.data.image_files import ShardedImages, found_shards
@@ -96,8 +97,11 @@ class PairData:
     ) -> PairData:
         """Build pairs from numpy arrays or torch tensors with the shapes above. A ValueError names a bad array.
 
-        Arrays of the right type are kept, not copied.
+        Arrays of the right type are kept, not copied. Two DataFrames x and x_tilde are aligned by the names of their
+        columns and rows.
         """
+        if is_frame(x) and is_frame(x_tilde):
+            x, x_tilde = joined(frame_table(x, "x"), frame_table(x_tilde, "x_tilde"))
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
         return cls(**_valid(arrays, source=""), metadata=dict(metadata or {}), source="")
@@ -231,7 +235,7 @@ def _load_tensors(path: str | Path) -> PairData:
             return _joined([_load_tensors(part) for part in parts], str(path))
         arrays, metadata = read_tensors(path, map_from=MAPPED_FROM)
     elif suffix == ".npz":
-        arrays, metadata = read_npz(path), {}
+        arrays, metadata = read_npz(path, TENSORS), {}
     else:
         raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
     columns = tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
@@ -343,6 +347,10 @@ def _at(data: PairData, key: str) -> str:
 
 
 def _as_numpy(value: Any, key: str) -> Array:
+    if np.ma.is_masked(value):
+        rows = np.flatnonzero(np.ma.getmaskarray(value).reshape(len(value), -1).any(axis=1))
+        masked = int(np.ma.count_masked(value))
+        raise ValueError(f"{key}: Expected values without a mask; got {masked} masked entries, first in row {rows[0]}")
     # Duck typing accepts tensors without an import of torch.
     try:
         return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)

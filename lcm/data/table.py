@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lcm.base.atomic import atomic_write
 from lcm.base.files import existing_file
+from lcm.base.npy import free_memory
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MARKS = ("_tilde", "_after", "after_")
@@ -68,7 +69,10 @@ def read_table(path: str | Path) -> Table:
 def _parse_csv(text: str, source: str) -> Table:
     first = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise ValueError(f"{source}: Expected a CSV file; got {error}") from error
     if not rows:
         raise ValueError(f"{source}: Expected rows of numbers; got an empty file")
     named = not all(_number(cell) is not None for cell in rows[0])
@@ -114,9 +118,12 @@ def _checked(values: NDArray[np.float64], names: Sequence[str], labels: Any, sou
 
 def _read_parquet(path: str | Path) -> Table:
     parquet = _pyarrow(path)
+    existing_file(path)
     try:
-        table = parquet.read_table(existing_file(path))
-    except (OSError, ValueError) as error:
+        _require_memory(parquet.ParquetFile(path).metadata)
+        table = parquet.read_table(path)
+    except Exception as error:
+        # on bad bytes pyarrow raises errors of many kinds
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: Expected a whole Parquet file; got an unreadable one ({reason})") from error
     names = [name for name in table.column_names if name != "__index_level_0__"]
@@ -128,11 +135,22 @@ def _read_parquet(path: str | Path) -> Table:
             raise ValueError(f"{path}: row {row}, column {name!r}: Expected a number; got an empty cell")
         try:
             columns.append(np.asarray(column.to_numpy(), dtype=np.float64))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"{path}: column {name!r}: Expected numbers; got {column.type}") from error
     values = np.stack(columns, 1) if columns else np.empty((0, 0))
     labels = table.column("__index_level_0__").to_pylist() if len(names) < table.num_columns else None
     return _checked(values, names, labels, str(path))
+
+
+def _require_memory(metadata: Any) -> None:
+    """Raise ValueError for a file that claims more than fits into free memory, before it is read."""
+    claimed = max(
+        metadata.num_rows * metadata.num_columns * 8,
+        sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)),
+    )
+    free = free_memory()
+    if claimed > free:
+        raise ValueError(f"a file that claims {claimed:,} bytes, where {free:,} are free")
 
 
 def _pyarrow(path: str | Path) -> Any:

@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _RIDGE = 1e-6
+_ROUNDING = 1e-4
+_FLOAT32 = float(np.finfo(np.float32).eps)
 
 
 def paired_columns(true: ArrayLike, learned: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -62,7 +64,8 @@ def correlation_matrix(
 ) -> FloatArray:
     """Absolute correlation of every true variable with every learned one, (n, m), in [0, 1].
 
-    A constant column has correlation 0 with everything; tied values share their average rank (Spearman).
+    A constant column has correlation 0 with everything; tied values share their average rank (Spearman). Where the
+    values of a true column repeat, learned values that differ by a ten-thousandth of their spread are tied as well.
 
     Args:
         true: (N, n).
@@ -75,9 +78,25 @@ def correlation_matrix(
     true, learned = paired_columns(true, learned)
     if kind not in ("spearman", "pearson"):
         raise ValueError(f"Expected kind 'spearman' or 'pearson'; got {kind!r}.")
-    if kind == "spearman":
-        true, learned = rankdata(true, axis=0), rankdata(learned, axis=0)
-    return np.minimum(np.abs(unit_columns(true).T @ unit_columns(learned)), 1.0)
+    if kind == "pearson":
+        return np.minimum(np.abs(unit_columns(true).T @ unit_columns(learned)), 1.0)
+    found = np.minimum(np.abs(unit_columns(rankdata(true, axis=0)).T @ unit_columns(rankdata(learned, axis=0))), 1.0)
+    for i in np.flatnonzero([_is_discrete(column) for column in true.T]):
+        ranks = unit_columns(rankdata(true[:, [i]], axis=0)), unit_columns(rankdata(_without_rounding(learned), axis=0))
+        found[i] = np.minimum(np.abs(ranks[0].T @ ranks[1])[0], 1.0)
+    return found
+
+
+def _is_discrete(column: FloatArray) -> bool:
+    """Whether most values occur more than once."""
+    return 2 * len(np.unique(column)) <= len(column)
+
+
+def _without_rounding(table: FloatArray) -> FloatArray:
+    """Values (N, m) in units of rounding errors of an encoding, so that values equal but for these are tied."""
+    scaled = table / _nonzero(np.abs(table).max(axis=0))
+    rounded: FloatArray = np.rint(scaled / (_ROUNDING * np.maximum(scaled.std(axis=0), _FLOAT32)))
+    return rounded
 
 
 def match_variables(abs_spearman: ArrayLike) -> IntArray:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lcm.base.rows import row_blocks
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
 from lcm.learn.flow import fit_flow
@@ -24,6 +23,7 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
 from lcm.peer import PEERS
 from lcm.run.config import FitConfig
+from lcm.run.fittable import require_differences, require_no_outlier
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
@@ -204,8 +204,8 @@ def _best(
 def choose_n(data: PairData, config: FitConfig) -> int:
     """The number of causal variables: that of the config, else dim x at full rank, else the estimated dimension."""
     at = f"{data.source}: " if data.source else ""
-    if all(np.array_equal(first, second) for first, second in row_blocks(data.x, data.x_tilde)):
-        raise ValueError(f"{at}x_tilde: Expected pairs that differ; got x_tilde equal to x in every row.")
+    require_differences(data)
+    require_no_outlier(data)
     if data.is_images:
         return _choose_n_of_images(data, config)
     n = data.estimated_n if config.n is None else config.n

@@ -40,7 +40,12 @@ examples:
 """
 
 _KINDS = ("causalcircuit", "causal3dident", "folder")
-_ONLY_FOR = {"object_class": ("--object", "causal3dident"), "seed": ("--seed", "causal3dident"), "n": ("--n", "folder")}
+_ONLY_FOR = {
+    "object_class": ("--object", "causal3dident"),
+    "seed": ("--seed", "causal3dident"),
+    "n": ("--n", "folder"),
+    "allow_outside": ("--allow-outside", "folder"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", metavar="S", type=int, help="causal3dident: seed for redrawing latents; default: 0")
     parser.add_argument("--n", metavar="N", type=int, help="folder: number of variables; default: largest target + 1")
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        default=None,
+        help="folder: take images from outside the folder of the CSV too; without it, a list from a stranger cannot",
+    )
     parser.set_defaults(resumes=_resumes)
 
 

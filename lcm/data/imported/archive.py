@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import pickletools
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, final
+from typing import IO, Any, final
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lcm.base.files import existing_file
+from lcm.base.npy import ArrayHeader, named_errors, opened_archive, opened_member, read_header, read_npz
 
 _STRINGS = ("SHORT_BINUNICODE", "BINUNICODE")
 _PUTS = ("BINPUT", "LONG_BINPUT")
@@ -32,16 +31,6 @@ _CALLED = (
     "numpy dtype",
 )
 
-_BAD_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-class BytesHeader(NamedTuple):
-    """The header of an array of byte strings: its shape, its type (fixed width or object), and its start."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    start: int
-
 
 def members(path: Path) -> set[str]:
     """The names of the arrays in an archive.
@@ -49,7 +38,7 @@ def members(path: Path) -> set[str]:
     Raises:
         ValueError: no such file, or an incomplete archive.
     """
-    with _archive(path) as archive:
+    with opened_archive(path) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
 
 
@@ -59,17 +48,16 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
     Raises:
         ValueError: the array is truncated, or holds pickled objects.
     """
-    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    return read_npz(path, (name,))[name]
 
 
-def read_bytes_header(path: Path, name: str) -> BytesHeader:
+def read_bytes_header(path: Path, name: str) -> ArrayHeader:
     """The header of an array of byte strings.
 
     Raises:
         ValueError: the array is truncated, of another type, or in Fortran order.
     """
-    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
+    with _opened(path, name) as (file, _):
         return _header(file)
 
 
@@ -82,11 +70,11 @@ def read_bytes(path: Path, name: str, first: int = 0) -> Iterator[bytes]:
     Raises:
         ValueError: the array is truncated, or holds something else.
     """
-    with _archive(path) as archive, _named(path, name), archive.open(f"{name}.npy") as file:
+    with _opened(path, name) as (file, archive):
         header = _header(file)
-        count = int(np.prod(header.shape))
+        count = math.prod(header.shape)
         if header.dtype == object:
-            with archive.open(f"{name}.npy") as again:
+            with opened_member(archive, archive.getinfo(f"{name}.npy")) as again:
                 for number, item in enumerate(_pickled_bytes(file, again, count)):
                     if number >= first:
                         yield item
@@ -100,36 +88,24 @@ def read_bytes(path: Path, name: str, first: int = 0) -> Iterator[bytes]:
             yield item.rstrip(b"\0")
 
 
-def _header(file: IO[bytes]) -> BytesHeader:
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"Expected version 1 or 2 of the .npy format; got {version[0]}")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
-    if dtype.kind not in "SO" or dtype.itemsize == 0:
-        raise ValueError(f"Expected byte strings; got dtype {dtype}")
-    if fortran_order:
+def _header(file: IO[bytes]) -> ArrayHeader:
+    header = read_header(file)
+    if header.dtype.kind not in "SO" or header.dtype.itemsize == 0:
+        raise ValueError(f"Expected byte strings; got dtype {header.dtype}")
+    if header.fortran_order:
         raise ValueError("Expected byte strings in C order; got Fortran order")
-    return BytesHeader(shape, dtype, file.tell())
+    return header
 
 
 @contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(existing_file(path))
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: Expected a whole .npz archive; got a truncated or unreadable one") from error
-    with archive:
-        yield archive
-
-
-@contextmanager
-def _named(path: Path, name: str) -> Iterator[None]:
-    """Put the name of the array into every error about it."""
-    try:
-        yield
-    except _BAD_ARCHIVE as error:
-        raise ValueError(f"{path}: {name}: {' '.join(str(error).split())}") from error
+def _opened(path: Path, name: str) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
+    """A member, and its archive; the name of the array is put into every error about it."""
+    with (
+        opened_archive(path) as archive,
+        named_errors(f"{path}: {name}", "an array of byte strings"),
+        opened_member(archive, archive.getinfo(f"{name}.npy")) as file,
+    ):
+        yield file, archive
 
 
 _BYTES = {"SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8}

@@ -35,6 +35,7 @@ def import_folder(
     size: int = 64,
     *,
     n: int | None = None,
+    allow_outside: bool = False,
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
@@ -45,6 +46,7 @@ def import_folder(
             Paths are relative to its folder; target is a 0-based number, or empty if there was no intervention.
         size: height and width of the written images, a multiple of 16 from 16 to 512; larger images are averaged.
         n: number of variables, for targets; by default one more than the largest target.
+        allow_outside: whether images may lie outside the folder of the CSV, as absolute paths, `..` and links can say.
         threads: the number of threads that decode, by default one per core.
         progress: whether to show progress bars on stderr.
 
@@ -56,7 +58,7 @@ def import_folder(
     if n is not None and not 1 <= n <= _MOST_VARIABLES:
         raise ValueError(f"n: Expected n from 1 to {_MOST_VARIABLES}; got {n}.")
     path = Path(source) / CSV_NAME if Path(source).is_dir() else Path(source)
-    header, rows = read_rows(path)
+    header, rows = read_rows(path, allow_outside)
     _require_files(path, rows)
     truth = {"targets": _targets(path, rows, n)} if _OPTIONAL in header else {}
     if n is not None and not truth:
@@ -69,12 +71,12 @@ def import_folder(
     return write_image_pairs(Path(out), [pairs], identity, size, threads=threads, progress=progress)
 
 
-def read_rows(path: Path) -> tuple[list[str], list[ListedPair]]:
-    """The header and the rows of a CSV of pairs.
+def read_rows(path: Path, allow_outside: bool = False) -> tuple[list[str], list[ListedPair]]:
+    """The header and the rows of a CSV of pairs; `allow_outside`: whether files may lie outside its folder.
 
     Raises:
         ValueError: no such file, not UTF-8, a header with a missing, repeated or unknown column, a row of another
-            length, without an image or with a bad target, or no rows.
+            length, without an image, with a bad target or with a file outside the folder, or no rows.
     """
     try:
         with existing_file(path).open(newline="", encoding="utf-8-sig") as file:
@@ -85,7 +87,7 @@ def read_rows(path: Path) -> tuple[list[str], list[ListedPair]]:
     _require_header(path, header)
     if not lines:
         raise ValueError(f"{path}: Expected at least one pair; got a header alone")
-    return header, [_row(path, number, header, line) for number, line in enumerate(lines)]
+    return header, [_row(path, number, header, line, allow_outside) for number, line in enumerate(lines)]
 
 
 def _require_header(path: Path, header: list[str]) -> None:
@@ -99,7 +101,7 @@ def _require_header(path: Path, header: list[str]) -> None:
         raise ValueError(f"{path}: Expected {expected}; got {', '.join(header)}")
 
 
-def _row(path: Path, number: int, header: list[str], line: list[str]) -> ListedPair:
+def _row(path: Path, number: int, header: list[str], line: list[str], allow_outside: bool) -> ListedPair:
     where = f"{path}: row {number}"
     if len(line) != len(header):
         raise ValueError(f"{where}: Expected {len(header)} entries, as the header has; got {len(line)}")
@@ -108,10 +110,22 @@ def _row(path: Path, number: int, header: list[str], line: list[str]) -> ListedP
         if not entries[name]:
             raise ValueError(f"{where}: {name}: Expected an image; got an empty entry")
     target = entries.get(_OPTIONAL, "")
-    if target and not re.fullmatch(r"[0-9]{1,3}", target):
+    if target and not re.fullmatch(r"[0-9]{1,3}(\.0*)?", target):
         raise ValueError(f"{where}: {_OPTIONAL}: Expected a whole number from 0 to 999, or nothing; got {target!r}")
-    folder = path.parent
-    return ListedPair(folder / entries["before"], folder / entries["after"], int(target) if target else None)
+    images = [path.parent / entries[name] for name in _REQUIRED]
+    if not allow_outside:
+        for name, image in zip(_REQUIRED, images, strict=True):
+            _require_inside(path.parent, image, f"{where}: {name}")
+    # pandas writes whole numbers beside gaps as 0.0
+    return ListedPair(images[0], images[1], int(float(target)) if target else None)
+
+
+def _require_inside(folder: Path, image: Path, where: str) -> None:
+    """Raise ValueError for a file outside a folder, also by a link: the list may come from a stranger."""
+    if not image.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{where}: Expected a file inside {folder}; got {image} (--allow-outside takes files from anywhere)"
+        )
 
 
 def _require_files(path: Path, rows: Sequence[ListedPair]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from lcm.base.npy import read_npy
 from lcm.base.rows import Array
 from lcm.data.image_files import require_new
 from lcm.data.imported.archive import members, read_array, read_bytes, read_bytes_header
@@ -329,11 +330,7 @@ def _latents_name(object_class: int) -> str:
 
 
 def _latents(path: Path) -> Array:
-    try:
-        with path.open("rb") as file:
-            latents = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: Expected a whole .npy array; got {' '.join(str(error).split())}") from error
+    latents = read_npy(path)
     if latents.dtype.kind != "f":
         raise ValueError(f"{path}: Expected real numbers; got dtype {latents.dtype}")
     if latents.ndim != 2 or latents.shape[1] != len(LATENTS) or len(latents) < 2:

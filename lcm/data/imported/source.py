@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
 
 from lcm.base import __version__
@@ -35,6 +35,12 @@ from lcm.data.image_files import (
 
 _SMALLEST, _LARGEST, _MULTIPLE = 16, 512, 16
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""What is opened, whatever the name of the file: none of these starts another program."""
+
+_MOST_PIXELS = 1 << 25
+_TRANSPOSED = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
 _BLOCK = 256
 _BLOCKS_AHEAD = 2
 
@@ -42,7 +48,7 @@ _BLOCKS_AHEAD = 2
 @final
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image as a JPEG, PNG or another format that Pillow reads.
+    """An image as a PNG, JPEG, WebP, BMP, TIFF or GIF.
 
     where: its name in errors. content: its bytes, or the file.
     """
@@ -58,19 +64,25 @@ def require_size(size: int) -> None:
 
 
 def image_size(image: EncodedImage) -> tuple[int, int]:
-    """Width and height, from the header alone.
+    """Width and height as viewers show it, from the header alone.
 
     Raises:
         ValueError: not an image.
     """
     with _opened(image) as opened:
-        return opened.size
+        return _shown_size(opened)
+
+
+def _shown_size(opened: Image.Image) -> tuple[int, int]:
+    width, height = opened.size
+    return (height, width) if opened.getexif().get(_ORIENTATION) in _TRANSPOSED else (width, height)
 
 
 def decode_image(image: EncodedImage, size: int, first: EncodedImage, first_size: tuple[int, int]) -> NDArray[np.uint8]:
     """The image as (size, size, 3), averaged over areas; greyscale becomes RGB, and transparent pixels become black.
 
-    A JPEG is read at half, a quarter or an eighth of its size if that is large enough, which is faster.
+    It is turned as its orientation tag says. A JPEG is read at half, a quarter or an eighth of its size if that is
+    large enough, which is faster.
 
     Args:
         first, first_size: an image of the same set, and its width and height, which all images must have.
@@ -81,12 +93,12 @@ def decode_image(image: EncodedImage, size: int, first: EncodedImage, first_size
     """
     with _opened(image) as opened:
         _require_square(image, opened, size)
-        if opened.size != first_size:
+        if _shown_size(opened) != first_size:
             expected = f"images of one size, {_pixels(first_size)} as {first.where}"
-            raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
+            raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(_shown_size(opened))}")
         if isinstance(opened, JpegImagePlugin.JpegImageFile):
             opened.draft(None, (size, size))
-        colours = _to_rgb(opened)
+        colours = _to_rgb(ImageOps.exif_transpose(opened))
         return np.asarray(colours.resize((size, size), Image.Resampling.BOX))
 
 
@@ -112,7 +124,10 @@ def _opened(image: EncodedImage) -> Iterator[Image.Image]:
     """The open image; any error of Pillow becomes a ValueError that names the image."""
     content: Any = image.content if isinstance(image.content, Path) else io.BytesIO(image.content)
     try:
-        with Image.open(content) as opened:
+        with Image.open(content, formats=_FORMATS) as opened:
+            if opened.width * opened.height > _MOST_PIXELS:
+                expected = f"at most {_MOST_PIXELS:,} pixels"
+                raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
             yield opened
     except FileNotFoundError as error:
         raise ValueError(f"{image.where}: Expected an image; got no such file") from error
@@ -121,12 +136,14 @@ def _opened(image: EncodedImage) -> Iterator[Image.Image]:
         if str(error).startswith(image.where):
             raise
         raise _corrupt(image, error) from error
-    except (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except Exception as error:
+        # Pillow raises errors of every kind on bad bytes
         raise _corrupt(image, error) from error
 
 
 def _corrupt(image: EncodedImage, error: Exception) -> ValueError:
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    known = f"not an image in one of the formats {', '.join(_FORMATS)}"
+    reason = known if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
     return ValueError(f"{image.where}: Expected a whole image; got a corrupt or truncated one ({reason})")
 
 
@@ -225,7 +242,8 @@ def write_image_pairs(
         ValueError: `out` is a file or a folder that is not empty, an image is bad, or the disk is full.
     """
     settings = {**identity, "size": str(size), "version": __version__, "block": str(_BLOCK)}
-    with suppress(FinishedBefore), partial_folder(out, settings) as folder:
+    # Pillow warns of what it reads all the same, one line an image
+    with suppress(FinishedBefore), _without_warnings(), partial_folder(out, settings) as folder:
         try:
             for pairs in sources:
                 path = folder / f"{pairs.name}.safetensors"
@@ -240,6 +258,14 @@ def write_image_pairs(
     return {out / f"{pairs.name}.safetensors": len(pairs) for pairs in sources}
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
 def _write_file(path: Path, pairs: PairSource, size: int, threads: int, progress: bool) -> None:
     metadata = {"made_by": "lcm import", "version": __version__, "size": str(size), **pairs.metadata}
     # always the size of the first image of all, also after a resume: every image is compared with it
@@ -250,16 +276,17 @@ def _write_file(path: Path, pairs: PairSource, size: int, threads: int, progress
     shown = None if progress else True
     with tqdm(total=len(pairs), desc=pairs.name, unit=" pairs", file=sys.stderr, disable=shown) as bar:
         bar.update(len(pairs) - sum(stop - start for start, stop in missing))
-        decoded = _decoded(pairs.read(missing), size, first, first_size, threads)
-        for (start, _), (before, after) in zip(missing, decoded, strict=True):
-            writer.write(start, before, after)
-            bar.update(len(before))
+        # closed here, since a pool cannot be closed by the collector in one of its threads
+        with closing(_decoded(pairs.read(missing), size, first, first_size, threads)) as decoded:
+            for (start, _), (before, after) in zip(missing, decoded, strict=True):
+                writer.write(start, before, after)
+                bar.update(len(before))
     writer.finish()
 
 
 def _decoded(
     blocks: Iterator[Block], size: int, first: EncodedImage, first_size: tuple[int, int], threads: int
-) -> Iterator[tuple[Array, Array]]:
+) -> Generator[tuple[Array, Array], None, None]:
     """The images (B, size, size, 3) before and after of each block; the next blocks are decoded in the background."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[list[Future[NDArray[np.uint8]]]] = deque()

@@ -1,0 +1,50 @@
+"""Data that are refused before any training, and data that only look odd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small import small_data
+
+from lcm.data.pairs import PairData
+from lcm.run.fittable import require_differences, require_no_outlier
+
+DATA = small_data("linear", 2000)
+
+
+def with_value(value: float, name: str = "x", columns: tuple[str, ...] = ()) -> PairData:
+    parts = {key: np.array(getattr(DATA, key)) for key in ("x", "x_tilde")}
+    parts[name][7, 1] = value
+    return PairData(**parts, source="pairs.npz", columns=columns)
+
+
+@pytest.mark.parametrize("value", [3e38, -1e9])
+@pytest.mark.parametrize("name", ["x", "x_tilde"])
+def test_one_outlying_value_is_named_with_its_row(value: float, name: str) -> None:
+    message = (
+        rf"pairs\.npz: {name}: row 7, column 1: Expected values on one scale; got an outlier, {value:.3g}".replace(
+            "+", r"\+"
+        )
+    )
+    with pytest.raises(ValueError, match=message + r".* \(remove the pair\)"):
+        require_no_outlier(with_value(value, name))
+    with pytest.raises(ValueError, match="column 'speed'"):
+        require_no_outlier(with_value(value, name, ("place", "speed")))
+
+
+def test_heavy_tails_rare_events_and_large_units_are_no_outliers() -> None:
+    rng = np.random.default_rng(0)
+    heavy = rng.standard_cauchy((20_000, 2))
+    rare = np.where(rng.random((20_000, 2)) < 0.01, rng.standard_normal((20_000, 2)), 0.0)
+    for x in (heavy, rare, 1e30 * rng.standard_normal((100, 2)), np.round(rng.random((50, 2)))):
+        require_no_outlier(PairData(x.astype(np.float32), x.astype(np.float32)))
+
+
+@pytest.mark.parametrize(("count", "got"), [(0, "x_tilde equal to x in every row"), (1, "1 of 2000"), (9, "9 of 2000")])
+def test_pairs_that_hardly_differ_are_counted(count: int, got: str) -> None:
+    x_tilde = DATA.x.copy()
+    x_tilde[:count] += 1.0
+    with pytest.raises(ValueError, match=f"x_tilde: Expected pairs that differ, at least 10; got {got}"):
+        require_differences(PairData(DATA.x, x_tilde))
+    x_tilde[:10] = 5.0
+    require_differences(PairData(DATA.x, x_tilde))
