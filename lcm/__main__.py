@@ -20,9 +20,10 @@ def main() -> int:
     # the rest is the end of the process, which an interruption can only make noisy
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
-    if code == _INTERRUPTED:
-        # the interpreter would kill itself by the signal if it came while a library ran code of its own
-        sys.stderr.flush()
+    sys.stderr.flush()
+    if code == _INTERRUPTED or "ray" not in sys.modules:
+        # An interpreter that ends by itself takes a tenth of a second, in which a kill would look like a failure, and
+        # kills itself by the signal if it came while a library ran code of its own. Ray has work to do at the end.
         os._exit(code)
     return code
 

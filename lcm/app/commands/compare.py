@@ -77,11 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None:
     """The path of the figure; None if A is a model file and no option gives a path."""
-    if arguments.figure:
+    given = arguments.figure or (out and str(out.with_suffix(".png")))
+    if given:
         inputs = arguments.data, arguments.after, arguments.run_a, arguments.run_b
-        return check_output(arguments.figure, ".png", *inputs)
-    if out:
-        return out.with_suffix(".png")
+        return check_output(given, ".png", *inputs)
     folder = Path(arguments.run_a)
     if not folder.is_dir():
         return None
