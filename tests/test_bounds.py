@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import called, refused
 from small import small_nature
@@ -12,6 +13,7 @@ from lcm.app.cli import main
 from lcm.app.sweep.config import SweepConfig
 from lcm.base import memory
 from lcm.base.memory import EntryBudget, require_memory
+from lcm.data.pairs import PairData
 from lcm.learn.prepared import held_out_pairs
 from lcm.model.intervention import TargetDistribution
 from lcm.model.storage import save_model
@@ -19,7 +21,7 @@ from lcm.model.storage import save_model
 ABSURD = {
     "layers": ("nature: {n: 2, decoder: {kind: flow, layers: 2000000}}", "layers: Expected at most 1,000; got 2000000"),
     "hidden": ("nature: {n: 2, mechanism: {kind: spline, hidden: 1000000000}}", "hidden: Expected at most 4,096"),
-    "n": ("nature: {n: 100000}", "nature: n: Expected at most 2,000; got 100000."),
+    "n": ("nature: {n: 100000}", "nature: n: Expected at most 1,000; got 100000."),
     "pairs": ("nature: {n: 2}\npairs: {train: 1000000000000000}", "Expected train <= 1,000,000,000,000; got 1,000"),
     "memory": (
         "nature: {n: 2}\npairs: {train: 900000000000}",
@@ -104,3 +106,21 @@ def test_code_of_a_config_runs_only_where_it_is_allowed(
     assert main([*arguments, "--allow-code", "--quiet"]) == 2
     assert (tmp_path / "evil.ran").exists() and capsys.readouterr().out == ""
     assert "--allow-code" in called(capsys, command, "--help")
+
+
+def test_names_from_a_file_are_printed_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b]0;title\x07"
+    head = "cell,status,seed,data,n_variables,mcc\n"
+    (tmp_path / "results.csv").write_text(f"{head}1,finished,0,{name},2,0.5\n2,finished,0,b,2,0.5\n")
+    assert r"a\x1b]0;title\x07" in called(capsys, "table", tmp_path)
+
+
+def test_an_adjacency_of_floats_is_taken_if_its_values_are_0_and_1() -> None:
+    x, x_tilde = np.random.default_rng(0).normal(size=(2, 9, 2))
+    taken = PairData.from_arrays(x, x_tilde, adjacency=np.array([[0.0, 1.0], [0.0, 0.0]]))
+    assert taken.adjacency is not None and taken.adjacency.tolist() == [[0, 1], [0, 0]]
+    for wrong in (0.5, np.nan, 2.0):
+        with pytest.raises(ValueError, match=r"adjacency: Expected adjacency entries 0 or 1; got"):
+            PairData.from_arrays(x, x_tilde, adjacency=np.array([[0.0, wrong], [0.0, 0.0]]))

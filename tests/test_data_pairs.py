@@ -220,8 +220,8 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "not square": (with_array("adjacency", CYCLE[:2]), r"adjacency: Expected a square .* \(2, 3\)"),
     "weighted": (with_array("adjacency", 2 * CYCLE), "adjacency: Expected adjacency entries 0 or 1; got 2"),
     "graph of floats": (
-        with_array("adjacency", np.zeros((3, 3))),
-        "adjacency: Expected booleans, or integers 0 and 1",
+        with_array("adjacency", np.full((3, 3), 0.5)),
+        r"adjacency: Expected adjacency entries 0 or 1; got 0\.5",
     ),
     "n of the graph": (
         with_array("adjacency", np.zeros((2, 2), np.uint8)),

@@ -10,12 +10,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import NoReturn, final
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, NoReturn, cast, final
 
 from lcm.app.commands import COMMANDS
 from lcm.base import __version__
-from lcm.base.text import message_line
+from lcm.base.text import message_line, printable
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, name: str) -> int:
     try:
-        code: int | None = arguments.run(arguments)
+        # names from files never reach a terminal raw
+        with redirect_stdout(cast(Any, _Printable(sys.stdout))):
+            code: int | None = arguments.run(arguments)
         sys.stdout.flush()
         return code or OK
     except BrokenPipeError:
@@ -83,6 +85,22 @@ def _report(arguments: argparse.Namespace, message: str, code: int) -> int:
         traceback.print_exc()
     print(message_line(message), file=sys.stderr)
     return code
+
+
+@final
+class _Printable:
+    """A stream that writes control characters as escapes to another one."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text in printable form; return its own length."""
+        self._stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @final

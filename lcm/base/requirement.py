@@ -33,7 +33,7 @@ def require_at_least(config: object, least: float, *keys: str) -> None:
 
 _MOST_OTHERS = 10**9
 _MOST = {
-    "n": 2_000,
+    "n": 1_000,
     "layers": 1_000,
     "hidden": 4_096,
     "solution_hidden": 4_096,

@@ -104,7 +104,9 @@ def _targets(array: _Array, where: str) -> NDArray[np.bool_]:
 
 
 def _adjacency(array: _Array, where: str) -> NDArray[np.uint8]:
-    _require_binary_type(array, where)
+    # a matrix of 0.0 and 1.0 is what most libraries give; other numbers are refused by their values
+    if array.dtype.kind != "f":
+        _require_binary_type(array, where)
     try:
         return validate_adjacency(array).astype(np.uint8)
     except ValueError as error:
