@@ -4,13 +4,14 @@ import os
 import signal
 import sys
 
-_INTERRUPTED = 130
+_BAD_INPUT, _INTERRUPTED = 2, 130
 
 
 def main() -> int:
     """Run the command line and return its exit code; an interruption at any moment is one line and 130."""
     try:
         _open_standard_streams()
+        _kept = _end_in_a_line_where_a_file_shrinks()
         from lcm.app.cli import main as run
 
         code = run()
@@ -37,6 +38,25 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _end_in_a_line_where_a_file_shrinks() -> object:
+    """End the process in one line where a mapped file has become shorter after it was checked.
+
+    Reading beyond its end raises SIGBUS, which a handler of Python would see only after the reading that never ends.
+    The handler lives as long as what is returned.
+    """
+    import ctypes
+
+    def end(_: int) -> None:
+        os.write(2, b"lcm: error: Expected files that stay as they are while they are used; got one that is shorter\n")
+        os._exit(_BAD_INPUT)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
+    install = ctypes.CDLL(None).signal
+    install.argtypes, install.restype = (ctypes.c_int, type(handler)), ctypes.c_void_p
+    install(signal.SIGBUS, handler)
+    return handler
 
 
 def _flush() -> None:

@@ -34,3 +34,23 @@ def test_an_interruption_is_one_line_and_130(seconds: float, data_file: Path, tm
 
 
 _READY = "from lcm.__main__ import main; import sys; print('ready', flush=True); sys.exit(main())"
+
+
+_SHRINKS = """
+import os, sys, numpy, lcm.app.cli
+from lcm.__main__ import main
+from lcm.base.rows import MappedFile
+def run():
+    mapped = MappedFile.of(sys.argv[1])
+    os.truncate(sys.argv[1], 0)
+    return int(numpy.frombuffer(mapped, numpy.uint8).sum())
+lcm.app.cli.main = run
+main()
+"""
+
+
+def test_a_mapped_file_that_becomes_shorter_while_it_is_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    ended = subprocess.run([sys.executable, "-c", _SHRINKS, tmp_path / "file"], capture_output=True, text=True)
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
+    assert "Expected files that stay as they are while they are used; got one that is shorter" in ended.stderr

@@ -263,6 +263,19 @@ def test_data_that_change_during_a_fit_are_an_error(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_is_replaced_while_it_is_read_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: Path) -> Any:
+        write_json(copy / "run.json", read_json(copy / "run.json") | {"config_sha256": "0"})
+        return load_model(path)
+
+    load_model = module.load_model
+    monkeypatch.setattr(module, "load_model", load)
+    with pytest.raises(
+        ValueError, match="run: Expected a run that stays as it is while it is read; got one that is re"
+    ):
+        load_run(copy)
+
+
 def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing: Expected a run folder; got no such folder"):
         load_run(tmp_path / "nothing")

@@ -196,7 +196,7 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"{folder / RUN_FILE}: state: Expected a finished run; got {info.get('state')!r}")
     model = load_model(folder / MODEL_FILE)
     strength, order, evidence = read_graph(folder / GRAPH_FILE, model.n)
-    return Run(
+    run = Run(
         folder=folder,
         model=model,
         config=load_config(folder / CONFIG_FILE, FitConfig),
@@ -206,6 +206,9 @@ def load_run(path: str | Path) -> Run:
         order=order,
         evidence=evidence,
     )
+    if read_state(folder) != info:
+        raise ValueError(f"{folder}: Expected a run that stays as it is while it is read; got one that is replaced")
+    return run
 
 
 def _import_the_rest() -> None:
