@@ -264,7 +264,7 @@ def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
 def _stored_result(run: Run) -> FitResult:
     fit = run.fit
     related = tuple(tuple(each.items()) for each in fit.get("related_columns", []))
-    held_out, implicit = fit.get("held_out_nll", fit["explicit_nll"]), fit["implicit_nll"]
+    held_out, implicit = fit["held_out_nll" if "held_out_nll" in fit else "explicit_nll"], fit["implicit_nll"]
     metrics = run.folder / METRICS_FILE
     return FitResult(
         model=run.model,

@@ -97,7 +97,7 @@ def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict
         "error": None,
         "scores": scores,
         **_edges(run, test, scores["permutation"]),
-        **{key: run.fit[key] for key in ("implicit_nll", "explicit_nll")},
+        **{key: run.fit.get(key) for key in ("implicit_nll", "explicit_nll")},
         "n_pairs": len(train),
         "batch": together,
         "machine": platform.node(),
