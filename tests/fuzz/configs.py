@@ -70,6 +70,7 @@ KINDS = {
             command("generate", f"{{in}}/{name}.yaml", "--out", "{out}/o", "--quiet")
             for name in ("linear", "nonlinear")
         ),
+        share=0.4,  # a taken config draws its pairs
     ),
     "scene.yaml": Kind(
         _write, ("scene.yaml",), _spoil, (command("generate", "{in}/scene.yaml", "--out", "{out}/o", "--quiet"),)

@@ -61,7 +61,7 @@ _TABLE = command("table", "{in}/results.csv", "--json", "{out}/t.json")
 
 def _of_run(name: str, spoil: object) -> Kind:
     calls = (_ENCODE, _GRAPH, python(_loaded))
-    return Kind(_write_run, (f"run/{name}",), any_of(spoil_bytes, spoil, spoil), calls)
+    return Kind(_write_run, (f"run/{name}",), any_of(spoil_bytes, spoil, spoil), calls, share=0.5)
 
 
 def _of_model(name: str) -> tuple:
