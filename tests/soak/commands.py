@@ -16,8 +16,8 @@ from lcm.app.cli import main
 GENERATE = "nature: {n: 2}\npairs: {train: 200, val: 30, test: 60}\nseed: 3\n"
 SWEEP = """\
 data: [{generate: c.yaml}]
-settings: {model: linear}
-vary: {seed: [0, 1]}
+base: {model: linear}
+grid: {seed: [0, 1]}
 """
 TIMED = ("fit.json", "metrics.jsonl", "report.md", "training.png", "results.csv", "results.parquet")
 """Files that hold times, and so differ between equal fits."""
