@@ -34,7 +34,9 @@ def run_kills(count: int, seed: int, folder: Path, names: Sequence[str] = tuple(
         # a command that was faster than the kill is over: to repeat it may be an error
         again = in_process(COMMANDS[name], place) if killed else 0
         found = state(place)
-        if again != 0 or found != expected:
+        # a kill after the lock is given up cannot be told from an end: all is there, and to repeat may be an error
+        allowed = (0, 2) if moment.endswith(" s") else (0,)
+        if again not in allowed or found != expected:
             differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
             broken.append(f"{name}: killed {moment} ({killed}), then exit {again}: {', '.join(differing)}")
     return broken
