@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras fuzz lint types mutate bench bench-compare clean
+.PHONY: help setup demo test test-extras fuzz soak lint types mutate bench bench-compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ mutate: $(STAMP) ## see which wrong lines of the mathematics no test notices, fo
 
 fuzz: $(STAMP) ## spoil N files of each kind, and keep in .fuzz/ those that are not refused in one line: make fuzz N=3000
 	$(ONE_THREAD) PYTHONPATH=.:tests $(BIN)/python -m fuzz N=$(N) SEED=$(SEED) KINDS="$(KINDS)"
+
+soak: $(STAMP) ## mutations, kills and races for a stated time: make soak MINUTES=30 OUT=soak.json
+	$(ONE_THREAD) PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m soak MINUTES=$(MINUTES) OUT=$(OUT)
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .

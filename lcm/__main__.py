@@ -7,14 +7,14 @@ import sys
 _BAD_INPUT, _INTERRUPTED = 2, 130
 
 
-def main() -> int:
+def program() -> int:
     """Run the command line and return its exit code; an interruption at any moment is one line and 130."""
     try:
         _open_standard_streams()
         _kept = _end_in_a_line_where_a_file_shrinks()
-        from lcm.app.cli import main as run
+        from lcm.app.cli import main
 
-        code = run()
+        code = main()
     except KeyboardInterrupt:
         sys.stderr.write("lcm: interrupted before anything was done\n")
         code = _INTERRUPTED
@@ -68,4 +68,4 @@ def _flush() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

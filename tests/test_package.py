@@ -103,6 +103,7 @@ def test_make_lists_its_targets() -> None:
         "test-extras",
         "fuzz",
         "mutate",
+        "soak",
         "lint",
         "types",
         "bench",

@@ -33,19 +33,19 @@ def test_an_interruption_is_one_line_and_130(seconds: float, data_file: Path, tm
     assert process.returncode == 130 and len(errors.splitlines()) == 1 and "interrupted" in errors
 
 
-_READY = "from lcm.__main__ import main; import sys; print('ready', flush=True); sys.exit(main())"
+_READY = "from lcm.__main__ import program; import sys; print('ready', flush=True); sys.exit(program())"
 
 
 _SHRINKS = """
 import os, sys, numpy, lcm.app.cli
-from lcm.__main__ import main
+from lcm.__main__ import program
 from lcm.base.rows import MappedFile
 def run():
     mapped = MappedFile.of(sys.argv[1])
     os.truncate(sys.argv[1], 0)
     return int(numpy.frombuffer(mapped, numpy.uint8).sum())
 lcm.app.cli.main = run
-main()
+program()
 """
 
 
