@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import configs, models
+from . import configs, data, models
 from .run import Kind
 
-KINDS: dict[str, Kind] = {**configs.KINDS, **models.KINDS}
+KINDS: dict[str, Kind] = {**configs.KINDS, **models.KINDS, **data.KINDS}
