@@ -7,6 +7,7 @@ import pytest
 from small import small_data
 
 from lcm.data.pairs import PairData
+from lcm.run.check import check_pairs
 from lcm.run.fittable import require_differences, require_no_outlier
 
 DATA = small_data("linear", 2000)
@@ -48,3 +49,8 @@ def test_pairs_that_hardly_differ_are_counted(count: int, got: str) -> None:
         require_differences(PairData(DATA.x, x_tilde))
     x_tilde[:10] = 5.0
     require_differences(PairData(DATA.x, x_tilde))
+
+
+def test_check_refuses_what_a_fit_would_refuse() -> None:
+    with pytest.raises(ValueError, match="got an outlier"):
+        check_pairs(with_value(1e9))

@@ -12,6 +12,7 @@ from lcm.base.rows import row_blocks
 from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
+from lcm.run.fittable import require_no_outlier
 
 Array = NDArray[np.float64]
 
@@ -33,8 +34,12 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate of
             the target probabilities.
 
+    Raises:
+        ValueError: a single value that is far outside the scale of its column, as in a fit.
+
     Source: docs/theory.md section 2.
     """
+    require_no_outlier(data)
     blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
     unchanged = np.concatenate(blocks)
     report: dict[str, Any] = {
