@@ -143,9 +143,15 @@ def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator
     unmixing = unmix_differences(differences, generator)
     unmixing = unmixing if atomic else sharpen_components(unmixing, differences)
     before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
-    components = separate_unmoved(unmixing, before, after, generator)
+    components = _with_signs(separate_unmoved(unmixing, before, after, generator))
     spread = (before @ components.T).std(0, ddof=1)
     return torch.from_numpy(components / spread[:, None]).to(x.device)
+
+
+def _with_signs(directions: np.ndarray) -> np.ndarray:
+    """Directions as rows, the largest entry of each positive: their signs are up to the processor otherwise."""
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+    return np.asarray(np.where(largest < 0.0, -directions, directions))
 
 
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
@@ -155,7 +161,7 @@ def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
     embedding.shift.copy_(torch.from_numpy(mean))
     if n < x.shape[1]:
         scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
-        directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :n]
+        directions = _with_signs(np.linalg.eigh(scatter)[1].T[::-1][:n]).T
         embedding.basis.copy_(torch.from_numpy(directions.copy()))
     basis = embedding.basis.double().numpy()
     variance = _weighted_sum(x, lambda block: _second_moment(block, mean, basis))

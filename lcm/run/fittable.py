@@ -11,7 +11,7 @@ from lcm.base.rows import row_blocks, take_rows
 from lcm.data.pairs import PairData
 
 _LEAST_DIFFERENT = 10
-_SCALE_ROWS = 20_000
+_SCALE_ROWS = 2_000
 _OUTLYING = 1e6
 _PERCENTS = (5, 50, 95)
 
