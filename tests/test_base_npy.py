@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lcm.base import npy as npy_module
 from lcm.base.npy import read_npy, read_npz
 
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
@@ -104,3 +105,18 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(ValueError, match=r"a\.npz: Expected a whole \.npz archive; got a truncated or unreadable one"):
         read_npz(tmp_path / "a.npz")
+
+
+def test_a_header_of_python_2_is_read_in_silence(tmp_path: Path) -> None:
+    content = header("{'descr': '<f8', 'fortran_order': False, 'shape': (2L, 1L)}") + np.arange(2.0).tobytes()
+    (tmp_path / "a.npy").write_bytes(content)
+    assert read_npy(tmp_path / "a.npy").tolist() == [[0.0], [1.0]]
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npy_module, "_UNSUSPICIOUS", 1 << 16)
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(100_000))
+    with pytest.raises(ValueError, match="x: Expected a plain array; got a header that claims 800,000 bytes"):
+        read_npz(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "b.npz", x=np.arange(100_000))
+    assert read_npz(tmp_path / "b.npz")["x"].shape == (100_000,)

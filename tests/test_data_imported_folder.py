@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,3 +179,19 @@ def test_whole_numbers_may_be_written_as_pandas_writes_them_beside_gaps(tmp_path
     (tmp_path / "set" / "pairs.csv").write_text(f"before,after,target\n{rows},1.0\n{rows},\n{rows},0.0\n")
     data = loaded(tmp_path / "set", tmp_path / "out")
     assert data.targets is not None and data.targets.tolist() == [[False, True], [False, False], [True, False]]
+
+
+def test_what_pillow_says_of_bad_images_adds_no_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path / "set", 2)
+    image = Image.fromarray(np.zeros((32, 32, 3), np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    # tag 277: samples a pixel
+    content = buffer.getvalue().replace(
+        struct.pack("<HHI", 277, 3, 1) + b"\x03\x00", struct.pack("<HHI", 277, 3, 1) + b"\xc8\x00"
+    )
+    assert content != buffer.getvalue()
+    (tmp_path / "set" / "images" / "0_before.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"0_before\.png: Expected a whole image"):
+        import_folder(tmp_path / "set", tmp_path / "out", 16)
+    assert capfd.readouterr().err == ""

@@ -316,7 +316,11 @@ IMAGES, FEW = np.zeros((200, 18, 16, 1), np.uint8), np.zeros((20, 16, 16, 1), np
 REFUSED: dict[str, tuple[PairData, FitConfig, str]] = {
     "images": (PairData.from_arrays(IMAGES, IMAGES + 1), SHORT, "x: Expected images of a height and width that 4"),
     "few images": (PairData.from_arrays(FEW, FEW + 1), SHORT, "x: Expected at least 100 pairs"),
-    "no change": (PairData.from_arrays(X, X), SHORT, "x_tilde: Expected pairs that differ, at least 10; got x_tilde equal to x"),
+    "no change": (
+        PairData.from_arrays(X, X),
+        SHORT,
+        "x_tilde: Expected pairs that differ, at least 10; got x_tilde equal to x",
+    ),
     "rounding": (
         PairData.from_arrays(1e4 + 1e-3 * X, 1e4 + 1e-3 * X_TILDE),
         SHORT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _ENCRYPTED = 0x1
+_UNSUSPICIOUS, _MOST_COMPRESSED = 1 << 28, 200
+"""A compressed array above 256 MiB that is more than 200 times as large as what the file holds of it is refused."""
 
 
 class ArrayHeader(NamedTuple):
@@ -96,7 +99,10 @@ def read_header(file: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"version {version[0]} of the .npy format")
-    shape, fortran_order, dtype = _HEADERS[version](file)
+    with warnings.catch_warnings():
+        # numpy warns of headers that Python 2 wrote, and reads them all the same
+        warnings.simplefilter("ignore")
+        shape, fortran_order, dtype = _HEADERS[version](file)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape}")
     return ArrayHeader(shape, fortran_order, dtype, file.tell())
@@ -128,10 +134,10 @@ def refuse_claim(claimed: int, held: int) -> NoReturn:
 
 
 def _most_bytes(info: zipfile.ZipInfo) -> int:
-    """The most bytes that a member can have: those in the file, or, compressed, what fits into free memory."""
+    """The most bytes that a member can have: those in the file, or, compressed, what data are ever compressed from."""
     if info.compress_type == zipfile.ZIP_STORED:
         return info.compress_size
-    return free_memory()
+    return min(free_memory(), max(_UNSUSPICIOUS, _MOST_COMPRESSED * info.compress_size))
 
 
 def free_memory() -> int:

@@ -25,7 +25,7 @@ _DESCRIPTIONS = (
     "x" * 5000,
 )  # fmt: skip
 _SHAPES = ("()", "(3,)", "(-1,)", "(2, 2)", "(10**12,)", "(1000000000000, 8)", "(9223372036854775807, 2)", "(1.5,)",
-           "1", "(0, 3)", "((1,),)", "(" * 80, "None")  # fmt: skip
+           "1", "(0, 3)", "(20L, 2L)", "((1,),)", "(" * 80, "None")  # fmt: skip
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 

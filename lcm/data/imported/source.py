@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import sys
 import warnings
@@ -260,10 +261,16 @@ def write_image_pairs(
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
+    logger = logging.getLogger("PIL")
+    before = logger.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\b")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
 
 
 def _write_file(path: Path, pairs: PairSource, size: int, threads: int, progress: bool) -> None:
