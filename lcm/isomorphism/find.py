@@ -114,10 +114,11 @@ def _compare_models(
     a: LatentCausalModel, b: LatentCausalModel, data: PairData, allowed: Tolerances, seed: int
 ) -> Comparison:
     """Compare two latent causal models in float64."""
-    generator = torch.Generator(a.thickness.device).manual_seed(seed)
-    drawn = probe_pairs(a, _PROBES, generator), probe_pairs(b, _PROBES, generator)
-    observed = [torch.from_numpy(writable(part)).to(a.thickness) for part in (data.x, data.x_tilde)]
-    x = torch.cat([*observed, *(part for pairs in drawn for part in (pairs.x, pairs.x_tilde))])
+    generators = [torch.Generator(model.thickness.device).manual_seed(seed + k) for k, model in enumerate((a, b))]
+    drawn = probe_pairs(a, _PROBES, generators[0]), probe_pairs(b, _PROBES, generators[1])
+    observed = [torch.from_numpy(writable(part)).double() for part in (data.x, data.x_tilde)]
+    # on the CPU, since the models may be on different devices
+    x = torch.cat([*observed, *(part.cpu() for pairs in drawn for part in (pairs.x, pairs.x_tilde))])
     views, probes = _finite_rows((view(a, x), view(b, x)), drawn, 2 * len(data))
     matched = MatchedVariables.match(*views, len(data))
     permutation = matched.permutation
