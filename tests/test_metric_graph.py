@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -183,8 +184,9 @@ def test_bad_graphs_are_refused(score: Callable[[object, object], object]) -> No
 
 
 def test_bad_strengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Expected strengths of shape \(3, 3\); got \(2, 2\)"):
-        edge_auroc(CHAIN, np.zeros((2, 2)))
+    for shape in ((2, 2), (4, 4), (3, 3, 1)):
+        with pytest.raises(ValueError, match=rf"Expected strengths of shape \(3, 3\); got {re.escape(str(shape))}"):
+            edge_auroc(CHAIN, np.zeros(shape))
     with pytest.raises(ValueError, match="Expected edge strengths without NaN; got 6 NaN"):
         edge_auroc(CHAIN, np.full((3, 3), np.nan))
 
