@@ -22,6 +22,7 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR
 
 _EXACT = THICKNESS_FLOOR * (1.0 + 1e-6)
+_CHUNK_ROWS, _CHUNK_ENTRIES = 2_048, 1 << 22
 
 
 class Thickness(NamedTuple):
@@ -97,7 +98,9 @@ def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor) -
 
 def _log_densities(model: LatentCausalModel, x: Tensor, x_tilde: Tensor, thickness: Tensor) -> Tensor:
     pairs = (part.to(model.thickness) for part in (x, x_tilde))
-    (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness),), *pairs)
+    # one number for each pair and target set is held at a time
+    size = max(1, min(_CHUNK_ROWS, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
+    (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness),), *pairs, size=size)
     return values.double().cpu()
 
 
