@@ -135,7 +135,9 @@ def test_imposed_values_of_a_variable_that_is_never_a_target_are_not_compared() 
     targets = PerfectInterventionConfig(targets=((0,), (2,)), probabilities=(0.5, 0.5))
     nature = chain(intervention=targets)
     found = find_isomorphism(nature, copy.deepcopy(nature), sampled(nature, 1000))
-    assert found.verdict == "isomorphic" and found.judgement.not_compared == ("imposed values of z1: never a target",)
+    assert found.verdict == "isomorphic" and found.judgement.not_compared == (
+        "imposed values of z1: never a target, or too rarely",
+    )
     assert found.numbers()["imposed_r2"][1] is None
 
 

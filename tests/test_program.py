@@ -25,7 +25,10 @@ def test_a_closed_or_full_output_is_no_traceback(closing: str, code: int, data_f
 @pytest.mark.parametrize("seconds", [0.03, 0.1, 0.4])
 def test_an_interruption_is_one_line_and_130(seconds: float, data_file: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-c", _READY, "fit", str(data_file), "--out", str(tmp_path / "run"), "--quiet"]
+    # a shell starts background jobs, such as one of these tests, with interruptions ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)

@@ -75,6 +75,8 @@ def test_ctrl_c_leaves_a_sweep_that_resumes(tmp_path: Path, capsys: pytest.Captu
     steps = [{"noise_encoder.marginal_steps": 60}, {"noise_encoder.marginal_steps": 6000}]
     file, out = sweep_file(tmp_path, list=steps), tmp_path / "out"
     argv = ["sweep", str(file), "--out", str(out), "--jobs", "1", "--threads", "1"]
+    # a shell starts background jobs, such as one of these tests, with interruptions ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(
         [sys.executable, "-m", "lcm", *argv],
         cwd=ROOT,
@@ -83,6 +85,7 @@ def test_ctrl_c_leaves_a_sweep_that_resumes(tmp_path: Path, capsys: pytest.Captu
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     _wait_for(lambda: list(out.glob("cells/*.json")) and list(out.glob("cells/*/checkpoint/*.safetensors")))
     (finished,) = out.glob("cells/*.json")
     content = finished.read_bytes()

@@ -49,7 +49,7 @@ class Isomorphism:
                 raise ValueError(f"Expected a {name} map of {n} variables; got {elementwise.n}.")
 
     def apply(self, model: LatentCausalModel) -> LatentCausalModel:
-        """The isomorphic model; it shares no tensors with `model`.
+        """The isomorphic model, in the finest precision of model and maps; it shares no tensors with `model`.
 
         Raises:
             ValueError: the model has another number of variables, or variables on a circle.

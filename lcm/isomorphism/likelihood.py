@@ -49,7 +49,10 @@ def thicknesses(a: LatentCausalModel, b: LatentCausalModel, permutation: IntArra
 def likelihoods(
     a: LatentCausalModel, b: LatentCausalModel, data: PairData, permutation: IntArray
 ) -> dict[str, tuple[float, float] | None]:
-    """Mean log p(x, x̃) of both at one thickness, the wider of the two for each variable, and their difference."""
+    """Mean log p(x, x̃) of both at one thickness, the wider of the two for each variable, and their difference.
+
+    None for both where a density is not finite.
+    """
     wider = torch.maximum(*thicknesses(a, b, permutation)[:2])
     values = log_densities(a, data, wider).numpy(), log_densities(b, data, _in_b(wider, permutation)).numpy()
     difference = values[0] - values[1]

@@ -114,7 +114,7 @@ def imposed_laws(
         permutation: variable i of A is variable permutation[i] of B.
 
     Returns:
-        Kolmogorov distance and R² (n,), NaN of variables that are never a target.
+        Kolmogorov distance and R² (n,), NaN of variables that are targets of fewer than 20 pairs of a model.
     """
     found = []
     for drawn, (by_a, by_b), owner in zip(probes, z_tilde, (0, 1), strict=True):

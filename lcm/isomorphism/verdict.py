@@ -171,7 +171,7 @@ def _parts_not_compared(found: Findings) -> tuple[str, ...]:
     listed = []
     never = np.flatnonzero(~np.isfinite(_imposed(found)))
     if len(never):
-        listed.append(f"imposed values of {', '.join(f'z{i}' for i in never)}: never a target")
+        listed.append(f"imposed values of {', '.join(f'z{i}' for i in never)}: never a target, or too rarely")
     if found.one_sided_thickness:
         names = ", ".join(f"z{i}" for i in found.one_sided_thickness)
         listed.append(f"thickness of {names}: exact pairs in one model")

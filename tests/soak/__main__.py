@@ -20,7 +20,7 @@ from fuzz.run import run_mutations
 from soak.kill import run_kills
 from soak.race import run_races
 
-_MUTATIONS, _KILLS, _RACES = 500, 40, 6
+_MUTATIONS, _KILLS, _RACES = 500, 60, 6
 _EMPTY: dict[str, Any] = {
     "rounds": 0,
     "seconds": 0.0,

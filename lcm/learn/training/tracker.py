@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -109,7 +109,11 @@ class Recorder:
     def delete_checkpoints(self) -> None:
         """Delete the checkpoints of a fit that is finished."""
         if self.folder is not None:
-            shutil.rmtree(self.folder / CHECKPOINT_FOLDER, ignore_errors=True)
+            for path in (self.folder / CHECKPOINT_FOLDER).glob("*.safetensors"):
+                path.unlink(missing_ok=True)
+            # a file of somebody else keeps the folder
+            with suppress(OSError):
+                (self.folder / CHECKPOINT_FOLDER).rmdir()
 
 
 @final
