@@ -73,7 +73,7 @@ class Findings:
         target_distance: total variation between p_𝓘, carried along, and p_𝓘′; in [0, 1].
         noise_distance: (n,) Kolmogorov distance between p_ε, carried along, and B's.
         imposed_distance, imposed_r2: (n,) Kolmogorov distance and R² between the scores of imposed values by A's f̃ and
-            by B's, where the models impose; NaN of a variable that is a target of fewer than 20 of the pairs of a model.
+            by B's, where the models impose; NaN of a variable that is a target of fewer than 20 pairs of a model.
         log_likelihood: mean log p(x, x̃) of A and of B, nats a pair, at one thickness for both.
         log_likelihood_difference: A's minus B's, with its standard error.
         divergence: mean log p_A − log p_B of pairs that A draws, and log p_B − log p_A of pairs that B draws, at their
