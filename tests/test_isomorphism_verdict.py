@@ -20,11 +20,13 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, Isomorphism, find_isomorphism
+from lcm.isomorphism.find import _finite_rows, _imposed_on
 from lcm.isomorphism.likelihood import divergences, thicknesses
 from lcm.isomorphism.monotone import map_through, mapped, normal_scores, quantile_map
 from lcm.isomorphism.parts import target_distance
 from lcm.isomorphism.probes import probe_pairs
-from lcm.isomorphism.views import in_double
+from lcm.isomorphism.verdict import _outside
+from lcm.isomorphism.views import View, in_double
 from lcm.model.elementwise import AffineMap, KnotMap
 from lcm.model.intervention import PerfectInterventionConfig, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
@@ -232,3 +234,30 @@ def test_a_model_that_rules_out_the_others_pairs_is_infinitely_far() -> None:
     data = sampled(nature, 200)
     found = find_isomorphism(nature, copy.deepcopy(nature), PairData(data.x, data.x_tilde))
     assert replace(found, divergence=(math.inf, 0.0)).numbers()["divergence"] == [None, 0.0]
+
+
+def rows_as_views(rows: int) -> tuple[View, View]:
+    """Views of one variable whose values are the numbers of the rows."""
+    table = np.arange(float(rows))[:, None]
+    return View(table.copy(), table.copy(), table.copy()), View(table.copy(), table.copy(), table.copy())
+
+
+def test_drawn_pairs_that_cannot_be_encoded_are_left_out_of_both_views_and_of_the_draws() -> None:
+    nature = chain()
+    probes = tuple(probe_pairs(nature, count, torch.Generator().manual_seed(0)) for count in (5, 4))
+    # 6 rows of data, then x and x_tilde of A's 5 pairs, then of B's 4
+    views = rows_as_views(6 + 10 + 8)
+    views[1].z[6 + 5 + 2] = np.nan
+    views[0].z[6 + 10 + 3] = np.inf
+    (first, second), (own, other) = _finite_rows(views, (probes[0], probes[1]), 6)
+    lost = [6 + 2, 6 + 5 + 2, 6 + 10 + 3, 6 + 10 + 4 + 3]
+    expected = [row for row in range(24) if row not in lost]
+    assert first.normal is not None and first.normal[:, 0].tolist() == expected == second.noise[:, 0].tolist()  # type: ignore[index]
+    assert torch.equal(own.x, probes[0].x[[0, 1, 3, 4]]) and torch.equal(other.x, probes[1].x[[0, 1, 2]])
+    (by_a, _), (by_b, _) = _imposed_on((first, second), (own, other), 6)
+    assert by_a[:, 0].tolist() == [11, 12, 14, 15] and by_b[:, 0].tolist() == [20, 21, 22]
+
+
+@pytest.mark.parametrize(("n", "ends"), [(10, "z9 0.5000."), (11, "z9 0.5000, ....")])
+def test_at_most_ten_variables_are_listed(n: int, ends: str) -> None:
+    assert _outside("R2 below", np.full(n, 0.5), 0.98, True).endswith(ends)

@@ -119,7 +119,8 @@ def _compare_models(
     observed = [torch.from_numpy(writable(part)).double() for part in (data.x, data.x_tilde)]
     # on the CPU, since the models may be on different devices
     x = torch.cat([*observed, *(part.cpu() for pairs in drawn for part in (pairs.x, pairs.x_tilde))])
-    views, probes = _finite_rows((view(a, x), view(b, x)), drawn, 2 * len(data))
+    n_observed = 2 * len(data)
+    views, probes = _finite_rows((view(a, x), view(b, x)), drawn, n_observed)
     matched = MatchedVariables.match(*views, len(data))
     permutation = matched.permutation
     one_sided = thicknesses(a, b, permutation).one_sided.numpy()
@@ -127,7 +128,7 @@ def _compare_models(
         **matched.numbers(),
         **_compared_maps(a, b, views, matched),
         **_compared_settings(a, b, permutation),
-        **imposed_laws(a, b, probes, _imposed_on(views, probes, 2 * len(data)), permutation),
+        **imposed_laws(a, b, probes, _imposed_on(views, probes, n_observed), permutation),
         **likelihoods(a, b, data, permutation),
         **divergences(a, b, probes, permutation),
     }
