@@ -12,7 +12,8 @@ from small import small_nature
 from lcm.app.cli import main
 from lcm.app.sweep.config import SweepConfig
 from lcm.base import memory
-from lcm.base.memory import EntryBudget, require_memory
+from lcm.base.entry_budget import EntryBudget
+from lcm.base.memory import require_memory
 from lcm.data.pairs import PairData
 from lcm.learn.prepared import held_out_pairs
 from lcm.model.intervention import TargetDistribution

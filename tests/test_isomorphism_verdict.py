@@ -239,7 +239,7 @@ def test_a_model_that_rules_out_the_others_pairs_is_infinitely_far() -> None:
 def rows_as_views(rows: int) -> tuple[View, View]:
     """Views of one variable whose values are the numbers of the rows."""
     table = np.arange(float(rows))[:, None]
-    return View(table.copy(), table.copy(), table.copy()), View(table.copy(), table.copy(), table.copy())
+    return View(table.copy(), table.copy()), View(table.copy(), table.copy())
 
 
 def test_drawn_pairs_that_cannot_be_encoded_are_left_out_of_both_views_and_of_the_draws() -> None:
@@ -252,7 +252,7 @@ def test_drawn_pairs_that_cannot_be_encoded_are_left_out_of_both_views_and_of_th
     (first, second), (own, other) = _finite_rows(views, (probes[0], probes[1]), 6)
     lost = [6 + 2, 6 + 5 + 2, 6 + 10 + 3, 6 + 10 + 4 + 3]
     expected = [row for row in range(24) if row not in lost]
-    assert first.normal is not None and first.normal[:, 0].tolist() == expected == second.noise[:, 0].tolist()  # type: ignore[index]
+    assert first.z[:, 0].tolist() == expected == second.normal[:, 0].tolist()
     assert torch.equal(own.x, probes[0].x[[0, 1, 3, 4]]) and torch.equal(other.x, probes[1].x[[0, 1, 2]])
     (by_a, _), (by_b, _) = _imposed_on((first, second), (own, other), 6)
     assert by_a[:, 0].tolist() == [11, 12, 14, 15] and by_b[:, 0].tolist() == [20, 21, 22]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 import zipfile
 from collections.abc import Container, Iterator
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.files import existing_file
+from lcm.base.memory import available_bytes
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -137,9 +137,4 @@ def _most_bytes(info: zipfile.ZipInfo) -> int:
     """The most bytes that a member can have: those in the file, or, compressed, what data are ever compressed from."""
     if info.compress_type == zipfile.ZIP_STORED:
         return info.compress_size
-    return min(free_memory(), max(_UNSUSPICIOUS, _MOST_COMPRESSED * info.compress_size))
-
-
-def free_memory() -> int:
-    """Bytes of memory that are free now."""
-    return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+    return min(available_bytes(), max(_UNSUSPICIOUS, _MOST_COMPRESSED * info.compress_size))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lcm.base.atomic import atomic_write
 from lcm.base.files import existing_file
-from lcm.base.npy import free_memory
+from lcm.base.memory import available_bytes
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MARKS = ("_tilde", "_after", "after_")
@@ -148,7 +148,7 @@ def _require_memory(metadata: Any) -> None:
         metadata.num_rows * metadata.num_columns * 8,
         sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)),
     )
-    free = free_memory()
+    free = available_bytes()
     if claimed > free:
         raise ValueError(f"a file that claims {claimed:,} bytes, where {free:,} are free")
 

@@ -33,7 +33,7 @@ from lcm.isomorphism.parts import (
 )
 from lcm.isomorphism.probes import Probes, probe_pairs
 from lcm.isomorphism.variables import MatchedVariables
-from lcm.isomorphism.views import MAX_ROWS, View, in_double, require_noise, view
+from lcm.isomorphism.views import MAX_ROWS, View, in_double, view
 from lcm.model.elementwise import KnotMap
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
@@ -74,7 +74,7 @@ def find_isomorphism(
     if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel):
         return _compare_models(in_double(a), in_double(b), data, allowed, seed)
     x, x_tilde = (torch.from_numpy(writable(part)) for part in (data.x, data.x_tilde))
-    first, second = (View(np.vstack([view(model, part).z for part in (x, x_tilde)])) for model in (a, b))
+    first, second = (View(*map(np.vstack, zip(view(m, x), view(m, x_tilde), strict=True))) for m in (a, b))
     return Comparison(**MatchedVariables.match(first, second, len(data)).numbers(), tolerances=allowed)
 
 
@@ -141,8 +141,7 @@ def _finite_rows(
     views: tuple[View, View], probes: tuple[Probes, Probes], n_observed: int
 ) -> tuple[tuple[View, View], tuple[Probes, Probes]]:
     """Views and probes without the drawn pairs that a model cannot encode; the first rows are of the data."""
-    tables = [table for part in views for table in part if table is not None]
-    finite = np.all([np.isfinite(table).all(1) for table in tables], axis=0)
+    finite = np.all([np.isfinite(table).all(1) for part in views for table in part], axis=0)
     kept, start = [np.ones(n_observed, dtype=np.bool_)], n_observed
     left = []
     for pairs in probes:
@@ -152,7 +151,7 @@ def _finite_rows(
         left.append(Probes(*(part[torch.from_numpy(both).to(part.device)] for part in pairs)))
         start += 2 * count
     rows = np.concatenate(kept)
-    first, second = (View(*(None if table is None else table[rows] for table in part)) for part in views)  # type: ignore[arg-type]
+    first, second = (View(part.z[rows], part.normal[rows]) for part in views)
     return (first, second), (left[0], left[1])
 
 
@@ -174,7 +173,7 @@ def _compared_maps(
 ) -> dict[str, Any]:
     """Noise, solution maps and decoders, on held-out pairs of the data."""
     permutation, held_out = matched.permutation, matched.held_out
-    normal_a, normal_b = require_noise(views[0]), require_noise(views[1])[:, permutation]
+    normal_a, normal_b = views[0].normal, views[1].normal[:, permutation]
     k = fit_monotone(normal_a[matched.fitted], normal_b[matched.fitted])
     images = Images(
         mapped(k, normal_a[held_out]),

@@ -48,7 +48,7 @@ class MatchedVariables:
             ValueError: encodings of the data that are not finite.
         """
         for part in (first, second):
-            require_finite(*(table if table is None else table[: 2 * n_data] for table in part))
+            require_finite(*(table[: 2 * n_data] for table in part))
         permutation = _match(first, second, n_data)
         z_b = second.z[:, permutation]
         scores = normal_scores(first.z), normal_scores(z_b)
@@ -97,7 +97,7 @@ def _fitted(n_data: int) -> IntArray:
 def _match(first: View, second: View, n_data: int) -> IntArray:
     """The permutation of the largest sum of |Spearman| on x of the data, of variables and of any noise."""
     scores = correlation_matrix(first.z[:n_data], second.z[:n_data])
-    if first.normal is not None and second.normal is not None:
+    if first.normal.size and second.normal.size:
         scores = scores + correlation_matrix(first.normal[:n_data], second.normal[:n_data])
     return match_variables(scores)
 

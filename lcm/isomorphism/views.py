@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lcm.base.chunks import in_chunks
@@ -22,20 +21,13 @@ MAX_ROWS = 20_000
 
 
 class View(NamedTuple):
-    """Causal variables of observations by one model, and the noise, raw and in standard-normal gauge (N, n).
+    """Causal variables (N, n) of observations by one model, and their noise in standard-normal gauge.
 
-    Noise is None without an SCM.
+    Noise is (N, n), or (N, 0) of a model without an SCM.
     """
 
     z: FloatArray
-    noise: FloatArray | None = None
-    normal: FloatArray | None = None
-
-
-def require_noise(found: View) -> FloatArray:
-    """The noise (N, n) of a latent causal model's view, in standard-normal gauge."""
-    assert found.normal is not None
-    return found.normal
+    normal: FloatArray
 
 
 def in_double(model: LatentCausalModel) -> LatentCausalModel:
@@ -46,12 +38,13 @@ def in_double(model: LatentCausalModel) -> LatentCausalModel:
 def view(model: PairModel, x: Tensor) -> View:
     """Encode observations (N, ...), in the precision that x has; the tables are float64."""
     if not isinstance(model, LatentCausalModel):
-        return View(_variables(model, x))
+        z = _variables(model, x)
+        return View(z, np.empty((len(z), 0)))
     scm = model.scm
 
     def encode(part: Tensor) -> tuple[Tensor, ...]:
         encoding = model.encode(part)
-        return encoding.z, encoding.noise, scm.noise.to_normal(encoding.noise)[0]
+        return encoding.z, scm.noise.to_normal(encoding.noise)[0]
 
     return View(*(values.double().cpu().numpy() for values in in_chunks(encode, x)))
 
@@ -66,13 +59,12 @@ def _variables(model: Any, x: Tensor) -> FloatArray:
     return values
 
 
-def require_finite(*tables: NDArray[Any] | None) -> FloatArray:
+def require_finite(*tables: FloatArray) -> FloatArray:
     """The first of some tables of encodings, all of which must be finite.
 
     Raises:
         ValueError: NaN or infinite entries.
     """
-    if not all(np.isfinite(table).all() for table in tables if table is not None):
+    if not all(np.isfinite(table).all() for table in tables):
         raise ValueError("Expected finite encodings of the data; got NaN or infinite ones. Are they of another scale?")
-    first: FloatArray = tables[0]  # type: ignore[assignment]
-    return first
+    return tables[0]

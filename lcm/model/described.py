@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcm.base.memory import EntryBudget
+from lcm.base.entry_budget import EntryBudget
 from lcm.base.text import printable, shortened
 from lcm.model.pair_model import PairModel, build_model
 

@@ -80,9 +80,10 @@ def _independent(data: PairData) -> str:
 
 def _one_sparse(result: Outcome, data: PairData) -> str:
     """Test whether the noise of a pair changes in several coordinates, and name the coordinates that move together."""
-    if result.model.n < 2 or _several_targets(result):
+    model = result.latent
+    if not isinstance(model, LatentCausalModel) or model.n < 2 or _several_targets(result):
         return ""
-    change = _changes(result, data)
+    change = _changes(model, data)
     squared = np.square(change)
     outside = 1.0 - squared.max(1).sum() / max(squared.sum(), 1e-300)
     if len(change) == 0 or outside <= _SPREAD_CHANGES:
@@ -104,10 +105,8 @@ def _several_targets(result: Outcome) -> bool:
 
 
 @torch.no_grad()
-def _changes(result: Outcome, data: PairData) -> NDArray[np.float64]:
+def _changes(model: LatentCausalModel, data: PairData) -> NDArray[np.float64]:
     """ũ − u (M, n), in standard-normal gauge, for those of the first pairs that differ."""
-    model = result.latent
-    assert isinstance(model, LatentCausalModel)
     normal = [
         model.scm.noise.to_normal(model.encode(torch.from_numpy(writable(part[:_ROWS]))).noise)[0]
         .double()
@@ -121,8 +120,7 @@ def _changes(result: Outcome, data: PairData) -> NDArray[np.float64]:
 
 
 def _thickness(result: Outcome) -> str:
-    assert isinstance(result.latent, LatentCausalModel)
-    widest = float(result.latent.thickness.max())
+    widest = float(result.latent.thickness.max()) if isinstance(result.latent, LatentCausalModel) else 0.0
     if widest <= _INEXACT_THICKNESS:
         return ""
     return (
@@ -133,8 +131,7 @@ def _thickness(result: Outcome) -> str:
 
 
 def _gap(result: Outcome) -> str:
-    assert result.implicit_nll is not None
-    gap = result.held_out_nll - result.implicit_nll
+    gap = 0.0 if result.implicit_nll is None else result.held_out_nll - result.implicit_nll
     if gap <= _WIDE_GAP:
         return ""
     return (
@@ -144,8 +141,7 @@ def _gap(result: Outcome) -> str:
 
 
 def _cyclic(result: Outcome) -> str:
-    assert result.ancestry is not None
-    if not result.ancestry.conflicts:
+    if result.ancestry is None or not result.ancestry.conflicts:
         return ""
     listed = ", ".join(f"z{j} -> z{i}" for j, i in result.ancestry.conflicts[:_MAX_LISTED])
     return (
@@ -155,8 +151,7 @@ def _cyclic(result: Outcome) -> str:
 
 
 def _intransitive(result: Outcome) -> str:
-    assert result.ancestry is not None
-    if not result.ancestry.intransitive:
+    if result.ancestry is None or not result.ancestry.intransitive:
         return ""
     listed = ", ".join(f"z{j} -> z{i} -> z{k}" for j, i, k in result.ancestry.intransitive[:_MAX_LISTED])
     return (

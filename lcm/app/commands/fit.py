@@ -119,10 +119,12 @@ def _check_inputs_stay(arguments: argparse.Namespace) -> None:
 
 
 def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
+    if config.n is not None:
+        return
     from lcm.run.fitting import choose_n
 
     n = choose_n(data, config)
-    if config.n is None and n < data.n_dimensions:
+    if n < data.n_dimensions:
         what = "images lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns of x span"
         print(f"n = {n}, estimated: the {what} {n} dimensions (--n overrides this)")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lcm.base.memory import EntryBudget, available_bytes
+from lcm.base.entry_budget import EntryBudget
+from lcm.base.memory import available_bytes
 from lcm.data.nature.config import NatureConfig
 from lcm.model.decoder import ChainDecoder, Decoder, DecoderConfig, EmbeddingDecoder
 from lcm.model.intervention import PerfectIntervention
