@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm.model.decoder.base import Decoder, Flow
+from lcm.model.decoder.residual_blocks import through_blocks
 from lcm.model.elementwise import SplineMap
 
 _SOLVER_STEPS = 200
@@ -77,23 +78,23 @@ class ResidualDecoder(Decoder):
             parameter.copy_(scale * drawn)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        x, _ = self.marginal(z)
+        x, log_det = self.marginal(z)
+        log_det = log_det.sum(1)
+        identity = torch.eye(self.n, dtype=x.dtype, device=x.device)
         for inner, bias, outer in reversed(list(zip(self.inner, self.bias, self._outer(), strict=True))):
             x = _preimage(x, inner, bias, outer)
-        return x, -self.inverse(x)[1]
+            # unlike `through_blocks`, this has derivatives of every kind, which the geometry of a decoder needs
+            slope = _block_jacobian(torch.tanh(x @ inner.T + bias), inner, outer)
+            log_det = log_det - torch.linalg.slogdet(identity + slope)[1]
+        return x, log_det
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, outer = x, self._outer()
-        identity = torch.eye(self.n, dtype=x.dtype, device=x.device)
-        jacobian = identity.expand(len(x), -1, -1)
-        for index in range(self.blocks):
-            hidden = torch.tanh(torch.addmm(self.bias[index], value, self.inner[index].T))
-            slope = _block_jacobian(hidden, self.inner[index], outer[index])
-            jacobian = torch.baddbmm(jacobian, slope, jacobian) if index else identity + slope
-            value = torch.addmm(value, hidden, outer[index].T)
+        if not self.blocks:
+            noise, log_derivative = self.marginal.inverse(x)
+            return noise, log_derivative.sum(1)
+        value, log_det = through_blocks(x, self.inner, self.bias, self._outer())
         noise, log_derivative = self.marginal.inverse(value)
-        log_det = log_derivative.sum(1)
-        return noise, log_det + torch.linalg.slogdet(jacobian)[1] if self.blocks else log_det
+        return noise, log_det + log_derivative.sum(1)
 
     def _outer(self) -> Tensor:
         """B of every block, scaled down where the product of the spectral norms exceeds the Lipschitz constant."""
