@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ def implicit_model(edges: list[tuple[int, int]], family: str = "all") -> Implici
     decoder = ChainDecoder([drawn_flow(N, "spline"), randomised(LinearDecoder(N), scale=0.2)])
     model = ImplicitModel(decoder, solution, targets)
     model.thickness.copy_(torch.tensor([0.1, 0.3, 0.2, 0.5]))
+    model.growth.fill_(0.6)
     return model.requires_grad_(False)
 
 
@@ -68,6 +70,7 @@ def explicit_model(model: ImplicitModel, edges: list[tuple[int, int]]) -> Latent
         PerfectIntervention(model.solution.imposed),
         model.target_distribution,
         model.thickness,
+        float(model.growth),
     )
 
 
@@ -94,7 +97,7 @@ def test_where_solution_functions_are_mechanisms_the_likelihoods_agree(name: str
     # Every cause has the identity for a mechanism, so that z of a cause is its noise.
     model = implicit_model(GRAPHS[name])
     x, x_tilde = prepared_of(model).train
-    terms = model.terms(model.encode_pairs(x, x_tilde), model.thickness)
+    terms = model.terms(model.encode_pairs(x, x_tilde))
     explicit = explicit_model(model, GRAPHS[name])
     torch.testing.assert_close(model.log_density(terms), explicit.pair_log_density(x, x_tilde))
     torch.testing.assert_close(model.joint(terms), explicit.joint_log_density(x, x_tilde))
@@ -123,7 +126,7 @@ def maximisers(model: ImplicitModel, pairs: NoisePairs, posterior: Tensor) -> tu
 def test_closed_forms_maximise_the_expected_likelihood(family: str, exact: None) -> None:
     model = implicit_model(GRAPHS["two-causes"], family)
     pairs = encoded(model)
-    posterior = model.posterior(model.terms(pairs, model.thickness))
+    posterior = model.posterior(model.terms(pairs))
     thickness, probabilities = maximisers(model, pairs, posterior)
     everyone = torch.ones(len(posterior), dtype=torch.bool)
     variance = model.staying_variance(pairs, posterior, everyone)
@@ -134,7 +137,7 @@ def test_closed_forms_maximise_the_expected_likelihood(family: str, exact: None)
 def test_unchanged_pairs_say_nothing_of_the_thickness(exact: None) -> None:
     model = implicit_model([])
     pairs = encoded(model)
-    posterior = model.posterior(model.terms(pairs, model.thickness))
+    posterior = model.posterior(model.terms(pairs))
     changed = (pairs.normal != pairs.normal_tilde).any(1)
     everyone = torch.ones_like(changed)
     found = model.staying_variance(pairs, posterior, changed)
@@ -153,6 +156,7 @@ def test_where_nothing_else_stays_unchanged_pairs_are_all_there_is(exact: None) 
     posterior = torch.zeros(60, 1 + N)
     posterior[:20, 0], posterior[20:, 1] = 1.0, 1.0
     pairs.normal_tilde[20:, 1:] += 0.1
+    model.growth.zero_()
     found = model.staying_variance(pairs, posterior, (change != 0).any(1))
     torch.testing.assert_close(found, torch.tensor([0.0, *[0.01] * (N - 1)]))
 
@@ -167,9 +171,11 @@ def test_a_step_goes_towards_the_closed_forms(exact: None) -> None:
     objective, prepared = objective_of(model)
     before, prior = model.thickness.clone(), model.target_distribution.probabilities.clone()
     pairs = model.encode_pairs(*prepared.train)
-    terms = model.terms(pairs, before)
+    terms = model.terms(pairs)
     posterior, log_density = model.posterior(terms), model.log_density(terms)
     changed = (prepared.train[0] != prepared.train[1]).any(1)
+    with torch.no_grad():
+        objective.log_growth.fill_(math.log(0.6))
     loss = objective.loss(objective.batch(torch.arange(len(posterior))), 0.9)
     torch.testing.assert_close(loss, -log_density.mean())
     variance = model.staying_variance(pairs, posterior, changed)

@@ -76,7 +76,7 @@ def test_posterior_is_certain_where_the_terms_are_extreme() -> None:
 def test_a_set_of_probability_zero_adds_nothing_and_keeps_gradients_finite() -> None:
     full = TargetDistribution.family(2, "atomic-or-empty", [0.0, 0.5, 0.5])
     reduced = TargetDistribution.family(2, "atomic")
-    base, stay, move = random_terms(2, 6)
+    base, stay, move, _ = random_terms(2, 6)
     stay.requires_grad_()
     terms = PairTerms(base, stay, move)
     density = pair_log_density(terms, full.target_sets, full.log_probabilities())

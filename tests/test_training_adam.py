@@ -9,7 +9,8 @@ from test_training_loop import Quadratic
 from torch import Tensor, nn
 
 from lcm.learn.training.objective import ParameterGroup
-from lcm.learn.training.stack import Adam, Stack
+from lcm.learn.training.optimiser import Optimiser
+from lcm.learn.training.stack import Stack
 
 RATES = (1e-2, 3e-3)
 
@@ -29,7 +30,7 @@ class Network(Quadratic):
         return loss
 
 
-def step(stack: Stack, optimiser: Adam, x: Tensor) -> None:
+def step(stack: Stack, optimiser: Optimiser, x: Tensor) -> None:
     stack.backward((x.unsqueeze(0),), 0.0)
     optimiser.step(RATES)
 
@@ -37,7 +38,7 @@ def step(stack: Stack, optimiser: Adam, x: Tensor) -> None:
 def test_steps_equal_those_of_torch_to_the_last_digit() -> None:
     torch.manual_seed(0)
     stack = Stack([Network()])
-    ours, theirs = Adam(stack), [nn.Parameter(joined.detach().clone()) for joined in stack.parameters]
+    ours, theirs = Optimiser(stack), [nn.Parameter(joined.detach().clone()) for joined in stack.parameters]
     parts: list[Any] = [{"params": [group], "lr": rate} for group, rate in zip(theirs, RATES, strict=True)]
     reference = torch.optim.Adam(parts, betas=(0.9, 0.99), fused=True)
     for x in torch.randn(20, 16, 3):
@@ -53,13 +54,13 @@ def test_moments_that_are_given_continue_exactly() -> None:
     torch.manual_seed(0)
     network, batches = Network(), torch.randn(6, 16, 3)
     stack = Stack([network])
-    first = Adam(stack)
+    first = Optimiser(stack)
     for x in batches[:3]:
         step(stack, first, x)
     other = Network()
     other.layers.load_state_dict(network.layers.state_dict())
     second_stack = Stack([other])
-    second = Adam(second_stack, first.state(), 3)
+    second = Optimiser(second_stack, first.state(), 3)
     for x in batches[3:]:
         step(stack, first, x)
         step(second_stack, second, x)

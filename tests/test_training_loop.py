@@ -170,8 +170,8 @@ def test_each_group_is_clipped_and_stepped_on_its_own() -> None:
     objective, memory = Slope(), Memory()
     optimise(objective, Schedule(100, 1), generator(), memory)
     # On a slope, Adam's mean of the gradients is the gradient, which is clipped at 5.
-    assert float(memory.states[-1]["adam.0.exp_avg"]) == pytest.approx(5.0, rel=1e-3)
-    assert float(memory.states[-1]["adam.1.exp_avg"]) == pytest.approx(1.0, rel=1e-3)
+    assert float(memory.states[-1]["optimiser.0.exp_avg"]) == pytest.approx(5.0, rel=1e-3)
+    assert float(memory.states[-1]["optimiser.1.exp_avg"]) == pytest.approx(1.0, rel=1e-3)
     assert float((objective.steep / objective.gentle).detach()) == pytest.approx(3.0, rel=1e-4)
 
 

@@ -74,6 +74,7 @@ class Isomorphism:
             _reparametrised_decoder(model.decoder, scm, h, labels),
             _reparametrised_intervention(model, h, labels),
             _relabelled_targets(model.target_distribution, labels),
+            growth=model.growth,
         )
         image.thickness = model.thickness[old_label]
         return image.to(model.thickness.device)

@@ -29,11 +29,13 @@ class Thickness(NamedTuple):
     """Thicknesses (n,) at which two models are compared, in A's numbering.
 
     a, b: of A and of B: their own, at least the floor. Where one has none and the other has, both take the other's.
+    growth: of the thickness of A and of B: their own, but a model of exact pairs takes the other's.
     one_sided: (n,) bool, variables of which that is so.
     """
 
     a: Tensor
     b: Tensor
+    growth: tuple[float, float]
     one_sided: Tensor
 
 
@@ -43,18 +45,23 @@ def thicknesses(a: LatentCausalModel, b: LatentCausalModel, permutation: IntArra
     one_sided = (first <= _EXACT) != (second <= _EXACT)
     wider = torch.maximum(first, second)
     own_a, own_b = (torch.where(one_sided, wider, part).clamp_min(THICKNESS_FLOOR) for part in (first, second))
-    return Thickness(own_a, own_b, one_sided)
+    exact = [bool((part <= _EXACT).all()) for part in (first, second)]
+    growth = (b.growth if exact[0] else a.growth), (a.growth if exact[1] else b.growth)
+    return Thickness(own_a, own_b, growth, one_sided)
 
 
 def likelihoods(
     a: LatentCausalModel, b: LatentCausalModel, data: PairData, permutation: IntArray
 ) -> dict[str, tuple[float, float] | None]:
-    """Mean log p(x, x̃) of both at one thickness, the wider of the two for each variable, and their difference.
+    """Mean log p(x, x̃) of both at one thickness, the wider of the two for each variable, with the larger growth.
 
     None for both where a density is not finite.
     """
-    wider = torch.maximum(*thicknesses(a, b, permutation)[:2])
-    values = log_densities(a, data, wider).numpy(), log_densities(b, data, _in_b(wider, permutation)).numpy()
+    width = thicknesses(a, b, permutation)
+    wider, growth = torch.maximum(width.a, width.b), max(width.growth)
+    values = tuple(
+        log_densities(model, data, at, growth).numpy() for model, at in ((a, wider), (b, _in_b(wider, permutation)))
+    )
     difference = values[0] - values[1]
     if not np.isfinite(difference).all():
         return {"log_likelihood": None, "log_likelihood_difference": None}
@@ -77,7 +84,8 @@ def divergences(
     found: list[tuple[float, float]] = []
     for number, drawn in enumerate(probes):
         own, other = (
-            _log_densities(model, drawn.x, drawn.x_tilde, at).numpy() for model, at in zip((a, b), widths, strict=True)
+            _log_densities(model, drawn.x, drawn.x_tilde, at, growth).numpy()
+            for model, at, growth in zip((a, b), widths, width.growth, strict=True)
         )
         ratio = own - other if number == 0 else other - own
         if np.isnan(ratio).any():
@@ -93,17 +101,19 @@ def _mean_and_error(values: FloatArray) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor) -> Tensor:
-    """log p(x, x̃) (N,) of all pairs at a thickness (n,), float64 on the CPU."""
+def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor, growth: float | None = None) -> Tensor:
+    """log p(x, x̃) (N,) of all pairs at a thickness (n,) and its growth, the model's own by default; float64, CPU."""
     x, x_tilde = (torch.from_numpy(writable(part)) for part in (data.x, data.x_tilde))
-    return _log_densities(model, x, x_tilde, thickness)
+    return _log_densities(model, x, x_tilde, thickness, growth)
 
 
-def _log_densities(model: LatentCausalModel, x: Tensor, x_tilde: Tensor, thickness: Tensor) -> Tensor:
+def _log_densities(
+    model: LatentCausalModel, x: Tensor, x_tilde: Tensor, thickness: Tensor, growth: float | None
+) -> Tensor:
     pairs = (part.to(model.thickness) for part in (x, x_tilde))
     # one number for each pair and target set is held at a time
     size = max(1, min(_CHUNK_ROWS, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
-    (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness),), *pairs, size=size)
+    (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness, growth),), *pairs, size=size)
     return values.double().cpu()
 
 

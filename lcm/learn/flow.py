@@ -111,6 +111,7 @@ def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepa
         PerfectIntervention(final.imposed),
         implicit.target_distribution,
         implicit.thickness,
+        float(implicit.growth),
     ).to(implicit.thickness.device)
 
 

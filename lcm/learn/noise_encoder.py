@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from lcm.model.decoder import ChainDecoder
 from lcm.model.elementwise import SplineMap
 from lcm.model.intervention import TargetDistribution
-from lcm.model.likelihood import PairTerms, joint_log_density, pair_log_density, stay_log_density, target_posterior
+from lcm.model.likelihood import (
+    Changes,
+    PairTerms,
+    joint_log_density,
+    pair_log_density,
+    stay_log_density,
+    target_posterior,
+)
 from lcm.model.mechanism import LocationScaleMechanism
 from lcm.model.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
 
@@ -50,9 +57,10 @@ class SolutionFunctions(nn.Module):
 
 @final
 class ImplicitModel(nn.Module):
-    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ and p_𝓘."""
+    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ with its growth ρ, and p_𝓘."""
 
     thickness: Tensor
+    growth: Tensor
 
     def __init__(
         self, noise_decoder: ChainDecoder, solution: SolutionFunctions, target_distribution: TargetDistribution
@@ -61,6 +69,7 @@ class ImplicitModel(nn.Module):
         self.noise_decoder, self.solution = noise_decoder, solution
         self.target_distribution = target_distribution
         self.register_buffer("thickness", torch.ones(noise_decoder.n))
+        self.register_buffer("growth", torch.zeros(()))
         self.linear = False
 
     def share_marginal(self, marginal: SplineMap) -> None:
@@ -77,11 +86,14 @@ class ImplicitModel(nn.Module):
         first, second = normal.chunk(2)
         return NoisePairs(first, second, log_det.view(2, -1).sum(0))
 
-    def terms(self, pairs: NoisePairs, thickness: Tensor) -> PairTerms:
-        """Likelihood terms of encoded pairs at a thickness (n,)."""
+    def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
+        """Likelihood terms of encoded pairs, at a thickness (n,) and a growth () in place of the model's own."""
+        thickness, growth = (self.thickness if thickness is None else thickness), (self.growth if growth is None else growth)
         base = standard_normal_log_density(pairs.normal).sum(1) + pairs.log_det
-        stay = stay_log_density(pairs.normal_tilde - pairs.normal, thickness)
-        return PairTerms(base, stay, self.solution.move_log_density(pairs.normal_tilde))
+        difference = pairs.normal_tilde - pairs.normal
+        stay = stay_log_density(difference, thickness)
+        changes = Changes.of(difference, thickness, growth)
+        return PairTerms(base, stay, self.solution.move_log_density(pairs.normal_tilde), changes)
 
     def log_density(self, terms: PairTerms) -> Tensor:
         """log p(x, x̃) (N,) in nats."""
@@ -107,14 +119,17 @@ class ImplicitModel(nn.Module):
 
     @torch.no_grad()
     def staying_variance(self, pairs: NoisePairs, posterior: Tensor, changed: Tensor) -> Tensor:
-        """Closed-form σ² (n,) given the posterior (N, K) (docs/theory.md section 2).
+        """Closed-form σ² (n,) given the posterior (N, K) and the growth (docs/theory.md section 2).
 
         Pairs with x = x̃ exactly (`changed` False) say nothing of σ and are left out; but where a coordinate hardly ever
         stays in the others (one variable, or one that alone is ever a target), they are all there is.
         """
-        stays = 1.0 - posterior @ self.target_distribution.target_sets.to(posterior.dtype)
+        sets = self.target_distribution.target_sets
+        staying = (~sets).to(posterior.dtype)
+        stays = posterior @ staying
         among_changed = stays * changed.to(stays.dtype).unsqueeze(1)
         alone = among_changed.sum(0) < _FEW_STAYING * stays.sum(0)
-        weight = torch.where(alone, stays, among_changed)
-        squared = (pairs.normal_tilde - pairs.normal).square()
-        return (weight * squared).sum(0) / weight.sum(0).clamp_min(1e-6)
+        kept = torch.where(alone, 1.0, changed.to(stays.dtype).unsqueeze(1))
+        changes = Changes.of(pairs.normal_tilde - pairs.normal, self.thickness, self.growth)
+        squared = (posterior / changes.variance_ratio(sets)) @ staying * changes.squared
+        return (kept * squared).sum(0) / (kept * stays).sum(0).clamp_min(1e-6)

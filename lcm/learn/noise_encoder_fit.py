@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lcm.base.chunks import in_chunks
 from lcm.base.component import describe
@@ -42,7 +42,7 @@ class NoiseEncoderObjective(Objective):
     """Negative mean log p(x, x̃) of the implicit model, with σ and p_𝓘 moved towards their closed forms in every step.
 
     The thickness used is the larger of the closed form and an annealed floor: a homotopy from a smooth problem to the
-    sharp one.
+    sharp one. Its growth is fitted after that; before, it could explain the pairs in place of the encoder.
     """
 
     closed_form: Tensor
@@ -53,11 +53,16 @@ class NoiseEncoderObjective(Objective):
         self._train, self._validation = prepared.train, prepared.validation
         self._labels = known_labels(prepared, model.target_distribution)
         self.register_buffer("closed_form", model.thickness.clone())
+        self.log_growth = nn.Parameter(torch.zeros(1, device=model.thickness.device))
 
     def groups(self) -> list[ParameterGroup]:
+        flow = list(self.model.noise_decoder.parameters())
+        matrices = [parameter for parameter in flow if parameter.dim() == 3]
+        others = [parameter for parameter in flow if parameter.dim() != 3]
         return [
-            ParameterGroup(list(self.model.noise_decoder.parameters()), self._flow_rate()),
-            ParameterGroup(list(self.model.solution.parameters()), self.config.solution_learning_rate),
+            *([ParameterGroup(matrices, self._flow_rate(), matrices=True)] if matrices else []),
+            ParameterGroup(others, self._flow_rate()),
+            ParameterGroup([*self.model.solution.parameters(), self.log_growth], self.config.solution_learning_rate),
         ]
 
     def _flow_rate(self) -> float:
@@ -76,12 +81,13 @@ class NoiseEncoderObjective(Objective):
 
     def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
         x, x_tilde, *labels = batch
-        model, floor = self.model, self._annealed_floor(progress)
+        model, floor, annealed = self.model, self._annealed_floor(progress), progress >= self.config.anneal_share
         pairs = model.encode_pairs(x, x_tilde)
         model.thickness.copy_(self.closed_form.clamp_min(floor))
-        terms = model.terms(pairs, model.thickness)
-        joint = model.joint(terms, *labels)
-        self._update(pairs, joint, (x != x_tilde).any(1), annealed=progress >= self.config.anneal_share)
+        growth = self.log_growth.sum().exp() if annealed else 0.0 * self.log_growth.sum()
+        model.growth.copy_(growth.detach())
+        joint = model.joint(model.terms(pairs, growth=growth), *labels)
+        self._update(pairs, joint, (x != x_tilde).any(1), annealed)
         return -torch.logsumexp(joint, 1).mean()
 
     def _annealed_floor(self, progress: float) -> float:
@@ -108,6 +114,7 @@ class NoiseEncoderObjective(Objective):
         return {
             "validation_log_likelihood": mean_log_density(model, self._validation),
             "thickness": model.thickness.tolist(),
+            "growth": float(model.growth),
             "target_probabilities": model.target_distribution.probabilities.tolist(),
         }
 
@@ -223,7 +230,7 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
     changed = (x != x_tilde).any(1)
     pairs = NoisePairs(*in_chunks(model.encode_pairs, x, x_tilde))
     # all that does not depend on the thickness, which is most of the work, is computed once
-    base, _, move = in_chunks(lambda *part: model.terms(NoisePairs(*part), model.thickness), *pairs)
+    base, _, move = in_chunks(lambda *part: model.terms(NoisePairs(*part))[:3], *pairs)
     known = base, move, pairs.normal_tilde - pairs.normal
 
     def terms(base: Tensor, move: Tensor, difference: Tensor) -> PairTerms:
@@ -248,7 +255,7 @@ def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> floa
     """Mean log p(x, x̃) of pairs (N, n) in the coordinates of the fit, in nats a pair, without gradients."""
 
     def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
-        return (model.log_density(model.terms(model.encode_pairs(x, x_tilde), model.thickness)),)
+        return (model.log_density(model.terms(model.encode_pairs(x, x_tilde))),)
 
     return float(in_chunks(log_density, *pairs)[0].mean())
 
@@ -261,7 +268,7 @@ def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows, *labels: Tensor) ->
 
     def encode(first: Tensor, second: Tensor, *known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pairs = model.encode_pairs(first, second)
-        return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs, model.thickness), *known)
+        return pairs.normal, pairs.normal_tilde, model.posterior(model.terms(pairs), *known)
 
     return Encoded(*in_chunks(encode, x, x_tilde, *labels, most=_MOST_ENCODED))
 

@@ -6,6 +6,7 @@ Sources: docs/theory.md sections 1-3; Brehmer et al. 2022, sections 2 and 3.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, ClassVar, final
 
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor
 from lcm.base.arrays import as_tensor, in_kind_of
 from lcm.base.component import describe
 from lcm.base.settings import require_mapping
+from lcm.base.text import shown
 from lcm.model.decoder import Decoder, NoiseDecoder, SolutionDecoder, build_decoder
 from lcm.model.do import Do
 from lcm.model.graph import Graph
 from lcm.model.intervention import InterventionalMechanism, TargetDistribution
 from lcm.model.likelihood import (
     THICKNESS_FLOOR,
+    Changes,
     PairTerms,
     joint_log_density,
     pair_log_density,
@@ -35,7 +38,8 @@ class LatentCausalModel(PairModel):
     """An SCM, a decoder, an interventional mechanism, a distribution of target sets, and a thickness.
 
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
-    coordinates that are not targets still change; 0 for exact counterfactual pairs.
+    coordinates that are not targets still change; 0 for exact counterfactual pairs. `growth` ρ ≥ 0 says how it grows
+    with the change m of the targets, by √(1 + ρ² m²) (docs/theory.md section 2).
 
     Example:
         >>> import lcm
@@ -54,8 +58,9 @@ class LatentCausalModel(PairModel):
         intervention: InterventionalMechanism,
         target_distribution: TargetDistribution,
         thickness: float | Tensor = 0.0,
+        growth: float = 0.0,
     ) -> None:
-        """Raises ValueError when the parts differ in n or in their circles, or the thickness is negative."""
+        """Raises ValueError when the parts differ in n or in their circles, or thickness or growth is negative."""
         super().__init__()
         sizes = {
             "a decoder": decoder.n,
@@ -74,6 +79,7 @@ class LatentCausalModel(PairModel):
         self.intervention, self.target_distribution = intervention, target_distribution
         thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()
         self.register_buffer("thickness", thickness)
+        self.growth = growth
         self.require_sound()
 
     @property
@@ -105,14 +111,22 @@ class LatentCausalModel(PairModel):
         masks of targets."""
         kept = noise
         if bool((self.thickness > 0).any()):
-            normal = self.scm.noise.to_normal(noise)[0] + self.thickness * jitter
-            kept = self.scm.noise.from_normal(normal)[0]
+            normal, width = self.scm.noise.to_normal(noise)[0], self.thickness
+            if self.growth:
+                exact = self.scm.abduct(self._intervened(noise, fresh, targets))[0]
+                moved = (self.scm.noise.to_normal(exact)[0] - normal).square() * targets
+                width = width * (1.0 + self.growth**2 * moved.sum(1, keepdim=True)).sqrt()
+            kept = self.scm.noise.from_normal(normal + width * jitter)[0]
         z = self.scm.solve(noise)[0]
-        z_tilde = self.scm.solve_intervened(
-            kept, targets, lambda z, k: self.intervention.value(fresh[:, k], z, k, self.scm)
-        )
+        z_tilde = self._intervened(kept, fresh, targets)
         noise_tilde = self.scm.abduct(z_tilde)[0]
         return Pairs(self.decode(z), self.decode(z_tilde), z, z_tilde, noise, noise_tilde, targets)
+
+    def _intervened(self, noise: Tensor, fresh: Tensor, targets: Tensor) -> Tensor:
+        """z̃ (N, n) of noise and fresh standard normals (N, n) under masks of targets."""
+        return self.scm.solve_intervened(
+            noise, targets, lambda z, k: self.intervention.value(fresh[:, k], z, k, self.scm)
+        )
 
     def decode(self, z: Tensor) -> Tensor:
         """x = g(z): (N, n) → (N, d)."""
@@ -131,8 +145,10 @@ class LatentCausalModel(PairModel):
         joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
         return EncodedPairs(before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1))
 
-    def pair_terms(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> PairTerms:
-        """Terms of the pair likelihood in data space at a thickness (the model's own by default).
+    def pair_terms(
+        self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None, growth: float | None = None
+    ) -> PairTerms:
+        """Terms of the pair likelihood in data space at a thickness and a growth (the model's own by default).
 
         Raises:
             ValueError: the thickness is not positive, and pairs have no density (docs/theory.md section 2).
@@ -146,21 +162,24 @@ class LatentCausalModel(PairModel):
         normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
         log_slope = -self.scm.mechanism.inverse(z_tilde, z_tilde)[1]
         base = self.scm.noise.log_density(noise).sum(1) + log_det + log_det_tilde
-        stay = stay_log_density(normal_tilde - normal, sigma) + log_gauge
+        difference, growth = normal_tilde - normal, self.growth if growth is None else growth
+        stay = stay_log_density(difference, sigma) + log_gauge
         move = self.intervention.log_density(z_tilde, self.scm) + log_slope
-        return PairTerms(base, stay, move)
+        return PairTerms(base, stay, move, Changes.of(difference, sigma, growth) if growth else None)
 
-    def pair_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
-        """Exact log p(x, x̃) (N,), in nats, at a thickness (the model's own by default)."""
-        terms = self.pair_terms(x, x_tilde, thickness)
+    def pair_log_density(
+        self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None, growth: float | None = None
+    ) -> Tensor:
+        """log p(x, x̃) (N,), in nats, at a thickness and a growth (the model's own by default)."""
+        terms = self.pair_terms(x, x_tilde, thickness, growth)
         return pair_log_density(terms, *self._target_sets())
 
     def pair_log_density_given(
         self, x: Tensor, x_tilde: Tensor, targets: Tensor, thickness: Tensor | float | None = None
     ) -> Tensor:
-        """Exact log p(x, x̃ | I) (N,) for given target masks (N, n)."""
+        """log p(x, x̃ | I) (N,) for given target masks (N, n)."""
         terms = self.pair_terms(x, x_tilde, thickness)
-        return terms.base + torch.where(targets, terms.move, terms.stay).sum(1)
+        return terms.given(targets)
 
     def joint_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
         """log p(x, x̃, I) (N, K) for the K target sets of the target distribution."""
@@ -184,29 +203,36 @@ class LatentCausalModel(PairModel):
 
     def description(self) -> dict[str, Any]:
         """JSON description that `LatentCausalModel.build` turns back into a model without its tensors."""
+        growth = {"growth": self.growth} if self.growth else {}
         return {
             "scm": self.scm.description(),
             "decoder": describe(self.decoder),
             "intervention": describe(self.intervention),
             "target_sets": self.target_distribution.as_lists(),
+            **growth,
         }
 
     @staticmethod
     def build(description: dict[str, Any]) -> LatentCausalModel:
         """Rebuild a model, without its tensors, from `description`."""
-        given = require_mapping(description, "a model", ("scm", "decoder", "intervention", "target_sets"))
+        # a thickness that does not grow, as all of earlier versions, is not described
+        keys = ("scm", "decoder", "intervention", "target_sets")
+        given = require_mapping(description, "a model", keys, optional=("growth",))
         scm = SCM.build(given["scm"])
         return LatentCausalModel(
             scm,
             build_decoder(given["decoder"], scm),
             InterventionalMechanism.build(given["intervention"]),
             TargetDistribution(scm.n, given["target_sets"], None),
+            growth=given.get("growth", 0.0),
         )
 
     def require_sound(self) -> None:
-        """Raise ValueError for a thickness that is negative."""
+        """Raise ValueError for a thickness or a growth that is negative."""
         if not bool((self.thickness >= 0).all()):
             raise ValueError(f"Expected a non-negative thickness; got {float(self.thickness.min())}.")
+        if not (isinstance(self.growth, float | int) and 0.0 <= self.growth < math.inf):
+            raise ValueError(f"Expected a growth of the thickness from 0; got {shown(self.growth)}.")
 
 
 def noise_decoder(model: LatentCausalModel) -> Decoder:

@@ -17,17 +17,50 @@ THICKNESS_FLOOR = 1e-3
 """Smallest thickness at which fitted likelihoods are compared (docs/theory.md section 2, caution i)."""
 
 
+class Changes(NamedTuple):
+    """Changes of the noise encodings of N pairs, where the thickness grows with the targets' (theory.md section 2).
+
+    squared: (N, n) (ũ_j − u_j)², in the standard-normal gauge. in_thickness: (N, n) the same in units of σ_j².
+    growth: ρ > 0, a number or a tensor ().
+    """
+
+    squared: Tensor
+    in_thickness: Tensor
+    growth: Tensor | float
+
+    @classmethod
+    def of(cls, difference: Tensor, thickness: Tensor, growth: Tensor | float) -> Changes:
+        """Those of differences ũ − u (N, n) at a thickness (n,)."""
+        return cls(difference.square(), (difference / thickness).square(), growth)
+
+    def variance_ratio(self, target_sets: Tensor) -> Tensor:
+        """s_I² (N, K): how many times σ_j² the variance of a coordinate is that stays under each target set."""
+        return 1.0 + self.growth**2 * (self.squared @ target_sets.to(self.squared.dtype).T)
+
+
 class PairTerms(NamedTuple):
     """Log-density terms of N pairs, all in nats.
 
     base: (N,) everything that does not depend on the target set: log p(x) plus the log-determinant at x̃.
-    stay: (N, n) log-density of ẽ_j given that j is not a target.
+    stay: (N, n) log-density of ẽ_j given that j is not a target, at a thickness that does not grow.
     move: (N, n) log-density of ẽ_j given that j is a target.
+    changes: what a thickness that grows depends on; None for one that does not.
     """
 
     base: Tensor
     stay: Tensor
     move: Tensor
+    changes: Changes | None = None
+
+    def given(self, targets: Tensor) -> Tensor:
+        """log p(x, x̃ | I) (N,) for a target mask (N, n) of each pair."""
+        known = self.base + torch.where(targets, self.move, self.stay).sum(1)
+        if self.changes is None:
+            return known
+        squared, in_thickness, growth = self.changes
+        ratio = 1.0 + growth**2 * (squared * targets).sum(1)
+        gain = (in_thickness * ~targets).sum(1) * (1.0 - 1.0 / ratio) - (~targets).sum(1) * ratio.log()
+        return known + 0.5 * gain
 
 
 def stay_log_density(difference: Tensor, thickness: Tensor) -> Tensor:
@@ -39,7 +72,16 @@ def joint_log_density(terms: PairTerms, target_sets: Tensor, log_probabilities: 
     """log p(x, x̃, I) for every target set: (N, K), from target_sets bool (K, n) and log p_𝓘 (K,)."""
     gain = terms.move - terms.stay
     bracket = terms.stay.sum(1, keepdim=True) + gain @ target_sets.to(gain.dtype).T
+    if terms.changes is not None:
+        bracket = bracket + _growth_gain(terms.changes, target_sets)
     return terms.base.unsqueeze(1) + bracket + log_probabilities
+
+
+def _growth_gain(changes: Changes, target_sets: Tensor) -> Tensor:
+    """What the growth of the thickness adds to Σ_{j∉I} stay_j (N, K)."""
+    stays = (~target_sets).to(changes.squared.dtype)
+    ratio = changes.variance_ratio(target_sets)
+    return 0.5 * ((changes.in_thickness @ stays.T) * (1.0 - 1.0 / ratio) - stays.sum(1) * ratio.log())
 
 
 def pair_log_density(terms: PairTerms, target_sets: Tensor, log_probabilities: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lcm.base.rows import keep_freed_memory, return_free_memory
 from lcm.learn.training.objective import Job, Objective, Schedule, Stages, Tracker
-from lcm.learn.training.stack import Adam, Stack, structure
+from lcm.learn.training.optimiser import Optimiser
+from lcm.learn.training.stack import Stack, structure
 from lcm.learn.training.tracker import Recorder
 
 _GRADIENT_CLIP = 5.0
@@ -70,7 +71,7 @@ class _Loop:
         self.step = 0
         self.running = list(range(len(members)))
         self.stack = Stack([member.objective for member in members])
-        self.optimiser = Adam(self.stack)
+        self.optimiser = Optimiser(self.stack)
         self.best_state = {name: value.clone() for name, value in self.stack.state().items()}
 
     def run(self) -> None:
@@ -183,13 +184,13 @@ class _Loop:
         self.running = [self.running[row] for row in left]
         if left:
             self.stack = Stack([objectives[row] for row in left])
-            self.optimiser = Adam(self.stack, {name: value[left] for name, value in moments.items()}, self.step)
+            self.optimiser = Optimiser(self.stack, {name: value[left] for name, value in moments.items()}, self.step)
 
     def _pack(self) -> dict[str, Tensor]:
         """Everything that the rest of the run depends on, as tensors."""
         packed = {f"state.{name}": value for name, value in self.stack.state().items()}
         packed |= {f"best.{name}": value for name, value in self.best_state.items()}
-        packed |= {f"adam.{name}": value for name, value in self.optimiser.state().items()}
+        packed |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
         packed["generators"] = torch.stack([member.generator.get_state() for member in self.members])
         counters = [(member.best, member.best_step, member.stale) for member in self.members]
         packed["counters"] = torch.tensor(counters, dtype=torch.float64)
@@ -207,7 +208,7 @@ class _Loop:
         if running != self.running:
             self._keep_rows(running)
         self.stack.load(part("state."))
-        self.optimiser = Adam(self.stack, part("adam."), self.step)
+        self.optimiser = Optimiser(self.stack, part("optimiser."), self.step)
         for member, state, counters in zip(
             self.members, packed["generators"], packed["counters"].tolist(), strict=True
         ):

@@ -22,10 +22,15 @@ _Result = TypeVar("_Result")
 @final
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a step size and a gradient clip."""
+    """Parameters that share a step size and a gradient clip.
+
+    matrices: whether each is a stack of matrices (L, R, C), whose steps are to be taken in the eigenbases of their
+        gradients.
+    """
 
     parameters: list[nn.Parameter]
     learning_rate: float
+    matrices: bool = False
 
 
 @final

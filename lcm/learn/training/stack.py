@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import final
 
 import torch
@@ -11,9 +11,6 @@ from torch.func import functional_call, vmap
 
 from lcm.learn.training.objective import Objective
 
-_BETAS = (0.9, 0.99)
-_EPSILON = 1e-8
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 _Named = Callable[[Objective], Iterable[tuple[str, Tensor]]]
 
 
@@ -22,6 +19,7 @@ class Stack:
     """K objectives whose trained parameters, constants and floating-point buffers are rows of shared tensors.
 
     parameters, gradients: one (K, P) for each parameter group, all its parameters flattened and joined.
+    matrices: the shapes (L, R, C) of the parameters of each group, if it is one of matrices.
     buffers: floating-point ones by name, (K, ...).
 
     The objectives' own tensors become views of these, so that each of them is always up to date. A stack of one
@@ -32,6 +30,10 @@ class Stack:
         self.objectives = list(objectives)
         self.parameters: list[Tensor] = []
         self.gradients: list[Tensor] = []
+        self.matrices = [
+            [parameter.shape for parameter in group.parameters] if group.matrices else []
+            for group in objectives[0].groups()
+        ]
         self.learning_rates = [group.learning_rate for group in objectives[0].groups()]
         self._leaves: dict[str, Tensor] = {}
         self._names: list[list[str]] = []
@@ -122,7 +124,9 @@ def structure(objective: Objective) -> Hashable:
     tensors = (*objective.named_parameters(), *objective.named_buffers())
     shapes = tuple((name, tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad) for name, tensor in tensors)
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
-    groups = tuple((*(names[id(p)] for p in group.parameters), group.learning_rate) for group in objective.groups())
+    groups = tuple(
+        (*(names[id(p)] for p in group.parameters), group.learning_rate, group.matrices) for group in objective.groups()
+    )
     return type(objective), objective.structure(), shapes, groups
 
 
@@ -141,45 +145,3 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     for tensor, row in zip(tensors, joined, strict=True):
         tensor.data = row
     return joined
-
-
-@final
-class Adam:
-    """Steps of a stack's groups, with a step size each; equal to `torch.optim.Adam(fused=True)` to the last digit."""
-
-    def __init__(self, stack: Stack, moments: Mapping[str, Tensor] | None = None, step: int = 0) -> None:
-        """Start anew, or continue from the moments (K, P) that `state` gave after so many steps."""
-        self._stack = stack
-        self._moments = {
-            f"{index}.{name}": joined.new_zeros(joined.shape) if moments is None else moments[f"{index}.{name}"].clone()
-            for index, joined in enumerate(stack.parameters)
-            for name in _MOMENTS
-        }
-        device = stack.parameters[0].device
-        self._moments = {name: value.to(device) for name, value in self._moments.items()}
-        self._step = torch.tensor(float(step), dtype=torch.float32, device=device)
-
-    @torch.no_grad()
-    def step(self, rates: Sequence[float]) -> None:
-        """Move every group by its step size along its gradient."""
-        self._step += 1
-        for index, rate in enumerate(rates):
-            torch._fused_adam_(
-                [self._stack.parameters[index]],
-                [self._stack.gradients[index]],
-                [self._moments[f"{index}.{_MOMENTS[0]}"]],
-                [self._moments[f"{index}.{_MOMENTS[1]}"]],
-                [],
-                [self._step],
-                lr=rate,
-                beta1=_BETAS[0],
-                beta2=_BETAS[1],
-                weight_decay=0.0,
-                eps=_EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
-
-    def state(self) -> dict[str, Tensor]:
-        """The moments, (K, P) each."""
-        return self._moments
