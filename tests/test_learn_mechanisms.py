@@ -22,7 +22,7 @@ from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
-from lcm.learn.noise_encoder_fit import Encoded
+from lcm.learn.noise_encoder_objective import Encoded
 from lcm.learn.training.loop import run_alone
 from lcm.metric.graph import aligned_adjacency, structural_hamming_distance
 from lcm.model.decoder import ChainDecoder, FlowDecoder

@@ -14,7 +14,8 @@ from test_training_loop import Memory
 from torch import Tensor
 
 from lcm.learn.noise_encoder import ImplicitModel, NoisePairs, SolutionFunctions
-from lcm.learn.noise_encoder_fit import NoiseEncoderObjective, encode_all, fit_noise_encoder
+from lcm.learn.noise_encoder_fit import fit_noise_encoder
+from lcm.learn.noise_encoder_objective import NoiseEncoderObjective, encode_all
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.training.loop import run_alone
 from lcm.model.decoder import (

@@ -113,7 +113,9 @@ def _log_densities(
     pairs = (part.to(model.thickness) for part in (x, x_tilde))
     # one number for each pair and target set is held at a time
     size = max(1, min(_CHUNK_ROWS, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
-    (values,) = in_chunks(lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness, growth),), *pairs, size=size)
+    (values,) = in_chunks(
+        lambda x, x_tilde: (model.pair_log_density(x, x_tilde, thickness, growth),), *pairs, size=size
+    )
     return values.double().cpu()
 
 

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from lcm.base.requirement import require, require_at_least, require_one_of, require_positive
 
-_STEPS, _FEW_STEPS, _LEAST_STEPS = 4000, 1800, 1000
+_FIRST_ROUND, _LEAST_STEPS = 2000, 1000
 _MOST_PASSES = 250
 
 
@@ -18,9 +18,13 @@ class NoiseEncoderConfig:
 
     flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
         `lcm.model.decoder`.
-    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 8 blocks of width 64 and 0.02 for
+    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 8 blocks of width 64 and 0.04 for
         residual, 6 couplings of width 48 and 0.003 for the others.
-    `steps` None: 4,000, or 1,800 at n ≤ 2, and with few pairs no more than 250 passes over them.
+    `steps` None: rounds of steps, until the encoder has converged; a number: that many.
+    precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
+        this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out
+        likelihood.
+    most_seconds: no round begins that would probably end later. With few pairs, there are no more than 250 passes.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
@@ -30,6 +34,9 @@ class NoiseEncoderConfig:
     hidden: int | None = None
     bins: int = 8
     steps: int | None = None
+    precision: float = 0.02
+    least_gain: float = 0.1
+    most_seconds: float = 150.0
     marginal_steps: int = 500
     batch_size: int = 512
     learning_rate: float | None = None
@@ -42,15 +49,19 @@ class NoiseEncoderConfig:
         _require_kind(self, "flow")
         require_at_least(self, 0, "layers")
         require_at_least(self, 1, "hidden", "solution_hidden", "bins", "steps", "marginal_steps", "batch_size")
-        require_positive(self, "learning_rate", "solution_learning_rate", "anneal_from")
+        require_positive(self, "learning_rate", "solution_learning_rate", "anneal_from", "precision", "most_seconds")
+        require_at_least(self, 0, "least_gain")
         require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
 
-    def steps_for(self, n: int, n_pairs: int) -> int:
-        """Steps of the flow for n variables and this many pairs to train on, the default filled in."""
+    def first_round(self, n: int, n_pairs: int) -> int:
+        """Steps of the first round for n variables and this many pairs to train on."""
         if self.steps is not None:
             return self.steps
-        passes = _MOST_PASSES * n_pairs // self.batch_size
-        return min(_FEW_STEPS if n <= 2 else _STEPS, max(_LEAST_STEPS, passes))
+        return min(_LEAST_STEPS if n <= 2 else _FIRST_ROUND, self.most_steps(n_pairs))
+
+    def most_steps(self, n_pairs: int) -> int:
+        """Steps of all rounds that this many pairs to train on allow."""
+        return max(_LEAST_STEPS, _MOST_PASSES * n_pairs // self.batch_size)
 
 
 @final

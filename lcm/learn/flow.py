@@ -12,7 +12,8 @@ from lcm.learn.config import FlowConfig
 from lcm.learn.known import with_known
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms, refit_mechanisms
 from lcm.learn.noise_encoder import ImplicitModel
-from lcm.learn.noise_encoder_fit import Encoded, encode_prepared, fit_noise_encoder, mean_log_density
+from lcm.learn.noise_encoder_fit import fit_noise_encoder
+from lcm.learn.noise_encoder_objective import Encoded, encode_prepared, mean_log_density
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
 from lcm.learn.training.objective import Stages

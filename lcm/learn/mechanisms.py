@@ -12,7 +12,7 @@ from torch import Tensor
 from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.noise_encoder import ImplicitModel
-from lcm.learn.noise_encoder_fit import Encoded
+from lcm.learn.noise_encoder_objective import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.elementwise import SplineMap
 from lcm.model.graph import Graph
@@ -60,7 +60,10 @@ class ExplicitObjective(Objective):
 
     def groups(self) -> list[ParameterGroup]:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [ParameterGroup(trained, self.config.learning_rate)]
+        matrices = [parameter for parameter in trained if parameter.dim() == 3 and parameter.numel()]
+        others = [parameter for parameter in trained if all(parameter is not matrix for matrix in matrices)]
+        groups = [ParameterGroup(matrices, self.config.learning_rate, matrices=True)] if matrices else []
+        return [*groups, ParameterGroup(others, self.config.learning_rate)]
 
     @property
     def n_rows(self) -> int:

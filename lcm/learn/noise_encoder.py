@@ -57,7 +57,10 @@ class SolutionFunctions(nn.Module):
 
 @final
 class ImplicitModel(nn.Module):
-    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ with its growth ρ, and p_𝓘."""
+    """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ with its growth ρ, and p_𝓘.
+
+    linear: whether φ is linear up to one map per variable. converged: whether no limit ended its fit early.
+    """
 
     thickness: Tensor
     growth: Tensor
@@ -70,7 +73,7 @@ class ImplicitModel(nn.Module):
         self.target_distribution = target_distribution
         self.register_buffer("thickness", torch.ones(noise_decoder.n))
         self.register_buffer("growth", torch.zeros(()))
-        self.linear = False
+        self.linear, self.converged = False, True
 
     def share_marginal(self, marginal: SplineMap) -> None:
         """Make the noise of the solution functions the linear coordinates of x, of which `marginal` is the gauge.
@@ -88,7 +91,10 @@ class ImplicitModel(nn.Module):
 
     def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
         """Likelihood terms of encoded pairs, at a thickness (n,) and a growth () in place of the model's own."""
-        thickness, growth = (self.thickness if thickness is None else thickness), (self.growth if growth is None else growth)
+        thickness, growth = (
+            (self.thickness if thickness is None else thickness),
+            (self.growth if growth is None else growth),
+        )
         base = standard_normal_log_density(pairs.normal).sum(1) + pairs.log_det
         difference = pairs.normal_tilde - pairs.normal
         stay = stay_log_density(difference, thickness)

@@ -134,7 +134,8 @@ class _Columns(torch.autograd.Function):
     def jvp(ctx: Any, _: None, __: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         given = ctx.saved_tensors
         directions = (
-            torch.zeros_like(part) if tangent is None else tangent for part, tangent in zip(given, tangents, strict=True)
+            torch.zeros_like(part) if tangent is None else tangent
+            for part, tangent in zip(given, tangents, strict=True)
         )
 
         def plain(inputs: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +158,9 @@ class _Columns(torch.autograd.Function):
         of_log = torch.addcmul(of_log, in_tail, excess)
         inner_output = outputs - excess * slope if ctx.inverse else outputs
         of_corners = torch.empty_like(corners)
-        of_inside = _bin_gradients(ctx.inverse, inside, inner_output, log_derivative, corners, of_output, of_log, of_corners)
+        of_inside = _bin_gradients(
+            ctx.inverse, inside, inner_output, log_derivative, corners, of_output, of_log, of_corners
+        )
         of_knots = torch.bmm(of_corners.transpose(0, 1), in_bin.transpose(1, 2))
         of_tables = functional.pad(of_knots[:, :3], (0, 1)) + functional.pad(of_knots[:, 3:], (1, 0))
         return None, None, torch.where(excess == 0.0, of_inside, in_tail).T, _raw_gradient(raw, of_tables, ctx.bound)

@@ -12,6 +12,7 @@ from scipy.special import chdtrc
 
 from lcm.base.rows import writable
 from lcm.data.pairs import PairData
+from lcm.learn.rounds import usual_thickness
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.outcome import Outcome
 
@@ -37,6 +38,7 @@ def find_doubts(result: Outcome) -> list[str]:
     found = [
         _rank(result, data),
         _independent(data) or _one_sparse(result, data) or _thickness(result),
+        _unconverged(result),
         _gap(result),
         _cyclic(result),
         _intransitive(result),
@@ -120,13 +122,27 @@ def _changes(model: LatentCausalModel, data: PairData) -> NDArray[np.float64]:
 
 
 def _thickness(result: Outcome) -> str:
-    widest = float(result.latent.thickness.max()) if isinstance(result.latent, LatentCausalModel) else 0.0
+    if not isinstance(result.latent, LatentCausalModel):
+        return ""
+    # of a pair whose target gets fresh noise, which changes by √2
+    widest = float(result.latent.thickness.max()) * (1.0 + 2.0 * result.latent.growth**2) ** 0.5
     if widest <= _INEXACT_THICKNESS:
         return ""
     return (
         f"The fit, or exact pairs: noise of variables that are not targets changes by {widest:.2f} of its standard"
         " deviation. Either the encoder is inexact, or the pairs are noisy or rounded. More steps, more pairs or"
         " --restarts may help."
+    )
+
+
+def _unconverged(result: Outcome) -> str:
+    if result.implicit is None or result.implicit.converged:
+        return ""
+    changes, limit = usual_thickness(result.implicit), result.config.noise_encoder.most_seconds
+    return (
+        f"The fit: the limit of {limit:g} seconds ended the noise encoder while its likelihood still rose; noise of"
+        f" variables that are not targets changes by {changes:.3f} of its standard deviation. More time may help:"
+        " noise_encoder.most_seconds in a config."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class _Loop:
     def __init__(self, members: Sequence[_Member], schedule: Schedule, tracker: Tracker) -> None:
         self.members, self.schedule, self.tracker = list(members), schedule, tracker
         self.step = 0
+        self.started = time.perf_counter() - max(member.objective.seconds for member in members)
         self.running = list(range(len(members)))
         self.stack = Stack([member.objective for member in members])
         self.optimiser = Optimiser(self.stack)
@@ -126,7 +128,7 @@ class _Loop:
         return zip(*(torch.stack(part, 1) for part in zip(*parts, strict=True)), strict=True)
 
     def _train_step(self, batch: tuple[Tensor, ...]) -> Tensor:
-        rate = _rate(self.step, self.schedule.steps)
+        rate = _rate(self.step, self.schedule)
         losses = self.stack.backward(batch, self.step / self.schedule.steps)
         for gradient in self.stack.gradients:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
@@ -144,6 +146,7 @@ class _Loop:
                 raise NotFiniteError(f"the held-out log-likelihood became {value} at step {self.step}")
         for row, index in enumerate(self.running):
             self._compare(row, index)
+            self.members[index].objective.seconds = time.perf_counter() - self.started
 
     def _validate_member(self, index: int) -> None:
         member = self.members[index]
@@ -195,6 +198,7 @@ class _Loop:
         counters = [(member.best, member.best_step, member.stale) for member in self.members]
         packed["counters"] = torch.tensor(counters, dtype=torch.float64)
         packed["running"], packed["step"] = torch.tensor(self.running), torch.tensor(self.step)
+        packed["seconds"] = torch.tensor([member.objective.seconds for member in self.members], dtype=torch.float64)
         return packed
 
     def _unpack(self, packed: dict[str, Tensor]) -> None:
@@ -202,6 +206,9 @@ class _Loop:
             return {k.removeprefix(prefix): v for k, v in packed.items() if k.startswith(prefix)}
 
         self.step = int(packed["step"])
+        for member, seconds in zip(self.members, packed["seconds"].tolist(), strict=True):
+            member.objective.seconds = seconds
+        self.started = time.perf_counter() - float(packed["seconds"].max())
         for name, value in part("best.").items():
             self.best_state[name].copy_(value)
         running = packed["running"].tolist()
@@ -217,11 +224,12 @@ class _Loop:
             member.best, member.best_step, member.stale = counters[0], int(counters[1]), int(counters[2])
 
 
-def _rate(step: int, steps: int) -> float:
-    """Relative step size: linear warm-up, constant, then a cosine down to a hundredth."""
-    decay = max(0.0, (step / steps - _DECAY_FROM) / (1.0 - _DECAY_FROM))
+def _rate(step: int, schedule: Schedule) -> float:
+    """Relative step size: a warm-up, then linear down to 0; or constant, then a cosine down to a hundredth."""
+    share = step / schedule.steps
+    decay = max(0.0, (share - _DECAY_FROM) / (1.0 - _DECAY_FROM))
     cosine = _LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * decay))
-    return min(1.0, (step + 1) / min(_WARM_UP_STEPS, steps)) * cosine
+    return min(1.0, (step + 1) / min(_WARM_UP_STEPS, schedule.steps)) * (1.0 - share if schedule.linear else cosine)
 
 
 _Result = TypeVar("_Result")

@@ -40,6 +40,7 @@ class Schedule:
 
     patience: training ends after so many validations without progress, counted from the share `patient_from` of steps.
     give_up_at: training ends at this share of the steps if no state has validated better than the first.
+    linear: whether the step size falls linearly from the start, and not along a cosine in the second half.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class Schedule:
     patience: int = 5
     patient_from: float = 0.6
     give_up_at: float = 1.0
+    linear: bool = False
 
 
 class Objective(nn.Module, ABC):
@@ -55,7 +57,11 @@ class Objective(nn.Module, ABC):
 
     Training changes only parameters and floating-point buffers. A checkpoint of them is therefore complete, and several
     objectives can be evaluated as one: `loss` is a function of them and of its batch.
+
+    seconds: time spent in training so far, that of interrupted runs included; the loop keeps it.
     """
+
+    seconds: float = 0.0
 
     @abstractmethod
     def groups(self) -> list[ParameterGroup]:

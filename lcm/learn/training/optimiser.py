@@ -43,7 +43,11 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that steps depend on besides parameters and gradients, (K, ...) each."""
-        return {f"{index}.{name}": value for index, group in enumerate(self._groups) for name, value in group.tensors.items()}
+        return {
+            f"{index}.{name}": value
+            for index, group in enumerate(self._groups)
+            for name, value in group.tensors.items()
+        }
 
 
 class _GroupSteps(ABC):

@@ -110,7 +110,7 @@ class ResidualFlow(Flow):
     """Residual blocks as a noise encoder."""
 
     kind = "residual"
-    layers, hidden, learning_rate = 8, 64, 2e-2
+    layers, hidden, learning_rate = 8, 64, 4e-2
 
     @classmethod
     def start(cls, n: int, layers: int, hidden: int, bins: int, generator: torch.Generator) -> ResidualDecoder:

@@ -104,7 +104,9 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
         joined = (
-            (part.unsqueeze(0).expand(info.batch_size, *part.shape) if dim is None else part.movedim(dim, 0)).flatten(0, 1)
+            (part.unsqueeze(0).expand(info.batch_size, *part.shape) if dim is None else part.movedim(dim, 0)).flatten(
+                0, 1
+            )
             for part, dim in zip(inputs, in_dims, strict=True)
         )
         found = _Blocks.apply(*joined)

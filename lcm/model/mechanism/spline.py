@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lcm.base.requirement import require_at_least
 from lcm.model.elementwise import pick
-from lcm.model.monotone_spline import monotone_spline, parameter_count
 from lcm.model.mechanism.network import NetworkMechanism, NetworkMechanismConfig, ParentNetwork
+from lcm.model.monotone_spline import monotone_spline, parameter_count
 
 _RAW_BOUND = 4.0
 

@@ -16,7 +16,7 @@ from lcm.base.chunks import in_chunks
 from lcm.learn.config import MechanismsConfig
 from lcm.learn.mechanisms import ExplicitObjective, fit_mechanisms
 from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
-from lcm.learn.noise_encoder_fit import Encoded
+from lcm.learn.noise_encoder_objective import Encoded
 from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedule, Stages
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
