@@ -48,7 +48,7 @@ def block_parameters(n: int, dtype: torch.dtype, members: int = 1) -> list[Tenso
 
 
 def with_gradients(function: Callable[..., tuple[Tensor, Tensor]], inputs: list[Tensor]) -> list[Tensor]:
-    """The two results of a function of tensors, and the gradients of a sum that weights all their entries differently."""
+    """The two results of a function, and the gradients of a sum that weights all their entries differently."""
     found = function(*inputs)
     weights = [torch.cos(torch.arange(part.numel(), dtype=part.dtype)).view_as(part) for part in found]
     total = sum((weight * part * part.detach().cos()).sum() for weight, part in zip(weights, found, strict=True))

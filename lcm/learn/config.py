@@ -34,7 +34,7 @@ class NoiseEncoderConfig:
     hidden: int | None = None
     bins: int = 8
     steps: int | None = None
-    precision: float = 0.02
+    precision: float = 0.015
     least_gain: float = 0.1
     most_seconds: float = 150.0
     marginal_steps: int = 500

@@ -13,6 +13,7 @@ from lcm.learn.training.stack import Stack
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
+_ROUNDING = 1e-5
 _MEMORY_OF_FACTORS = 0.95
 _STEPS_PER_BASIS = 25
 
@@ -91,7 +92,7 @@ class _InEigenbases(_GroupSteps):
     """Adam in the eigenbases of E[G Gᵀ] and E[Gᵀ G] of the gradients G of every matrix.
 
     Source: Vyas et al. 2024, "SOAP: Improving and stabilizing Shampoo using Adam". The bases follow the means by one
-    step of orthogonal iteration every 25 steps.
+    step of orthogonal iteration every 25 steps. A single gradient would leave most of a basis to rounding.
     """
 
     def __init__(self, parameters: Tensor, gradients: Tensor, shapes: Sequence[torch.Size]) -> None:
@@ -117,13 +118,15 @@ class _InEigenbases(_GroupSteps):
         for side, product in (("left", gradients @ gradients.mT), ("right", gradients.mT @ gradients)):
             factor, basis = tensors[f"{index}.{side}_factor"], tensors[f"{index}.{side}_basis"]
             factor.lerp_(product, 1.0 - _MEMORY_OF_FACTORS)
-            if (number - 1) % _STEPS_PER_BASIS == 0:
+            if number % _STEPS_PER_BASIS == 0:
                 basis.copy_(torch.linalg.qr(factor @ basis)[0])
         left, right = tensors[f"{index}.left_basis"], tensors[f"{index}.right_basis"]
         mean.lerp_(gradients, 1.0 - _BETAS[0])
         square.lerp_((left.mT @ gradients @ right).square(), 1.0 - _BETAS[1])
         slope = (left.mT @ mean @ right) / (1.0 - _BETAS[0] ** number)
-        size = (square / (1.0 - _BETAS[1] ** number)).sqrt() + _EPSILON
+        size = (square / (1.0 - _BETAS[1] ** number)).sqrt()
+        # where a gradient is zero but for rounding, as that of a masked weight, its step is to be small
+        size = size + (_EPSILON + _ROUNDING * size.amax((2, 3), keepdim=True))
         matrices.sub_(left @ (slope / size) @ right.mT, alpha=rate)
 
 
