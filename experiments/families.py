@@ -25,7 +25,7 @@ from lcm.report.tables import to_markdown, to_text
 FULL = Size(model_seeds=1, data_seeds=5, pairs=100_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=20_000)
 QUICK_FAMILIES = ("linear-10", "few-pairs-linear-4", "noisy-8-linear-4")
-FEW_PAIRS = 5_000
+FEW_PAIRS, FEWEST_PAIRS = 5_000, 2_000
 
 
 @final
@@ -74,16 +74,22 @@ FAMILIES: dict[str, Family] = {
     "linear-20-dense": Family(_linear(20, DENSE), (0.995, 0.98, 0.99, 0, 60)),
     "linear-30": Family(_linear(30, SPARSE), (0.99, 0.97, 0.99, 1, 120)),
     "linear-30-dense": Family(_linear(30, DENSE), (0.99, 0.97, 0.99, 5, 120)),
-    "location-scale-mild-5": Family(_nonlinear(5, MILD), (0.998, 0.98, 0.95, 0, 120)),
-    "location-scale-strong-4": Family(_nonlinear(4, STRONG), (0.997, 0.98, 0.95, 0, 180)),
+    "location-scale-mild-5": Family(_nonlinear(5, MILD), (0.9995, 0.99, 0.985, 0, 40)),
+    "location-scale-strong-4": Family(_nonlinear(4, STRONG), (0.9995, 0.99, 0.98, 0, 60)),
+    "location-scale-strong-10": Family(_nonlinear(10, STRONG), (0.998, 0.98, 0.95, 1, 200)),
     "tanh-laplace-10": Family(
-        _nonlinear(10, CURVED, mechanism={"kind": "additive"}, noise={"kind": "laplace"}), (0.99, 0.97, 0.93, 1, 300)
+        _nonlinear(10, CURVED, mechanism={"kind": "additive"}, noise={"kind": "laplace"}),
+        (0.9995, 0.99, 0.985, 0, 100),
     ),
-    "skewed-strong-3": Family(_nonlinear(3, STRONG, noise=SKEWED), (0.997, 0.98, 0.95, 0, 120)),
+    "skewed-strong-3": Family(_nonlinear(3, STRONG, noise=SKEWED), (0.9995, 0.99, 0.985, 0, 40)),
+    "spline-couplings-5": Family(
+        _nonlinear(5, {"kind": "flow", "coupling": "spline", "strength": 0.5}), (0.99, 0.95, 0.93, 1, 180)
+    ),
     "uneven-linear-10": Family(_linear(10, SPARSE) | _uneven(10), (0.998, 0.99, 0.99, 0, 20)),
     "uneven-mild-5": Family(_nonlinear(5, MILD) | _uneven(5), (0.998, 0.98, 0.95, 0, 120)),
     "few-pairs-linear-4": Family(_linear(4, SPARSE), (0.985, 0.95, 0.90, 1, 60), pairs=FEW_PAIRS),
-    "few-pairs-mild-4": Family(_nonlinear(4, MILD), (0.985, 0.95, 0.90, 1, 60), pairs=FEW_PAIRS),
+    "few-pairs-mild-4": Family(_nonlinear(4, MILD), (0.997, 0.97, 0.97, 0, 20), pairs=FEW_PAIRS),
+    "fewest-pairs-mild-4": Family(_nonlinear(4, MILD), (0.99, 0.93, 0.95, 1, 20), pairs=FEWEST_PAIRS),
     **{
         f"noisy-{d}-{name}-4": Family(nature, (0.99, 0.97, 0.95, 0, 180), observation_noise=0.01)
         for d in (8, 20)

@@ -337,12 +337,14 @@ def model(
     intervention: str = "perfect",
     family: str = "atomic-or-empty",
     thickness: float | Tensor = THICKNESS,
+    growth: float = 0.0,
 ) -> LatentCausalModel:
     """A model over GRAPH with probabilities that differ from set to set."""
     count = len(TargetDistribution.family(N, family).target_sets)
     weights = torch.arange(1.0, count + 1.0)
     distribution = TargetDistribution.family(N, family, (weights / weights.sum()).tolist())
-    return LatentCausalModel(SCMS[scm](GRAPH), decoder(), INTERVENTIONS[intervention](GRAPH), distribution, thickness)
+    intervened = INTERVENTIONS[intervention](GRAPH)
+    return LatentCausalModel(SCMS[scm](GRAPH), decoder(), intervened, distribution, thickness, growth)
 
 
 def fitted_like() -> LatentCausalModel:
@@ -363,6 +365,7 @@ BASE_MODELS: dict[str, Callable[[], LatentCausalModel]] = {
     "additive-shifted": lambda: model("additive-laplace", DECODERS["flow-affine"], "shifted"),
     "embedded": lambda: model("additive-laplace", DECODERS["chain-embedding"]),
     "fitted": fitted_like,
+    "growing": lambda: model("additive-laplace", DECODERS["rotation"], growth=0.8),
 }
 
 ISOMORPHISMS: dict[str, Callable[[], Isomorphism]] = {

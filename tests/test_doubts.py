@@ -48,6 +48,25 @@ def test_a_wide_thickness_is_doubted(sound: FitResult) -> None:
     assert "changes by 0.25 of its standard deviation" in doubt
 
 
+def test_a_growth_that_widens_the_thickness_is_doubted(sound: FitResult) -> None:
+    model = deepcopy(sound.model)
+    model.thickness.fill_(0.05)
+    assert not replace(sound, model=model).doubts
+    model.growth = 2.0
+    (doubt,) = replace(sound, model=model).doubts
+    assert "changes by 0.15 of its standard deviation" in doubt
+
+
+def test_an_encoder_that_the_limit_of_time_ended_is_doubted(sound: FitResult) -> None:
+    assert sound.implicit is not None
+    implicit = deepcopy(sound.implicit)
+    implicit.converged = False
+    implicit.thickness.fill_(0.03)
+    (doubt,) = replace(sound, implicit=implicit).doubts
+    assert "The fit: the limit of 150 seconds ended the noise encoder" in doubt
+    assert "changes by 0.030 of its standard deviation" in doubt
+
+
 def test_a_gap_between_the_models_is_doubted(sound: FitResult) -> None:
     (doubt,) = replace(sound, held_out_nll=sound.implicit_nll + 0.2).doubts
     assert doubt.startswith("The graph: the explicit model explains held-out pairs 0.20 nats worse")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from lcm.learn.noise_encoder_objective import NoiseEncoderObjective
-from lcm.model import monotone_spline as splines
+from lcm.model import rational_quadratic as splines
 from lcm.model.decoder import ChainDecoder, LinearDecoder, ResidualDecoder, residual
 from lcm.model.decoder.residual_blocks import through_blocks
 

@@ -224,7 +224,7 @@ class TestMaps:
 
     def _slow(self, found: KnotMap, row: Tensor) -> Tensor:
         """The same map by the bins of all knots at once, as maps of few knots are evaluated."""
-        from lcm.model.monotone_spline import knot_spline
+        from lcm.model.rational_quadratic import knot_spline
 
         return knot_spline(row[:, None], found.tables[:, None])[0][:, 0]
 

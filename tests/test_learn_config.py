@@ -76,16 +76,17 @@ def test_flows_that_are_not_there_are_refused() -> None:
 @pytest.mark.parametrize(
     ("given", "n", "pairs", "steps"),
     [
-        ({}, 3, 90_000, 4000),
-        ({}, 2, 90_000, 1800),
-        ({}, 4, 4_500, 2197),
-        ({}, 4, 225, 1000),
-        ({"batch_size": 128}, 4, 450, 1000),
-        ({"batch_size": 32}, 4, 450, 3515),
-        ({"steps": 9}, 4, 90_000, 9),
+        ({}, 3, 90_000, (2000, 43_945)),
+        ({}, 2, 90_000, (1000, 43_945)),
+        ({}, 4, 4_500, (2000, 2197)),
+        ({}, 4, 225, (1000, 1000)),
+        ({"batch_size": 128}, 4, 450, (1000, 1000)),
+        ({"batch_size": 32}, 4, 450, (2000, 3515)),
+        ({"steps": 9}, 4, 90_000, (9, 43_945)),
     ],
 )
 def test_steps_are_what_was_given_or_follow_from_variables_and_pairs(
-    given: dict[str, Any], n: int, pairs: int, steps: int
+    given: dict[str, Any], n: int, pairs: int, steps: tuple[int, int]
 ) -> None:
-    assert NoiseEncoderConfig(**given).steps_for(n, pairs) == steps
+    config = NoiseEncoderConfig(**given)
+    assert (config.first_round(n, pairs), config.most_steps(pairs)) == steps

@@ -165,8 +165,11 @@ def test_the_noise_is_trained_only_where_the_encoder_is_curved(linear: bool) -> 
     objective = objective_of(nature_of(), linear=linear)
     names = {name for name, parameter in objective.named_parameters() if not parameter.requires_grad}
     assert names == ({"scm.noise.map.raw"} if linear else set())
-    (group,) = objective.groups()
-    assert len(group.parameters) == len(list(objective.parameters())) - len(names)
+    trained = [parameter for group in objective.groups() for parameter in group.parameters]
+    assert len(trained) == len(list(objective.parameters())) - len(names)
+    matrices, others = objective.groups()
+    assert matrices.matrices and all(parameter.dim() == 3 for parameter in matrices.parameters)
+    assert not others.matrices
 
 
 def errors_of_graph(nature: LatentCausalModel, data: PairData, model: LatentCausalModel) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import (
     THICKNESS_FLOOR,
+    Changes,
     PairTerms,
     joint_log_density,
     pair_log_density,
@@ -43,6 +44,22 @@ def test_stay_density_is_a_normal_law_of_the_difference() -> None:
     difference, thickness = normal(20, 3), torch.tensor([0.1, 1.0, 2.5])
     expected = torch.distributions.Normal(torch.zeros(3), thickness).log_prob(difference)
     assert torch.allclose(stay_log_density(difference, thickness), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 4), growth=st.floats(0.01, 5.0))
+def test_a_thickness_that_grows_is_a_wider_normal_law(n: int, growth: float) -> None:
+    distribution = TargetDistribution.family(n, "all")
+    difference, thickness = normal(9, n), torch.linspace(0.1, 0.5, n)
+    stay, move = stay_log_density(difference, thickness), normal(9, n, seed=3)
+    terms = PairTerms(normal(9, seed=4), stay, move, Changes.of(difference, thickness, growth))
+    joint = joint_log_density(terms, distribution.target_sets, distribution.log_probabilities())
+    for index, targets in enumerate(distribution.target_sets):
+        width = thickness * (1.0 + growth**2 * difference[:, targets].square().sum(1, keepdim=True)).sqrt()
+        stays = torch.distributions.Normal(torch.zeros(n), width).log_prob(difference)
+        expected = terms.base + torch.where(targets, move, stays).sum(1)
+        assert torch.allclose(terms.given(targets.expand(9, -1)), expected)
+        assert torch.allclose(joint[:, index], expected + distribution.log_probabilities()[index])
 
 
 @settings(max_examples=40, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -225,7 +227,9 @@ def test_pairs_keep_the_noise_of_non_targets_up_to_the_thickness(name: str) -> N
     latent = MODELS[name]()
     pairs = latent.sample_pairs(4000, generator())
     gauge, gauge_tilde = (latent.scm.noise.to_normal(noise)[0] for noise in (pairs.noise, pairs.noise_tilde))
-    jitter = ((gauge_tilde - gauge) / latent.thickness)[~pairs.targets].detach()
+    change = (gauge_tilde - gauge).detach()
+    growth = (1.0 + latent.growth**2 * (change.square() * pairs.targets).sum(1, keepdim=True)).sqrt()
+    jitter = (change / (latent.thickness * growth))[~pairs.targets]
     assert stats.kstest(jitter.numpy(), stats.norm.cdf).pvalue > 0.01
     latent.thickness.zero_()
     exact = latent.sample_pairs(200, generator())
@@ -304,6 +308,41 @@ def test_thickness_given_replaces_the_models_own() -> None:
     own = latent.pair_log_density(pairs.x, pairs.x_tilde)
     assert torch.equal(latent.pair_log_density(pairs.x, pairs.x_tilde, latent.thickness), own)
     assert not torch.allclose(latent.pair_log_density(pairs.x, pairs.x_tilde, 0.5), own)
+
+
+@pytest.mark.parametrize("name", ["location-scale-all-sets", "growing"])
+def test_the_mixture_over_target_sets_is_of_the_densities_given_each(name: str) -> None:
+    latent = MODELS[name]()
+    pairs = latent.sample_pairs(10, generator())
+    sets, log_probabilities = latent.target_distribution.target_sets, latent.target_distribution.log_probabilities()
+    joint = latent.joint_log_density(pairs.x, pairs.x_tilde)
+    for index, targets in enumerate(sets):
+        masks = targets.expand(len(pairs.x), -1)
+        alone = latent.pair_log_density_given(pairs.x, pairs.x_tilde, masks)
+        assert torch.allclose(joint[:, index], alone + log_probabilities[index], atol=1e-8)
+
+
+def test_growth_given_replaces_the_models_own() -> None:
+    latent = MODELS["growing"]()
+    pairs = latent.sample_pairs(20, generator())
+    own = latent.pair_log_density(pairs.x, pairs.x_tilde)
+    assert torch.equal(latent.pair_log_density(pairs.x, pairs.x_tilde, growth=latent.growth), own)
+    without = latent.pair_log_density(pairs.x, pairs.x_tilde, growth=0.0)
+    assert not torch.allclose(without, own)
+    latent.growth = 0.0
+    assert torch.equal(latent.pair_log_density(pairs.x, pairs.x_tilde), without)
+
+
+@pytest.mark.parametrize("growth", [-0.1, float("nan"), float("inf"), "wide", None])
+def test_a_growth_that_is_no_number_from_zero_is_an_error(growth: Any) -> None:
+    with pytest.raises(ValueError, match="Expected a growth of the thickness from 0; got"):
+        model("linear-normal", DECODERS["rotation"], growth=growth)
+
+
+def test_a_thickness_that_does_not_grow_is_not_described() -> None:
+    assert "growth" not in MODELS["linear"]().description()
+    described = MODELS["growing"]().description()
+    assert described["growth"] == 0.8 and LatentCausalModel.build(described).growth == 0.8
 
 
 @pytest.mark.parametrize("thickness", [0.0, torch.tensor([0.1, 0.1, 0.0, 0.1])])

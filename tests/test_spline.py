@@ -7,7 +7,7 @@ import torch
 from laws import batch_jacobian, default_dtype, normal
 from torch import Tensor
 
-from lcm.model.monotone_spline import monotone_spline, parameter_count
+from lcm.model.rational_quadratic import monotone_spline, parameter_count
 
 pytestmark = pytest.mark.usefixtures("float64")
 

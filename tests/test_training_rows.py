@@ -95,7 +95,7 @@ class Counted(np.ndarray):
 def test_a_fit_never_reads_all_rows_at_once(name: str, nothing_held: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, limit in ((prepare_module, "_MOST_START_ROWS"), (prepare_module, "_MOST_HELD_OUT")):
         monkeypatch.setattr(module, limit, 400)
-    monkeypatch.setattr("lcm.learn.noise_encoder_fit._MOST_ENCODED", 400)
+    monkeypatch.setattr("lcm.learn.noise_encoder_objective._MOST_ENCODED", 400)
     monkeypatch.setattr("lcm.learn.noise_encoder_fit._START_ROWS", 400)
     monkeypatch.setattr("lcm.base.rows._WHOLE_ROWS", 400)
     monkeypatch.setattr("lcm.base.rows._BLOCK_ROWS", 400)

@@ -19,7 +19,7 @@ _LATER_SHARE = 0.5
 
 @final
 @dataclass
-class Progress:
+class Rounds:
     """How far the rounds of a fit have come.
 
     rounds, steps: done so far. gain: nats a pair that the last round added to the held-out likelihood; None for the
@@ -34,12 +34,12 @@ class Progress:
 
 def fit_in_rounds(
     objective: NoiseEncoderObjective, config: NoiseEncoderConfig, generator: torch.Generator
-) -> Stages[Progress]:
+) -> Stages[Rounds]:
     """Optimise in rounds, in each of which the step size falls to 0, until a rule of docs/method.md ends them.
 
     A fixed number of steps in the config is one round.
     """
-    progress, n = Progress(), objective.model.noise_decoder.n
+    progress, n = Rounds(), objective.model.noise_decoder.n
     steps = config.first_round(n, objective.n_rows)
     most = config.most_steps(objective.n_rows)
     while True:
@@ -61,7 +61,7 @@ def fit_in_rounds(
         objective.begin_later_round(_LATER_RATE)
 
 
-def _converged(model: ImplicitModel, progress: Progress, config: NoiseEncoderConfig) -> bool:
+def _converged(model: ImplicitModel, progress: Rounds, config: NoiseEncoderConfig) -> bool:
     flat = progress.gain is not None and progress.gain < config.least_gain
     return flat or usual_thickness(model) <= config.precision
 

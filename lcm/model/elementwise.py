@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from lcm.base.component import Component, describe
 from lcm.base.text import shown
-from lcm.model.monotone_spline import knot_spline, monotone_spline, parameter_count
+from lcm.model.rational_quadratic import knot_spline, monotone_spline, parameter_count
 
 
 def pick(values: Tensor, variables: Tensor | None) -> Tensor:

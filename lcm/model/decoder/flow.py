@@ -20,7 +20,7 @@ from lcm.model.decoder.base import Decoder, DecoderConfig, Flow
 from lcm.model.decoder.composed import ChainDecoder
 from lcm.model.decoder.linear import RotationDecoder
 from lcm.model.elementwise import SplineMap
-from lcm.model.monotone_spline import monotone_spline, parameter_count
+from lcm.model.rational_quadratic import monotone_spline, parameter_count
 
 _LOG_SCALE_BOUND = 3.0
 _RAW_BOUND = 6.0

@@ -48,7 +48,7 @@ class _Blocks(torch.autograd.Function):
         values = value.new_empty(layers + 1, members, n + 1, rows)
         jacobians = value.new_empty(layers, members, n * n, rows)
         inverses, determinants = jacobians.view(layers, members, n, n, rows), value.new_empty(layers, members, rows)
-        at_once = max(1, _ENTRIES_AT_ONCE // jacobians[0].numel())
+        at_once = max(1, _ENTRIES_AT_ONCE // max(1, jacobians[0].numel()))
         products = (outer.unsqueeze(3) * inner[..., :n].transpose(2, 3).unsqueeze(2)).flatten(2, 3)
         values[0, :, :n], values[:, :, n] = value, 1.0
         slope = torch.empty_like(hidden[0])

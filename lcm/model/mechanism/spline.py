@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lcm.base.requirement import require_at_least
 from lcm.model.elementwise import pick
 from lcm.model.mechanism.network import NetworkMechanism, NetworkMechanismConfig, ParentNetwork
-from lcm.model.monotone_spline import monotone_spline, parameter_count
+from lcm.model.rational_quadratic import monotone_spline, parameter_count
 
 _RAW_BOUND = 4.0
 

@@ -156,11 +156,8 @@ class _Columns(torch.autograd.Function):
         slope = log_derivative.exp()
         in_tail = of_output * slope
         of_log = torch.addcmul(of_log, in_tail, excess)
-        inner_output = outputs - excess * slope if ctx.inverse else outputs
-        of_corners = torch.empty_like(corners)
-        of_inside = _bin_gradients(
-            ctx.inverse, inside, inner_output, log_derivative, corners, of_output, of_log, of_corners
-        )
+        mapped = inside, outputs - excess * slope if ctx.inverse else outputs, log_derivative
+        of_inside, of_corners = _bin_gradients(ctx.inverse, mapped, corners, (of_output, of_log))
         of_knots = torch.bmm(of_corners.transpose(0, 1), in_bin.transpose(1, 2))
         of_tables = functional.pad(of_knots[:, :3], (0, 1)) + functional.pad(of_knots[:, 3:], (1, 0))
         return None, None, torch.where(excess == 0.0, of_inside, in_tail).T, _raw_gradient(raw, of_tables, ctx.bound)
@@ -178,16 +175,13 @@ class _Columns(torch.autograd.Function):
 
 
 def _bin_gradients(
-    inverse: bool,
-    values: Tensor,
-    output: Tensor,
-    log_derivative: Tensor,
-    corners: Tensor,
-    of_output: Tensor,
-    of_log: Tensor,
-    of_corners: Tensor,
-) -> Tensor:
-    """The gradient by the values of the map inside a bin, or of its inverse; that by its corners goes to the last."""
+    inverse: bool, mapped: tuple[Tensor, ...], corners: Tensor, of_results: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The gradients (n, N) by the values of the map inside a bin, or of its inverse, and (6, n, N) by its corners.
+
+    mapped: values, outputs and log-derivatives. of_results: the gradients by outputs and by log-derivatives.
+    """
+    (values, output, log_derivative), (of_output, of_log) = mapped, of_results
     x0, y0, d0, x1, y1, d1 = corners
     x = output if inverse else values
     of_log = -of_log if inverse else of_log
@@ -211,11 +205,10 @@ def _bin_gradients(
     of_slope = scaled * (square - share * flat) + 2.0 * (of_log / slope + product * log_under) - log_over * flat
     of_width = of_x0 * place - of_slope * slope / width
     of_height = of_y0 * share + of_slope / width
-    of_corners[0], of_corners[1] = of_x0 - of_width, of_y0 - of_height
-    of_corners[2] = product * (scaled * (1.0 - share) - log_over) + rest_square * log_under
-    of_corners[3], of_corners[4] = of_width, of_height
-    of_corners[5] = square * log_under - product * (scaled * share + log_over)
-    return -of_y0 if inverse else -of_x0
+    of_d0 = product * (scaled * (1.0 - share) - log_over) + rest_square * log_under
+    of_d1 = square * log_under - product * (scaled * share + log_over)
+    of_corners = torch.stack([of_x0 - of_width, of_y0 - of_height, of_d0, of_width, of_height, of_d1])
+    return (-of_y0 if inverse else -of_x0), of_corners
 
 
 def _raw_gradient(raw: Tensor, of_tables: Tensor, bound: float) -> Tensor:
