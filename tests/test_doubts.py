@@ -63,7 +63,7 @@ def test_an_encoder_that_the_limit_of_time_ended_is_doubted(sound: FitResult) ->
     implicit.converged = False
     implicit.thickness.fill_(0.03)
     (doubt,) = replace(sound, implicit=implicit).doubts
-    assert "The fit: the limit of 150 seconds ended the noise encoder" in doubt
+    assert "The fit: the limit of 30 seconds ended the noise encoder" in doubt
     assert "changes by 0.030 of its standard deviation" in doubt
 
 

@@ -80,6 +80,14 @@ def test_a_fit_that_would_take_too_long_is_limited() -> None:
     assert len(jobs) == 3 and progress.limited
 
 
+def test_without_a_limit_there_are_ten_seconds_a_variable() -> None:
+    config = replace(CONFIG, most_seconds=None)
+    # 20 s after the first round and 30 s after the second; the third would end at 45 s
+    for n, count in ((4, 2), (5, 3)):
+        progress, jobs = run(Pretended([0.0, 1.0, 2.0, 3.0, 4.0], [0.5], pace=0.01, n=n), config)
+        assert len(jobs) == count and progress.limited
+
+
 def test_few_pairs_allow_few_passes() -> None:
     progress, jobs = run(Pretended([0.0, 1.0, 2.0, 3.0], [0.5], n_rows=6_500))
     assert [job.schedule.steps for job in jobs] == [2000, 1000] and not progress.limited

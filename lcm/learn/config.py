@@ -9,6 +9,7 @@ from lcm.base.requirement import require, require_at_least, require_one_of, requ
 
 _FIRST_ROUND, _LEAST_STEPS = 2000, 1000
 _MOST_PASSES = 250
+_SECONDS_PER_VARIABLE = 10.0
 
 
 @final
@@ -24,7 +25,8 @@ class NoiseEncoderConfig:
     precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
         this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out
         likelihood.
-    most_seconds: no round begins that would probably end later. With few pairs, there are no more than 250 passes.
+    most_seconds: no round begins that would probably end later; None: 10 seconds a variable. With few pairs, there are
+        no more than 250 passes.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
@@ -34,9 +36,9 @@ class NoiseEncoderConfig:
     hidden: int | None = None
     bins: int = 8
     steps: int | None = None
-    precision: float = 0.015
+    precision: float = 0.02
     least_gain: float = 0.1
-    most_seconds: float = 150.0
+    most_seconds: float | None = None
     marginal_steps: int = 500
     batch_size: int = 512
     learning_rate: float | None = None
@@ -52,6 +54,10 @@ class NoiseEncoderConfig:
         require_positive(self, "learning_rate", "solution_learning_rate", "anneal_from", "precision", "most_seconds")
         require_at_least(self, 0, "least_gain")
         require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
+
+    def time_limit(self, n: int) -> float:
+        """Seconds in which the last round for n variables is to end."""
+        return _SECONDS_PER_VARIABLE * n if self.most_seconds is None else self.most_seconds
 
     def first_round(self, n: int, n_pairs: int) -> int:
         """Steps of the first round for n variables and this many pairs to train on."""

@@ -55,8 +55,9 @@ def fit_in_rounds(
             return progress
         steps = max(1, round(_LATER_SHARE * progress.steps))
         expected = objective.seconds * (1.0 + steps / progress.steps)
-        if progress.steps + steps > most or expected > config.most_seconds:
-            progress.limited = expected > config.most_seconds
+        late = expected > config.time_limit(n)
+        if late or progress.steps + steps > most:
+            progress.limited = late
             return progress
         objective.begin_later_round(_LATER_RATE)
 
