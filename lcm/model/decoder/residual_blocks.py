@@ -18,7 +18,7 @@ _ENTRIES_AT_ONCE = 1 << 17
 def through_blocks(value: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
     """The image (N, n) of rows (N, n) under L blocks, and the summed log-determinants (N,).
 
-    Gradients exist once: the result has no second derivatives and no forward-mode derivatives.
+    Gradients exist once: the result has no second derivatives, no forward-mode derivatives, and no batched gradients.
 
     Args:
         value: rows v (N, n).
@@ -103,15 +103,13 @@ class _Blocks(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-        joined = (
-            (part.unsqueeze(0).expand(info.batch_size, *part.shape) if dim is None else part.movedim(dim, 0)).flatten(
-                0, 1
-            )
+        size = info.batch_size
+        parts = (
+            part.expand(size, *part.shape) if dim is None else part.movedim(dim, 0)
             for part, dim in zip(inputs, in_dims, strict=True)
         )
-        found = _Blocks.apply(*joined)
-        dims = (0, 0, 1, 1, 1)
-        return tuple(part.unflatten(dim, (info.batch_size, -1)) for part, dim in zip(found, dims, strict=True)), dims
+        found, dims = _Blocks.apply(*(part.flatten(0, 1) for part in parts)), (0, 0, 1, 1, 1)
+        return tuple(part.unflatten(dim, (size, -1)) for part, dim in zip(found, dims, strict=True)), dims
 
 
 def _slope(active: Tensor, out: Tensor) -> Tensor:
