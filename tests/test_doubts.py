@@ -48,15 +48,6 @@ def test_a_wide_thickness_is_doubted(sound: FitResult) -> None:
     assert "changes by 0.25 of its standard deviation" in doubt
 
 
-def test_a_growth_that_widens_the_thickness_is_doubted(sound: FitResult) -> None:
-    model = deepcopy(sound.model)
-    model.thickness.fill_(0.05)
-    assert not replace(sound, model=model).doubts
-    model.growth = 2.0
-    (doubt,) = replace(sound, model=model).doubts
-    assert "changes by 0.15 of its standard deviation" in doubt
-
-
 def test_an_encoder_that_the_limit_of_time_ended_is_doubted(sound: FitResult) -> None:
     assert sound.implicit is not None
     implicit = deepcopy(sound.implicit)

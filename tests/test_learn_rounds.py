@@ -103,6 +103,6 @@ def test_a_number_of_steps_is_one_round() -> None:
     assert [job.schedule.steps for job in jobs] == [123] and not progress.limited
 
 
-def test_the_usual_thickness_is_that_of_a_change_by_the_root_of_two() -> None:
+def test_the_usual_thickness_is_the_root_mean_square() -> None:
     model: Any = SimpleNamespace(thickness=torch.tensor([0.03, 0.01]), growth=torch.tensor(2.0))
-    assert usual_thickness(model) == pytest.approx(((0.0009 + 0.0001) / 2 * 9) ** 0.5)
+    assert usual_thickness(model) == pytest.approx(0.0005**0.5)

@@ -55,7 +55,8 @@ def test_a_thickness_that_grows_is_a_wider_normal_law(n: int, growth: float) -> 
     terms = PairTerms(normal(9, seed=4), stay, move, Changes.of(difference, thickness, growth))
     joint = joint_log_density(terms, distribution.target_sets, distribution.log_probabilities())
     for index, targets in enumerate(distribution.target_sets):
-        width = thickness * (1.0 + growth**2 * difference[:, targets].square().sum(1, keepdim=True)).sqrt()
+        change = difference[:, targets].square().sum(1, keepdim=True)
+        width = thickness * ((1.0 + growth**2 * change) / (1.0 + 2.0 * growth**2)).sqrt()
         stays = torch.distributions.Normal(torch.zeros(n), width).log_prob(difference)
         expected = terms.base + torch.where(targets, move, stays).sum(1)
         assert torch.allclose(terms.given(targets.expand(9, -1)), expected)

@@ -228,7 +228,8 @@ def test_pairs_keep_the_noise_of_non_targets_up_to_the_thickness(name: str) -> N
     pairs = latent.sample_pairs(4000, generator())
     gauge, gauge_tilde = (latent.scm.noise.to_normal(noise)[0] for noise in (pairs.noise, pairs.noise_tilde))
     change = (gauge_tilde - gauge).detach()
-    growth = (1.0 + latent.growth**2 * (change.square() * pairs.targets).sum(1, keepdim=True)).sqrt()
+    squared = (change.square() * pairs.targets).sum(1, keepdim=True)
+    growth = ((1.0 + latent.growth**2 * squared) / (1.0 + 2.0 * latent.growth**2)).sqrt()
     jitter = (change / (latent.thickness * growth))[~pairs.targets]
     assert stats.kstest(jitter.numpy(), stats.norm.cdf).pvalue > 0.01
     latent.thickness.zero_()

@@ -90,7 +90,7 @@ class ImplicitModel(nn.Module):
         return NoisePairs(first, second, log_det.view(2, -1).sum(0))
 
     def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
-        """Likelihood terms of encoded pairs, at a thickness (n,) and a growth () in place of the model's own."""
+        """Likelihood terms of encoded pairs, at a thickness (n,) and a growth in place of the model's own."""
         thickness, growth = (
             (self.thickness if thickness is None else thickness),
             (self.growth if growth is None else growth),

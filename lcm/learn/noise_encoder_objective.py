@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import NamedTuple, final
 
@@ -20,6 +21,7 @@ from lcm.model.likelihood import THICKNESS_FLOOR
 from lcm.model.noise import standard_normal_log_density
 
 _CLOSED_FORM_RATE = 0.02
+_MOST_LOG_GROWTH = math.log(100.0)
 _MOST_ENCODED = 100_000
 
 
@@ -89,10 +91,13 @@ class NoiseEncoderObjective(Objective):
         floor = THICKNESS_FLOOR if annealed else self._annealed_floor(progress)
         pairs = model.encode_pairs(x, x_tilde)
         model.thickness.copy_(self.closed_form.clamp_min(floor))
-        growth = self.log_growth.sum().exp() if annealed else 0.0 * self.log_growth.sum()
-        model.growth.copy_(growth.detach())
+        changed = (x != x_tilde).any(1)
+        growth = self.log_growth.clamp_max(_MOST_LOG_GROWTH).exp() if annealed else 0.0 * self.log_growth
+        model.growth.copy_(growth.detach().sum())
+        # an unchanged pair fits any thickness at no change, and the thinner the better (docs/theory.md section 2)
+        growth = torch.where(changed.unsqueeze(1), growth, growth.detach())
         joint = model.joint(model.terms(pairs, growth=growth), *labels)
-        self._update(pairs, joint, (x != x_tilde).any(1), annealed)
+        self._update(pairs, joint, changed, annealed)
         return -torch.logsumexp(joint, 1).mean()
 
     def _annealed_floor(self, progress: float) -> float:

@@ -70,6 +70,6 @@ def _converged(model: ImplicitModel, progress: Rounds, config: NoiseEncoderConfi
 def usual_thickness(model: ImplicitModel) -> float:
     """The standard deviation by which coordinates that stay change in a pair whose target gets fresh noise.
 
-    Root mean square over the variables, in the standard-normal gauge, in which fresh noise changes by √2.
+    Root mean square over the variables, in the standard-normal gauge.
     """
-    return float((model.thickness.square().mean() * (1.0 + 2.0 * model.growth.square())).sqrt())
+    return float(model.thickness.square().mean().sqrt())

@@ -28,6 +28,7 @@ from lcm.model.likelihood import (
     pair_log_density,
     stay_log_density,
     target_posterior,
+    variance_ratio,
 )
 from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs
 from lcm.model.scm import SCM
@@ -39,7 +40,7 @@ class LatentCausalModel(PairModel):
 
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
     coordinates that are not targets still change; 0 for exact counterfactual pairs. `growth` ρ ≥ 0 says how it grows
-    with the change m of the targets, by √(1 + ρ² m²) (docs/theory.md section 2).
+    with the change m of the targets, as √(1 + ρ² m²); it is `thickness` at m² = 2 (docs/theory.md section 2).
 
     Example:
         >>> import lcm
@@ -115,7 +116,7 @@ class LatentCausalModel(PairModel):
             if self.growth:
                 exact = self.scm.abduct(self._intervened(noise, fresh, targets))[0]
                 moved = (self.scm.noise.to_normal(exact)[0] - normal).square() * targets
-                width = width * (1.0 + self.growth**2 * moved.sum(1, keepdim=True)).sqrt()
+                width = width * variance_ratio(moved.sum(1, keepdim=True), self.growth).sqrt()
             kept = self.scm.noise.from_normal(normal + width * jitter)[0]
         z = self.scm.solve(noise)[0]
         z_tilde = self._intervened(kept, fresh, targets)

@@ -13,15 +13,21 @@ from torch import Tensor
 
 from lcm.model.noise import standard_normal_log_density
 
+_USUAL_CHANGE = 2.0
 THICKNESS_FLOOR = 1e-3
 """Smallest thickness at which fitted likelihoods are compared (docs/theory.md section 2, caution i)."""
+
+
+def variance_ratio(squared_change: Tensor, growth: Tensor | float) -> Tensor:
+    """s² = (1 + ρ² m²) / (1 + 2 ρ²) for squared changes m² of the targets: 1 where m² = 2, the mean for fresh noise."""
+    return (1.0 + growth**2 * squared_change) / (1.0 + _USUAL_CHANGE * growth**2)
 
 
 class Changes(NamedTuple):
     """Changes of the noise encodings of N pairs, where the thickness grows with the targets' (theory.md section 2).
 
     squared: (N, n) (ũ_j − u_j)², in the standard-normal gauge. in_thickness: (N, n) the same in units of σ_j².
-    growth: ρ > 0, a number or a tensor ().
+    growth: ρ ≥ 0, a number or a tensor (), or one for each pair (N, 1).
     """
 
     squared: Tensor
@@ -35,7 +41,7 @@ class Changes(NamedTuple):
 
     def variance_ratio(self, target_sets: Tensor) -> Tensor:
         """s_I² (N, K): how many times σ_j² the variance of a coordinate is that stays under each target set."""
-        return 1.0 + self.growth**2 * (self.squared @ target_sets.to(self.squared.dtype).T)
+        return variance_ratio(self.squared @ target_sets.to(self.squared.dtype).T, self.growth)
 
 
 class PairTerms(NamedTuple):
@@ -58,7 +64,7 @@ class PairTerms(NamedTuple):
         if self.changes is None:
             return known
         squared, in_thickness, growth = self.changes
-        ratio = 1.0 + growth**2 * (squared * targets).sum(1)
+        ratio = variance_ratio((squared * targets).sum(1, keepdim=True), growth).squeeze(1)
         gain = (in_thickness * ~targets).sum(1) * (1.0 - 1.0 / ratio) - (~targets).sum(1) * ratio.log()
         return known + 0.5 * gain
 

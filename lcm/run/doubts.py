@@ -124,8 +124,7 @@ def _changes(model: LatentCausalModel, data: PairData) -> NDArray[np.float64]:
 def _thickness(result: Outcome) -> str:
     if not isinstance(result.latent, LatentCausalModel):
         return ""
-    # of a pair whose target gets fresh noise, which changes by √2
-    widest = float(result.latent.thickness.max()) * (1.0 + 2.0 * result.latent.growth**2) ** 0.5
+    widest = float(result.latent.thickness.max())
     if widest <= _INEXACT_THICKNESS:
         return ""
     return (
