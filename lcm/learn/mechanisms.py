@@ -60,10 +60,7 @@ class ExplicitObjective(Objective):
 
     def groups(self) -> list[ParameterGroup]:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in trained if parameter.dim() == 3 and parameter.numel()]
-        others = [parameter for parameter in trained if all(parameter is not matrix for matrix in matrices)]
-        groups = [ParameterGroup(matrices, self.config.learning_rate, matrices=True)] if matrices else []
-        return [*groups, ParameterGroup(others, self.config.learning_rate)]
+        return ParameterGroup.by_shape(trained, self.config.learning_rate)
 
     @property
     def n_rows(self) -> int:

@@ -91,10 +91,8 @@ class ImplicitModel(nn.Module):
 
     def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
         """Likelihood terms of encoded pairs, at a thickness (n,) and a growth in place of the model's own."""
-        thickness, growth = (
-            (self.thickness if thickness is None else thickness),
-            (self.growth if growth is None else growth),
-        )
+        thickness = self.thickness if thickness is None else thickness
+        growth = self.growth if growth is None else growth
         base = standard_normal_log_density(pairs.normal).sum(1) + pairs.log_det
         difference = pairs.normal_tilde - pairs.normal
         stay = stay_log_density(difference, thickness)

@@ -53,13 +53,9 @@ class NoiseEncoderObjective(Objective):
         self._rate, self._annealed = 1.0, False
 
     def groups(self) -> list[ParameterGroup]:
-        flow = list(self.model.noise_decoder.parameters())
-        matrices = [parameter for parameter in flow if parameter.dim() == 3]
-        others = [parameter for parameter in flow if parameter.dim() != 3]
         solution = [*self.model.solution.parameters(), self.log_growth]
         return [
-            *([ParameterGroup(matrices, self._flow_rate(), matrices=True)] if matrices else []),
-            ParameterGroup(others, self._flow_rate()),
+            *ParameterGroup.by_shape(self.model.noise_decoder.parameters(), self._flow_rate()),
             ParameterGroup(solution, self._rate * self.config.solution_learning_rate),
         ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, final
 
@@ -31,6 +31,15 @@ class ParameterGroup:
     parameters: list[nn.Parameter]
     learning_rate: float
     matrices: bool = False
+
+    @classmethod
+    def by_shape(cls, parameters: Iterable[nn.Parameter], learning_rate: float) -> list[ParameterGroup]:
+        """Groups of the stacks of matrices among some parameters, and of the others; no group is empty."""
+        stacks: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for parameter in parameters:
+            (stacks if parameter.dim() == 3 and parameter.numel() else others).append(parameter)
+        return [cls(group, learning_rate, group is stacks) for group in (stacks, others) if group]
 
 
 @final
