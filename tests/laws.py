@@ -291,11 +291,13 @@ def drawn_flow(n: int, coupling: str, strength: float = 0.3, seed: int = 7) -> F
     return flow
 
 
-def drawn_residual(n: int, strength: float = 0.5, seed: int = 7) -> ResidualDecoder:
-    """A residual flow with random weights in every block and in its spline."""
-    flow = ResidualDecoder(n, blocks=3, hidden=8, bins=4)
+def drawn_residual(n: int, strength: float = 0.5, seed: int = 7, gain: float | None = None) -> ResidualDecoder:
+    """A residual flow with random weights in every block and in its spline; with `gain`, a monotone one."""
+    flow = ResidualDecoder(n, blocks=3, hidden=8, bins=4, monotone=gain is not None)
     flow.draw_weights(generator(seed), strength)
     with torch.no_grad():
+        if flow.root_gain is not None and gain is not None:
+            flow.root_gain.copy_(normal(*flow.root_gain.shape, seed=seed, scale=gain))
         flow.marginal.raw.copy_(normal(*flow.marginal.raw.shape, seed=seed, scale=0.5))
     return flow
 
@@ -316,6 +318,8 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "residual": lambda: drawn_residual(N),
     "residual-strong": lambda: drawn_residual(N, strength=20.0),
     "residual-one-variable": lambda: drawn_residual(1),
+    "residual-monotone": lambda: drawn_residual(N, gain=0.7),
+    "residual-monotone-strong": lambda: drawn_residual(N, strength=20.0, gain=2.0),
     "mixing": lambda: MixingDecoder(N, generator=generator()),
     "mixing-linear": lambda: MixingDecoder(N, strength=0.0, generator=generator()),
     "mixing-strong": lambda: MixingDecoder(N, layers=2, strength=0.9, generator=generator()),

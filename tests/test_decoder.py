@@ -39,6 +39,7 @@ from lcm.model.decoder import (
     SolutionDecoder,
     build_decoder,
 )
+from lcm.model.elementwise import SplineMap
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_decoder = pytest.mark.parametrize("name", DECODERS)
@@ -231,22 +232,25 @@ def test_every_coordinate_of_a_flow_depends_on_every_variable() -> None:
     assert bool((jacobian.abs().amax(0) > 1e-3).all())
 
 
+@pytest.mark.parametrize("monotone", [False, True])
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_a_new_residual_flow_is_the_identity(n: int) -> None:
-    flow, z = ResidualDecoder(n), normal(20, n, scale=3.0)
+def test_a_new_residual_flow_is_the_identity(n: int, monotone: bool) -> None:
+    flow, z = ResidualDecoder(n, monotone=monotone), normal(20, n, scale=3.0)
     for apply in (flow, flow.inverse):
         values, log_det = apply(z)
         assert torch.allclose(values, z, atol=1e-12)
         assert torch.allclose(log_det, torch.zeros(20), atol=1e-12)
 
 
-def test_a_residual_flow_trains_from_the_identity() -> None:
-    flow, x = ResidualDecoder(3), normal(50, 3)
+@pytest.mark.parametrize("monotone", [False, True])
+def test_a_residual_flow_trains_from_the_identity(monotone: bool) -> None:
+    flow, x = ResidualDecoder(3, monotone=monotone), normal(50, 3)
     z, log_det = flow.inverse(x)
     (z.pow(3).sum() + log_det.sum()).backward()
     gradients = {name: parameter.grad for name, parameter in flow.named_parameters()}
     assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients.values())
-    assert float(flow.outer.grad.abs().max()) > 0.0  # type: ignore[union-attr]
+    assert float(gradients["outer"].abs().max()) > 0.0  # type: ignore[union-attr]
+    assert not monotone or float(gradients["root_gain"].abs().min()) > 0.0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("strength", [0.1, 1.0, 100.0])
@@ -261,8 +265,18 @@ def test_each_residual_block_keeps_its_lipschitz_constant_whatever_its_weights(s
     assert bool((torch.linalg.svdvals(steepest) >= 0.2**4 - 1e-9).all())
 
 
-def test_a_residual_flow_inverts_far_from_the_data_in_float32() -> None:
-    flow = drawn_residual(N, strength=20.0).float()
+@pytest.mark.parametrize("gain", [0.5, 5.0])
+def test_monotone_blocks_stretch_without_bound_and_shrink_no_further_than_others(gain: float) -> None:
+    flow = drawn_residual(N, strength=20.0, gain=gain)
+    flow.marginal = SplineMap(N)
+    steepest = torch.linalg.svdvals(batch_jacobian(lambda rows: flow.inverse(rows)[0], normal(50, N)))
+    assert bool((steepest >= 0.1**3 - 1e-9).all())
+    assert bool((steepest > 1.9**3).any())
+
+
+@pytest.mark.parametrize("gain", [None, 1.0, 2.0])
+def test_a_residual_flow_inverts_far_from_the_data_in_float32(gain: float | None) -> None:
+    flow = drawn_residual(N, strength=20.0, gain=gain).float()
     z = normal(200, N, scale=30.0).float()
     assert torch.allclose(flow.inverse(flow(z)[0])[0], z, rtol=1e-3, atol=1e-2)
 

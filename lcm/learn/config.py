@@ -19,8 +19,8 @@ class NoiseEncoderConfig:
 
     flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
         `lcm.model.decoder`.
-    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 8 blocks of width 64 and 0.04 for
-        residual, 6 couplings of width 48 and 0.003 for the others.
+    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 16 blocks of width 64 and 0.04
+        for residual, 6 couplings of width 48 and 0.003 for the others.
     `steps` None: rounds of steps, until the encoder has converged; a number: that many.
     precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
         this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out

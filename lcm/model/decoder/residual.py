@@ -1,7 +1,8 @@
 """A residual flow whose log-determinant is exact and cheap, so that it can be fitted by maximum likelihood as it is.
 
-Source: the invertible residual blocks of Behrmann et al. 2019, "Invertible residual networks", with one hidden layer
-each. For few variables the Jacobian of such a block is one matrix product, and no series has to be estimated.
+Sources: the invertible residual blocks of Behrmann et al. 2019, "Invertible residual networks", with one hidden layer
+each; gradients of convex functions, as in Huang et al. 2021, "Convex potential flows". For few variables the Jacobian of
+such a block is one matrix product, and no series has to be estimated.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from lcm.model.elementwise import SplineMap
 
 _SOLVER_STEPS = 200
 _TOLERANCE = 4.0
+_START_GAIN = 0.25
 
 
 @final
 class ResidualDecoder(Decoder):
-    """g⁻¹ = blocks v ← v + B tanh(A v + b), one after the other, then an elementwise spline; ℝⁿ to ℝⁿ.
+    """g⁻¹ = blocks v ← v + (B + Aᵀ D) tanh(A v + b), one after the other, then an elementwise spline; ℝⁿ to ℝⁿ.
 
-    ‖A‖ ‖B‖ ≤ `lipschitz` < 1 holds for every parameter, since B is divided by what exceeds it: each block is
-    invertible. Fits run from x to noise, so that direction gets the blocks themselves, and decoding solves for their
-    inverse. Starts at the identity.
+    ‖A‖ ‖B‖ ≤ `lipschitz` < 1 holds for every parameter, since B is divided by what exceeds it, and D ≥ 0 is diagonal,
+    or 0 unless `monotone`. Aᵀ D tanh(A v + b) is the gradient of a convex function, so whatever D is, each block is
+    strongly monotone, hence invertible: D stretches without bound what B alone could stretch by 1 + `lipschitz`. Fits
+    run from x to noise, so that direction gets the blocks themselves, and decoding solves for their inverse. Starts at
+    the identity.
     """
 
     kind = "residual"
@@ -38,8 +42,9 @@ class ResidualDecoder(Decoder):
         lipschitz: float = 0.9,
         bins: int = 8,
         bound: float = 5.0,
+        monotone: bool = False,
     ) -> None:
-        """`bins` and `bound` are the elementwise spline's.
+        """`bins` and `bound` are the elementwise spline's; `monotone` is False in models stored before it existed.
 
         Raises:
             ValueError: a Lipschitz constant outside (0, 1).
@@ -53,6 +58,7 @@ class ResidualDecoder(Decoder):
         self.inner = nn.Parameter(torch.zeros(blocks, hidden, n))
         self.bias = nn.Parameter(torch.zeros(blocks, hidden))
         self.outer = nn.Parameter(torch.zeros(blocks, n, hidden))
+        self.root_gain = nn.Parameter(torch.zeros(blocks, hidden)) if monotone else None
         self.marginal = SplineMap(n, bins, bound)
         self.draw_weights(torch.Generator().manual_seed(0))
 
@@ -64,11 +70,15 @@ class ResidualDecoder(Decoder):
             "lipschitz": self.lipschitz,
             "bins": self.bins,
             "bound": self.bound,
+            "monotone": self.root_gain is not None,
         }
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator, strength: float = 0.0) -> None:
-        """Draw A and b at random, and B at `strength`: 0, the identity, is where fits start."""
+        """Draw A and b at random, and B at `strength`: 0, the identity, is where fits start.
+
+        There B undoes a D that is not 0, where the gradient of its square root would vanish.
+        """
         for parameter, scale in (
             (self.inner, self.n**-0.5),
             (self.bias, 1.0),
@@ -76,6 +86,10 @@ class ResidualDecoder(Decoder):
         ):
             drawn = torch.randn(parameter.shape, generator=generator, device=generator.device)
             parameter.copy_(scale * drawn)
+        if self.root_gain is not None and self.blocks:
+            gain = _START_GAIN / torch.linalg.matrix_norm(self.inner, 2).square()
+            self.root_gain.copy_(gain.sqrt().unsqueeze(1).expand_as(self.root_gain))
+            self.outer.sub_(gain[:, None, None] * self.inner.transpose(1, 2))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, log_det = self.marginal(z)
@@ -97,12 +111,15 @@ class ResidualDecoder(Decoder):
         return noise, log_det + log_derivative.sum(1)
 
     def _outer(self) -> Tensor:
-        """B of every block, scaled down where the product of the spectral norms exceeds the Lipschitz constant."""
+        """B + Aᵀ D of every block, with B scaled down where the product of the spectral norms exceeds the constant."""
         grams = torch.stack([self.inner.transpose(1, 2) @ self.inner, self.outer @ self.outer.transpose(1, 2)])
         squares = torch.linalg.eigvalsh(grams)[..., -1].prod(0)
         # below the constant nothing is scaled, and the square root at zero has no gradient
         excess = (squares / self.lipschitz**2).clamp_min(1.0).sqrt()
-        return self.outer / excess[:, None, None]
+        bounded = self.outer / excess[:, None, None]
+        if self.root_gain is None:
+            return bounded
+        return bounded + self.inner.transpose(1, 2) * self.root_gain.square().unsqueeze(1)
 
 
 @final
@@ -110,11 +127,11 @@ class ResidualFlow(Flow):
     """Residual blocks as a noise encoder."""
 
     kind = "residual"
-    layers, hidden, learning_rate = 8, 64, 4e-2
+    layers, hidden, learning_rate = 16, 64, 4e-2
 
     @classmethod
     def start(cls, n: int, layers: int, hidden: int, bins: int, generator: torch.Generator) -> ResidualDecoder:
-        flow = ResidualDecoder(n, layers, hidden, bins=bins).to(generator.device)
+        flow = ResidualDecoder(n, layers, hidden, bins=bins, monotone=True).to(generator.device)
         flow.draw_weights(generator)
         return flow
 
@@ -129,8 +146,8 @@ def _block_jacobian(hidden: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
 def _preimage(image: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) -> Tensor:
     """v with v + B tanh(A v + b) = image (N, n), with exact gradients by one differentiable Newton step.
 
-    A row takes Newton's step where that beats the fixed-point step v ← image − B tanh(A v + b), whose error is known
-    to fall by the Lipschitz constant.
+    The block is strongly monotone, so its Jacobian is never singular and Newton's direction always lowers the error.
+    A row takes the step if it does, and a quarter of it next time if it does not.
     """
 
     def error(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,15 +159,17 @@ def _preimage(image: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) -> Tens
         return torch.linalg.solve(identity + _block_jacobian(hidden, inner, outer), missing)
 
     with torch.no_grad():
-        value = image - torch.tanh(image @ inner.T + bias) @ outer.T
-        rounding = _TOLERANCE * torch.finfo(image.dtype).eps * (1.0 + image.abs().amax(1))
+        value, share = image.clone(), torch.ones_like(image[:, :1])
+        precision = _TOLERANCE * torch.finfo(image.dtype).eps
         for _ in range(_SOLVER_STEPS):
             missing, hidden = error(value)
-            if bool((missing.abs().amax(1) <= rounding).all()):
+            rounding = precision * (1.0 + image.abs().amax(1) + value.abs().amax(1))
+            if bool(((missing.abs().amax(1) <= rounding) | (share.squeeze(1) < precision)).all()):
                 break
-            guess, plain = value - newton(missing, hidden), value - missing
-            better = error(guess)[0].norm(dim=1) <= error(plain)[0].norm(dim=1)
-            value = torch.where(better.unsqueeze(1), guess, plain)
+            guess = value - share * newton(missing, hidden)
+            better = (error(guess)[0].norm(dim=1) < missing.norm(dim=1)).unsqueeze(1)
+            value = torch.where(better, guess, value)
+            share = torch.where(better, (2.0 * share).clamp_max(1.0), 0.25 * share)
         slope = _block_jacobian(error(value)[1], inner, outer)
     missing, _ = error(value)
     identity = torch.eye(image.shape[1], dtype=image.dtype, device=image.device)

@@ -22,7 +22,8 @@ def through_blocks(value: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) ->
 
     Args:
         value: rows v (N, n).
-        inner, bias, outer: A (L, H, n), b (L, H) and B (L, n, H), with ‖A‖ ‖B‖ < 1 for every block.
+        inner, bias, outer: A (L, H, n), b (L, H) and B (L, n, H), such that every block is strongly monotone: the
+            symmetric part of its Jacobian has no eigenvalue below some positive number.
     """
     # h = tanh(a) is 2 σ(2a) − 1, and σ takes a tenth of the time of tanh
     doubled = 2.0 * outer
@@ -120,8 +121,8 @@ def _slope(active: Tensor, out: Tensor) -> Tensor:
 def _invert(slopes: Tensor) -> Tensor:
     """Replace S (M, n, n, N), whose third axis is the column, by (1 + S)⁻¹; returns the determinants (M, N) of 1 + S.
 
-    Gauss-Jordan elimination without exchanges: where ‖S‖ < 1, 1 + S is positive definite, and so are all its Schur
-    complements. No pivot is then below 1 − ‖S‖.
+    Gauss-Jordan elimination without exchanges: the symmetric part of 1 + S is positive definite, and so is that of each
+    of its Schur complements, with no smaller eigenvalue. No pivot is then below the smallest eigenvalue.
     """
     slopes.diagonal(dim1=1, dim2=2).add_(1.0)
     determinants = torch.ones_like(slopes[:, 0, 0])
