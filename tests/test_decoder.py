@@ -274,11 +274,32 @@ def test_monotone_blocks_stretch_without_bound_and_shrink_no_further_than_others
     assert bool((steepest > 1.9**3).any())
 
 
-@pytest.mark.parametrize("gain", [None, 1.0, 2.0])
+@pytest.mark.parametrize("gain", [None, 1.0])
 def test_a_residual_flow_inverts_far_from_the_data_in_float32(gain: float | None) -> None:
     flow = drawn_residual(N, strength=20.0, gain=gain).float()
     z = normal(200, N, scale=30.0).float()
     assert torch.allclose(flow.inverse(flow(z)[0])[0], z, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("gain", [None, 0.7])
+def test_a_deepened_residual_flow_is_the_same_map_and_all_its_blocks_train(gain: float | None) -> None:
+    flow, x = drawn_residual(N, gain=gain), normal(30, N)
+    chain = ChainDecoder([flow, LinearDecoder(N, normal(N, N))])
+    deeper = chain.deepened(generator(3))
+    assert [part.settings() for part in deeper.parts] == [  # type: ignore[operator]
+        flow.settings() | {"blocks": 6},
+        chain.parts[1].settings(),  # type: ignore[operator]
+    ]
+    for found, expected in zip(deeper.inverse(x), chain.inverse(x), strict=True):
+        assert torch.allclose(found, expected, atol=1e-12)
+    z, log_det = deeper.inverse(x)
+    (z.pow(3).sum() + log_det.sum()).backward()
+    assert bool((deeper.parts[0].outer.grad.abs().amax((1, 2)) > 0.0).all())  # type: ignore[union-attr]
+
+
+def test_other_decoders_have_no_more_layers_to_add() -> None:
+    flow = drawn_flow(N, "spline")
+    assert flow.deepened(generator()) is flow
 
 
 @pytest.mark.parametrize("lipschitz", [0.0, 1.0, math.nan])

@@ -29,6 +29,7 @@ class Pretended:
 
     def __post_init__(self) -> None:
         self.round, self.seconds, self.rates = 0, 0.0, [1.0]
+        self.deepened_after: list[int] = []
         self.model: Any = SimpleNamespace(
             noise_decoder=SimpleNamespace(n=self.n), thickness=torch.ones(self.n), growth=torch.tensor(0.0)
         )
@@ -38,6 +39,9 @@ class Pretended:
 
     def begin_later_round(self, rate: float) -> None:
         self.rates.append(rate)
+
+    def deepen(self, generator: torch.Generator) -> None:
+        self.deepened_after.append(self.round)
 
     def end_round(self, steps: int) -> None:
         self.seconds += self.pace * steps
@@ -80,12 +84,23 @@ def test_a_fit_that_would_take_too_long_is_limited() -> None:
     assert len(jobs) == 3 and progress.limited
 
 
-def test_without_a_limit_there_are_ten_seconds_a_variable() -> None:
+def test_without_a_limit_there_are_ten_seconds_a_variable_and_thirty_far_from_exact() -> None:
     config = replace(CONFIG, most_seconds=None)
-    # 20 s after the first round and 30 s after the second; the third would end at 45 s
-    for n, count in ((4, 2), (5, 3)):
-        progress, jobs = run(Pretended([0.0, 1.0, 2.0, 3.0, 4.0], [0.5], pace=0.01, n=n), config)
+    # after each round, the time so far is a hundredth of a second for each of 2000, 3000, 4500, ... steps
+    for n, thickness, count in ((4, 0.09, 2), (5, 0.09, 3), (2, 0.11, 4), (4, 0.11, 6)):
+        progress, jobs = run(Pretended([0.0, *range(1, 9)], [thickness], pace=0.01, n=n), config)
         assert len(jobs) == count and progress.limited
+
+
+def test_an_encoder_far_from_exact_after_the_first_round_gets_more_layers_once() -> None:
+    def deepened(thickness: Sequence[float], config: NoiseEncoderConfig = CONFIG) -> list[int]:
+        objective = Pretended([0.0, 1.0, 2.0, 2.01], thickness)
+        run(objective, config)
+        return objective.deepened_after
+
+    assert deepened([0.11]) == [1]
+    assert deepened([0.09]) == deepened([0.09, 0.5]) == []
+    assert deepened([0.5], replace(CONFIG, layers=16)) == deepened([0.5], replace(CONFIG, steps=9)) == []
 
 
 def test_few_pairs_allow_few_passes() -> None:

@@ -26,6 +26,7 @@ _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
 _START_THICKNESS = (0.5, 0.02)
 _START_UPDATES = 30
 _START_ROWS = 20_000
+_FEW_PAIRS = 10_000
 
 
 def fit_noise_encoder(
@@ -57,19 +58,20 @@ def fit_noise_encoder(
         share = encode_prepared(model, prepared)[0].posterior.mean(0)
         model.target_distribution.probabilities.copy_(share)
         return model
-    model.noise_decoder = ChainDecoder([_flow(n, config, generator), linear])
+    model.noise_decoder = ChainDecoder([_flow(prepared, config, generator), linear])
     objective = NoiseEncoderObjective(model, prepared, config)
     progress = yield from fit_in_rounds(objective, config, generator)
     model.converged = not progress.limited
     return model
 
 
-def _flow(n: int, config: NoiseEncoderConfig, generator: torch.Generator) -> Decoder:
+def _flow(prepared: Prepared, config: NoiseEncoderConfig, generator: torch.Generator) -> Decoder:
     """The flow that is configured, at the identity, its inner weights drawn by the generator, on its device."""
     flow = Flow.of_kind(config.flow)
-    layers = flow.layers if config.layers is None else config.layers
+    usual = flow.layers if len(prepared.train[0]) >= _FEW_PAIRS else flow.layers // 2
+    layers = usual if config.layers is None else config.layers
     hidden = flow.hidden if config.hidden is None else config.hidden
-    return flow.start(n, layers, hidden, config.bins, generator)
+    return flow.start(prepared.n, layers, hidden, config.bins, generator)
 
 
 def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:

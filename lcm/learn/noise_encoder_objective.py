@@ -67,6 +67,10 @@ class NoiseEncoderObjective(Objective):
         """Continue without annealing, at this share of the step sizes."""
         self._rate, self._annealed = rate, True
 
+    def deepen(self, generator: torch.Generator) -> None:
+        """Give the flow more layers, at the identity, drawn by the generator."""
+        self.model.noise_decoder = self.model.noise_decoder.deepened(generator)
+
     def held_out(self) -> float:
         """Mean log p(x, x̃) of the held-out pairs, in nats a pair, at the model's thickness."""
         return mean_log_density(self.model, self._validation)

@@ -38,6 +38,10 @@ class Decoder(Component, family=True):
         An x off the image is projected onto it first.
         """
 
+    def deepened(self, generator: torch.Generator) -> Decoder:
+        """The same map with more layers, drawn by the generator on its device; itself where none can be added."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig(KindConfig, ABC, family=True):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 
 from lcm.base.component import describe
@@ -53,6 +54,9 @@ class ChainDecoder(Decoder):
 
     def settings(self) -> dict[str, Any]:
         return {"parts": [describe(part) for part in self.parts]}  # type: ignore[arg-type]
+
+    def deepened(self, generator: torch.Generator) -> ChainDecoder:
+        return ChainDecoder([part.deepened(generator) for part in self.parts])  # type: ignore[operator]
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         values, log_det = z, z.new_zeros(len(z))

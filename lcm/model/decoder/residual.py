@@ -1,8 +1,8 @@
 """A residual flow whose log-determinant is exact and cheap, so that it can be fitted by maximum likelihood as it is.
 
 Sources: the invertible residual blocks of Behrmann et al. 2019, "Invertible residual networks", with one hidden layer
-each; gradients of convex functions, as in Huang et al. 2021, "Convex potential flows". For few variables the Jacobian of
-such a block is one matrix product, and no series has to be estimated.
+each; gradients of convex functions, as in Huang et al. 2021, "Convex potential flows". For few variables the Jacobian
+of such a block is one matrix product, and no series has to be estimated.
 """
 
 from __future__ import annotations
@@ -109,6 +109,16 @@ class ResidualDecoder(Decoder):
         value, log_det = through_blocks(x, self.inner, self.bias, self._outer())
         noise, log_derivative = self.marginal.inverse(value)
         return noise, log_det + log_derivative.sum(1)
+
+    @torch.no_grad()
+    def deepened(self, generator: torch.Generator) -> ResidualDecoder:
+        """The same map with twice the blocks: the new ones, next to the noise, are at the identity."""
+        deeper = type(self)(**(self.settings() | {"blocks": 2 * self.blocks})).to(self.inner)
+        deeper.draw_weights(generator)
+        for name, value in self.named_parameters(recurse=False):
+            deeper.get_parameter(name)[: self.blocks] = value
+        deeper.marginal.load_state_dict(self.marginal.state_dict())
+        return deeper
 
     def _outer(self) -> Tensor:
         """B + Aᵀ D of every block, with B scaled down where the product of the spectral norms exceeds the constant."""
