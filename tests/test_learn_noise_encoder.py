@@ -13,6 +13,7 @@ from small import SHORT, small_data
 from test_training_loop import Memory
 from torch import Tensor
 
+from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.noise_encoder import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.noise_encoder_fit import fit_noise_encoder
 from lcm.learn.noise_encoder_objective import NoiseEncoderObjective, encode_all
@@ -247,6 +248,18 @@ def test_one_variable_keeps_a_thickness_of_its_data() -> None:
     model = run_alone(fit_noise_encoder(prepared, targets, CONFIG, generator()), Memory())
     assert float(model.thickness) == pytest.approx(THICKNESS_FLOOR)
     assert model.target_distribution.probabilities.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+@pytest.mark.parametrize(("n", "pairs", "blocks"), [(2, 12_000, 8), (3, 9_000, 8), (3, 12_000, 16)])
+def test_two_variables_or_few_pairs_get_half_as_many_blocks(n: int, pairs: int, blocks: int) -> None:
+    x, x_tilde = (normal(pairs, n, seed=seed) for seed in (1, 2))
+    prepared = prepare(x.numpy(), x_tilde.numpy(), n, 0.1, 0, torch.device("cpu"))
+    targets = TargetDistribution.family(n, "atomic-or-empty")
+    config = NoiseEncoderConfig(steps=1)
+    assert flow_of(run_alone(fit_noise_encoder(prepared, targets, config, generator()), Memory())).blocks == blocks
+    targets = TargetDistribution.family(n, "atomic-or-empty")
+    config = replace(config, layers=3)
+    assert flow_of(run_alone(fit_noise_encoder(prepared, targets, config, generator()), Memory())).blocks == 3
 
 
 @pytest.mark.parametrize("flow", ["residual", "spline", "affine"])

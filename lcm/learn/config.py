@@ -20,9 +20,9 @@ class NoiseEncoderConfig:
     flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
         `lcm.model.decoder`.
     `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 16 blocks of width 64 and 0.04 for
-        residual, 6 couplings of width 48 and 0.003 for the others. With fewer than 10,000 pairs to train on, there are
-        half as many layers. Where variables that are not targets still change by a tenth of their noise's standard
-        deviation after the first round, the residual flow gets twice as many.
+        residual, 6 couplings of width 48 and 0.003 for the others. With two variables, or fewer than 10,000 pairs to
+        train on, there are half as many layers. Where variables that are not targets still change by a tenth of their
+        noise's standard deviation after the first round, a residual flow gets twice as many as it had.
     `steps` None: rounds of steps, until the encoder has converged; a number: that many.
     precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
         this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out

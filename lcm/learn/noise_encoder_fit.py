@@ -26,7 +26,7 @@ _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
 _START_THICKNESS = (0.5, 0.02)
 _START_UPDATES = 30
 _START_ROWS = 20_000
-_FEW_PAIRS = 10_000
+_FEW_VARIABLES, _FEW_PAIRS = 2, 10_000
 
 
 def fit_noise_encoder(
@@ -68,8 +68,8 @@ def fit_noise_encoder(
 def _flow(prepared: Prepared, config: NoiseEncoderConfig, generator: torch.Generator) -> Decoder:
     """The flow that is configured, at the identity, its inner weights drawn by the generator, on its device."""
     flow = Flow.of_kind(config.flow)
-    usual = flow.layers if len(prepared.train[0]) >= _FEW_PAIRS else flow.layers // 2
-    layers = usual if config.layers is None else config.layers
+    small = prepared.n <= _FEW_VARIABLES or len(prepared.train[0]) < _FEW_PAIRS
+    layers = (flow.layers // 2 if small else flow.layers) if config.layers is None else config.layers
     hidden = flow.hidden if config.hidden is None else config.hidden
     return flow.start(prepared.n, layers, hidden, config.bins, generator)
 
