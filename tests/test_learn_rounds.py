@@ -93,13 +93,15 @@ def test_without_a_limit_there_are_ten_seconds_a_variable_and_thirty_far_from_ex
 
 
 def test_an_encoder_far_from_exact_after_the_first_round_gets_more_layers_once() -> None:
-    def deepened(thickness: Sequence[float], config: NoiseEncoderConfig = CONFIG) -> list[int]:
-        objective = Pretended([0.0, 1.0, 2.0, 2.01], thickness)
+    def deepened(thickness: Sequence[float], config: NoiseEncoderConfig = CONFIG, pace: float = 0.0) -> list[int]:
+        objective = Pretended([0.0, 1.0, 2.0, 2.01], thickness, pace)
         run(objective, config)
         return objective.deepened_after
 
     assert deepened([0.11]) == [1]
     assert deepened([0.09]) == deepened([0.09, 0.5]) == []
+    # no more layers where no round follows
+    assert deepened([0.5], pace=1.0) == []
     assert deepened([0.5], replace(CONFIG, layers=16)) == deepened([0.5], replace(CONFIG, steps=9)) == []
 
 

@@ -9,7 +9,8 @@ from lcm.base.requirement import require, require_at_least, require_one_of, requ
 
 _FIRST_ROUND, _LEAST_STEPS = 2000, 1000
 _MOST_PASSES = 250
-_SECONDS_PER_VARIABLE, _LONGER = 10.0, 3.0
+_FAR = 0.1
+_SECONDS_PER_VARIABLE, _SECONDS_WHERE_FAR = 10.0, 30.0
 
 
 @final
@@ -57,11 +58,15 @@ class NoiseEncoderConfig:
         require_at_least(self, 0, "least_gain")
         require(self, ("anneal_share",), lambda value: 0 <= value < 1, "a share of the steps in [0, 1)")
 
-    def time_limit(self, n: int, far: bool = False) -> float:
-        """Seconds in which the last round for n variables is to end; `far`: from an encoder that is far from exact."""
+    def is_far(self, change: float) -> bool:
+        """Whether an encoder is far from exact, by the share of its standard deviation by which noise changes."""
+        return change > _FAR
+
+    def time_limit(self, n: int, change: float) -> float:
+        """Seconds in which the last round for n variables is to end, where noise still changes by such a share."""
         if self.most_seconds is not None:
             return self.most_seconds
-        return _SECONDS_PER_VARIABLE * n * (_LONGER if far else 1.0)
+        return n * (_SECONDS_WHERE_FAR if self.is_far(change) else _SECONDS_PER_VARIABLE)
 
     def first_round(self, n: int, n_pairs: int) -> int:
         """Steps of the first round for n variables and this many pairs to train on."""

@@ -15,7 +15,6 @@ from lcm.learn.training.objective import Job, Schedule, Stages
 STAGE = "noise encoder"
 _LATER_RATE = 0.5
 _LATER_SHARE = 0.5
-_FAR = 0.1
 
 
 @final
@@ -54,15 +53,15 @@ def fit_in_rounds(
         progress.gain = objective.held_out() - before if progress.rounds > 1 else None
         if config.steps is not None or _converged(objective.model, progress, config):
             return progress
-        far = usual_thickness(objective.model) > _FAR
-        if far and progress.rounds == 1 and config.layers is None:
-            objective.deepen(generator)
+        change = usual_thickness(objective.model)
         steps = max(1, round(_LATER_SHARE * progress.steps))
         expected = objective.seconds * (1.0 + steps / progress.steps)
-        late = expected > config.time_limit(n, far)
+        late = expected > config.time_limit(n, change)
         if late or progress.steps + steps > most:
             progress.limited = late
             return progress
+        if config.is_far(change) and progress.rounds == 1 and config.layers is None:
+            objective.deepen(generator)
         objective.begin_later_round(_LATER_RATE)
 
 

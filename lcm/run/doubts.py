@@ -137,7 +137,8 @@ def _thickness(result: Outcome) -> str:
 def _unconverged(result: Outcome) -> str:
     if result.implicit is None or result.implicit.converged:
         return ""
-    changes, limit = usual_thickness(result.implicit), result.config.noise_encoder.time_limit(result.model.n)
+    changes = usual_thickness(result.implicit)
+    limit = result.config.noise_encoder.time_limit(result.model.n, changes)
     return (
         f"The fit: the limit of {limit:g} seconds ended the noise encoder while its likelihood still rose; noise of"
         f" variables that are not targets changes by {changes:.3f} of its standard deviation. More time may help:"
