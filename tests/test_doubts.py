@@ -48,14 +48,15 @@ def test_a_wide_thickness_is_doubted(sound: FitResult) -> None:
     assert "changes by 0.25 of its standard deviation" in doubt
 
 
-def test_an_encoder_that_the_limit_of_time_ended_is_doubted(sound: FitResult) -> None:
+@pytest.mark.parametrize(("thickness", "limit"), [(0.03, 30), (0.3, 90)])
+def test_an_encoder_that_the_limit_of_time_ended_is_doubted(sound: FitResult, thickness: float, limit: int) -> None:
     assert sound.implicit is not None
     implicit = deepcopy(sound.implicit)
     implicit.converged = False
-    implicit.thickness.fill_(0.03)
+    implicit.thickness.fill_(thickness)
     (doubt,) = replace(sound, implicit=implicit).doubts
-    assert "The fit: the limit of 30 seconds ended the noise encoder" in doubt
-    assert "changes by 0.030 of its standard deviation" in doubt
+    assert f"The fit: the limit of {limit} seconds ended the noise encoder" in doubt
+    assert f"changes by {thickness:.3f} of its standard deviation" in doubt
 
 
 def test_a_gap_between_the_models_is_doubted(sound: FitResult) -> None:
