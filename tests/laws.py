@@ -22,6 +22,7 @@ from lcm.model.decoder import (
     AffineDecoder,
     AutomorphismDecoder,
     ChainDecoder,
+    ColumnsDecoder,
     Decoder,
     EmbeddingDecoder,
     FlowDecoder,
@@ -30,8 +31,10 @@ from lcm.model.decoder import (
     ReparametrisedDecoder,
     ResidualDecoder,
     RotationDecoder,
+    SheetDecoder,
     SolutionDecoder,
     TorusDecoder,
+    TriangularDecoder,
 )
 from lcm.model.elementwise import AffineMap, ComposedMap, ElementwiseMap, InverseMap, KnotMap, SplineMap
 from lcm.model.graph import Graph
@@ -302,6 +305,23 @@ def drawn_residual(n: int, strength: float = 0.5, seed: int = 7, gain: float | N
     return flow
 
 
+def drawn_sheet(n: int, r: int, d: int) -> SheetDecoder:
+    """A curved sheet of n dimensions in d columns of different units."""
+    columns = ColumnsDecoder(r, d)
+    matrix = torch.linalg.qr(normal(d, r))[0] * torch.logspace(-0.3, 0.3, d).unsqueeze(1)
+    columns.matrix, columns.shift = matrix.contiguous(), normal(d, seed=2)
+    columns.left_inverse = torch.linalg.pinv(matrix).contiguous()
+    return SheetDecoder(n, ChainDecoder([drawn_residual(r, gain=0.7), RotationDecoder(r, generator())]), columns)
+
+
+def drawn_triangular(n: int, r: int) -> TriangularDecoder:
+    """The last of r coordinates are curved functions of the first n."""
+    decoder = TriangularDecoder(drawn_flow(n, "spline"), r, features=20)
+    first = normal(400, n, seed=3)
+    decoder.regress(first, torch.sin(first.sum(1, keepdim=True) + torch.arange(r - n)), generator())
+    return decoder
+
+
 UNIMODULAR = ((1, 2, 0, -1), (0, 1, 1, 0), (1, 2, 1, -1), (0, 0, 3, -1))
 """An integer matrix of determinant -1."""
 
@@ -327,6 +347,12 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "chain-embedding": lambda: ChainDecoder([drawn_flow(N, "spline"), EmbeddingDecoder(N, N + 2, generator())]),
     "solution": lambda: SolutionDecoder(drawn_flow(N, "spline"), SCMS["location-scale-skewed"](GRAPH)),
     "reparametrised": lambda: ReparametrisedDecoder(drawn_flow(N, "affine"), negative_affine(), PERMUTATION),
+    "columns": lambda: drawn_sheet(N, N + 1, N + 3).columns,
+    "triangular": lambda: drawn_triangular(N - 1, N + 1),
+    "sheet-triangular": lambda: SheetDecoder(3, drawn_triangular(3, N + 1), drawn_sheet(3, N + 1, N + 3).columns),
+    "sheet": lambda: drawn_sheet(N, N + 2, N + 3),
+    "sheet-flat": lambda: drawn_sheet(N, N, N + 3),
+    "sheet-one-variable": lambda: drawn_sheet(1, 3, 3),
     "automorphism": lambda: AutomorphismDecoder(UNIMODULAR),
     "torus": lambda: TorusDecoder(every_other()),
     "torus-chain": lambda: ChainDecoder([AutomorphismDecoder(UNIMODULAR), TorusDecoder([True] * N)]),

@@ -51,3 +51,47 @@ def test_the_guess_of_n_is_that_of_the_sheet_and_not_of_the_space_it_spans() -> 
     moved[np.arange(ROWS), target] = flat(1, seed=3)[:, 0]
     pairs = [curved(values, 6, 0.01).astype(np.float32) for values in (flat(3), moved)]
     assert PairData(*pairs).estimated_n == 3
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+@pytest.mark.parametrize(("n", "d"), [(3, 5), (4, 6), (3, 4)])
+def test_sheets_of_more_than_half_as_many_dimensions_are_found(n: int, d: int, noise: float) -> None:
+    assert local_dimension(curved(flat(n), d, noise), noise**2) == n
+
+
+def test_a_thin_variable_is_no_sheet() -> None:
+    # the third nearly follows from the first, so that few neighbours see two dimensions, but no curvature grows across
+    values = flat(3)
+    values[:, 2] = values[:, 0] ** 2 + 0.3 * values[:, 2]
+    assert local_dimension(values) is None
+
+
+@pytest.mark.parametrize("kind", ["levels", "repeated", "one-of-few-levels", "heavy-tails"])
+def test_where_neighbours_are_no_neighbours_the_rank_counts(kind: str) -> None:
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((2, ROWS, 3))
+    if kind == "levels":
+        drawn = np.round(2.0 * drawn) / 2.0
+    elif kind == "repeated":
+        drawn = drawn[0, generator.integers(300, size=(2, ROWS))]
+    elif kind == "one-of-few-levels":
+        drawn[..., 0] = np.round(drawn[..., 0])
+    else:
+        drawn = generator.standard_cauchy((2, ROWS, 3))
+    z, target = drawn[0], generator.integers(3, size=ROWS)
+    z_tilde = z.copy()
+    z_tilde[np.arange(ROWS), target] = drawn[1, np.arange(ROWS), target]
+    mixing = np.linalg.qr(generator.standard_normal((3, 3)))[0]
+    pairs = PairData.from_arrays((z @ mixing).astype(np.float32), (z_tilde @ mixing).astype(np.float32))
+    assert pairs.estimated_n == 3
+
+
+def test_noise_on_many_columns_is_no_variable() -> None:
+    # seven equal variances of noise under one of three variables only ten times as large
+    generator = np.random.default_rng(0)
+    z, target = flat(3), generator.integers(3, size=ROWS)
+    z_tilde = z.copy()
+    z_tilde[np.arange(ROWS), target] = generator.standard_normal(ROWS)
+    mixing = np.linalg.qr(generator.standard_normal((10, 10)))[0][:3] * np.array([[3.0], [2.0], [1.0]])
+    pairs = [part @ mixing + 0.1 * generator.standard_normal((ROWS, 10)) for part in (z, z_tilde)]
+    assert PairData.from_arrays(*(part.astype(np.float32) for part in pairs)).estimated_n == 3

@@ -162,7 +162,7 @@ def test_a_step_has_the_loss_and_gradients_of_automatic_differentiation(monkeypa
     flow, prepared = ResidualDecoder(4), prepared_of(model)
     flow.draw_weights(generator(5), strength=0.7)
     model.noise_decoder = ChainDecoder([flow, LinearDecoder(4)])
-    objective = NoiseEncoderObjective(model.requires_grad_(True), prepared, CONFIG)
+    objective = NoiseEncoderObjective(model.requires_grad_(True), prepared, CONFIG, torch.Generator())
     batch = objective.batch(torch.arange(ROWS))
 
     before = {name: value.clone() for name, value in objective.state_dict().items()}

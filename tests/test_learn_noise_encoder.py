@@ -82,7 +82,7 @@ def encoded(model: ImplicitModel, n_pairs: int = 60, seed: int = 1) -> NoisePair
     change = 0.2 * normal(n_pairs, N, seed=seed + 1)
     change[torch.arange(n_pairs), torch.arange(n_pairs) % N] += 1.5
     change[::3] = 0.0
-    return NoisePairs(first, first + change, torch.zeros(n_pairs))
+    return NoisePairs(first, first + change, torch.zeros(n_pairs), torch.zeros(n_pairs, 2, 0))
 
 
 def prepared_of(model: ImplicitModel) -> Prepared:
@@ -153,7 +153,7 @@ def test_where_nothing_else_stays_unchanged_pairs_are_all_there_is(exact: None) 
     normal = torch.randn(60, N, generator=torch.Generator().manual_seed(0))
     change = torch.zeros(60, N)
     change[20:, 0] = 1.5
-    pairs = NoisePairs(normal, normal + change, torch.zeros(60))
+    pairs = NoisePairs(normal, normal + change, torch.zeros(60), torch.zeros(60, 2, 0))
     # only variable 0 is ever a target, so that among changed pairs it never stays, and the others always do
     posterior = torch.zeros(60, 1 + N)
     posterior[:20, 0], posterior[20:, 1] = 1.0, 1.0
@@ -165,7 +165,8 @@ def test_where_nothing_else_stays_unchanged_pairs_are_all_there_is(exact: None) 
 
 def objective_of(model: ImplicitModel) -> tuple[NoiseEncoderObjective, Prepared]:
     prepared = prepared_of(model)
-    return NoiseEncoderObjective(model, prepared, replace(CONFIG, anneal_from=2.0, anneal_share=0.4)), prepared
+    config = replace(CONFIG, anneal_from=2.0, anneal_share=0.4)
+    return NoiseEncoderObjective(model, prepared, config, generator(0)), prepared
 
 
 def test_a_step_goes_towards_the_closed_forms(exact: None) -> None:

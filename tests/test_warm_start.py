@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
+from lcm.learn.warm_start import (
+    separate_unmoved,
+    sharpen_components,
+    still_components,
+    still_directions,
+    unmix_differences,
+)
 
 Array = NDArray[np.float64]
 
@@ -190,3 +196,22 @@ def test_nothing_is_done_where_every_component_moves() -> None:
     x = generator.normal(size=(500, 3))
     unmixing = unmix_differences(change, generator)
     assert separate_unmoved(unmixing, x, x + change, generator) is unmixing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_stillest_directions_are_found_among_directions_that_every_pair_moves(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rows = np.concatenate([one_sparse(4_000, 3, generator), generator.normal(size=(4_000, 3))], 1)
+    mixing = generator.normal(size=(6, 6))
+    found = still_directions(rows @ mixing.T, 3, generator)
+    product = found @ mixing
+    assert distance_from_signed_permutation(product[:3, :3]) < 1e-3
+    assert np.abs(product[:3, 3:]).max() < 1e-3 * np.abs(product[:3, :3]).max()
+    assert np.linalg.cond(found) < 1e3
+
+
+def test_of_two_functions_of_one_variable_only_one_is_among_the_stillest() -> None:
+    generator = np.random.default_rng(0)
+    rows = one_sparse(4_000, 2, generator)
+    changes = np.concatenate([rows, rows[:, :1] ** 2, 0.1 * generator.normal(size=(4_000, 1))], 1)
+    assert set(still_components(changes, 2)) in ({0, 1}, {1, 2})

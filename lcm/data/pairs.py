@@ -19,7 +19,7 @@ from lcm.base.npy import read_npz
 from lcm.base.rows import row_blocks
 from lcm.base.stamp import FileStamp
 from lcm.data.image_files import ShardedImages, found_shards
-from lcm.data.intrinsic_dimension import Spectrum, dimension, spectrum
+from lcm.data.intrinsic_dimension import Spectrum, bent_directions, dimension, spectrum
 from lcm.data.table import (
     TABLE_SUFFIXES,
     Table,
@@ -128,6 +128,10 @@ class PairData:
     def estimated_n(self) -> int:
         """The estimated number of variables of vectors x (`lcm.data.intrinsic_dimension`), computed once."""
         return dimension(self.spectrum, self.x)
+
+    def directions(self, n: int) -> int:
+        """How many principal directions of vectors x a curved sheet of n dimensions may need, at least n."""
+        return max(n, bent_directions(self.spectrum))
 
     def first(self, rows: int) -> PairData:
         """The first `rows` pairs with their truth, or all pairs if there are fewer."""

@@ -29,7 +29,7 @@ Mode = Literal["auto", "forward", "reverse"]
 def as_decode(decoder: Decoder | LatentCausalModel | Decode) -> Decode:
     """z (N, n) → x (N, d) of a decoder, of a latent causal model, of an object with a method `decode`, or itself."""
     if isinstance(decoder, Decoder):
-        return lambda z: decoder(z)[0]
+        return decoder.decode
     return getattr(decoder, "decode", decoder)
 
 

@@ -17,7 +17,7 @@ from lcm.learn.noise_encoder_objective import Encoded, encode_prepared, mean_log
 from lcm.learn.prepared import Prepared
 from lcm.learn.result import Fitted
 from lcm.learn.training.objective import Stages
-from lcm.model.decoder import ChainDecoder, SolutionDecoder
+from lcm.model.decoder import ChainDecoder, Decoder, SheetDecoder, SolutionDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
@@ -77,8 +77,8 @@ def _read_out(
         if not closed_form:
             yield from refit_mechanisms(final, candidate, generator(2))
     model = _assemble(final.requires_grad_(False), implicit, prepared)
-    implicit_nll = 2.0 * prepared.log_volume - mean_log_density(implicit, prepared.validation)
-    explicit_nll = -_explicit_log_density(model, prepared)
+    implicit_nll = prepared.log_volume - mean_log_density(implicit, prepared.validation)
+    explicit_nll = -_explicit_log_density(model, implicit, prepared)
     found = FoundGraph(model.graph, evidence.edge_strength, evidence.order, evidence)
     return Fitted(model, found, explicit_nll, ancestry, implicit_nll, implicit)
 
@@ -105,10 +105,9 @@ def _solve(objective: ExplicitObjective, normal: Tensor) -> Tensor:
 
 def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepared) -> LatentCausalModel:
     """The explicit model ⟨C, 𝒳, g = φ⁻¹ ∘ s⁻¹, 𝓘, p_𝓘⟩ in the units of the data."""
-    decoder = ChainDecoder([*implicit.noise_decoder.parts, *prepared.standardisation.parts])
     return LatentCausalModel(
         final.scm,
-        SolutionDecoder(decoder, final.scm),
+        SolutionDecoder(_noise_decoder(implicit, prepared), final.scm),
         PerfectIntervention(final.imposed),
         implicit.target_distribution,
         implicit.thickness,
@@ -116,6 +115,22 @@ def _assemble(final: ExplicitObjective, implicit: ImplicitModel, prepared: Prepa
     ).to(implicit.thickness.device)
 
 
-def _explicit_log_density(model: LatentCausalModel, prepared: Prepared) -> float:
+def _noise_decoder(implicit: ImplicitModel, prepared: Prepared) -> Decoder:
+    """φ⁻¹ in the units of the data: onto a sheet, if there are more coordinates than variables."""
+    inner, outer, n = implicit.noise_decoder.parts, prepared.standardisation.parts, len(implicit.thickness)
+    if n == prepared.n:
+        return ChainDecoder([*inner, *outer])
+    (columns,) = outer
+    return SheetDecoder(n, ChainDecoder(list(inner)), columns)  # type: ignore[arg-type]
+
+
+def _explicit_log_density(model: LatentCausalModel, implicit: ImplicitModel, prepared: Prepared) -> float:
+    """Mean log p(x, x̃) of the held-out pairs: of their coordinates on the sheet and, as fitted, of those off it."""
     x, x_tilde = (prepared.standardisation(part)[0] for part in prepared.validation)
-    return float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())
+    found = float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())
+    if len(implicit.thickness) == prepared.n:
+        return found
+    sheet = _noise_decoder(implicit, prepared)
+    of_sheet = in_chunks(lambda a, b: (sheet.inverse(a)[1] + sheet.inverse(b)[1],), x, x_tilde)[0]
+    of_all = in_chunks(lambda a, b: (implicit.encode_pairs(a, b).log_det,), *prepared.validation)[0]
+    return found + float((of_all - of_sheet).mean()) - prepared.log_volume

@@ -25,11 +25,16 @@ _FEW_STAYING = 0.05
 
 
 class NoisePairs(NamedTuple):
-    """Standard-normal noise encodings u, ũ (N, n) of a batch of pairs and the summed log-determinants (N,)."""
+    """Standard-normal noise encodings u, ũ (N, n) of a batch of pairs and the summed log-determinants (N,).
+
+    across: w and w̃ (N, 2, r − n), how far the two observations lie off the sheet of dimension n in r coordinates. Their
+    log-density is part of `log_det`.
+    """
 
     normal: Tensor
     normal_tilde: Tensor
     log_det: Tensor
+    across: Tensor
 
 
 @final
@@ -59,11 +64,15 @@ class SolutionFunctions(nn.Module):
 class ImplicitModel(nn.Module):
     """Noise encoder (the inverse of `noise_decoder`), solution functions, thickness σ with its growth ρ, and p_𝓘.
 
+    The noise decoder has r ≥ n inputs. The first n are noise encodings. The others are how far an observation lies off
+    the sheet that n variables span in r coordinates: independent normal noise of each single observation, whose
+    standard deviations are `width`, (r − n,).
     linear: whether φ is linear up to one map per variable. converged: whether no limit ended its fit early.
     """
 
     thickness: Tensor
     growth: Tensor
+    width: Tensor
 
     def __init__(
         self, noise_decoder: ChainDecoder, solution: SolutionFunctions, target_distribution: TargetDistribution
@@ -71,7 +80,9 @@ class ImplicitModel(nn.Module):
         super().__init__()
         self.noise_decoder, self.solution = noise_decoder, solution
         self.target_distribution = target_distribution
-        self.register_buffer("thickness", torch.ones(noise_decoder.n))
+        n = target_distribution.n
+        self.register_buffer("thickness", torch.ones(n))
+        self.register_buffer("width", torch.ones(noise_decoder.n - n))
         self.register_buffer("growth", torch.zeros(()))
         self.linear, self.converged = False, True
 
@@ -84,10 +95,12 @@ class ImplicitModel(nn.Module):
         self.linear = True
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> NoisePairs:
-        """Noise encodings of both observations (N, d) in one pass."""
-        normal, log_det = self.noise_decoder.inverse(torch.cat([x, x_tilde]))
-        first, second = normal.chunk(2)
-        return NoisePairs(first, second, log_det.view(2, -1).sum(0))
+        """Noise encodings of both observations (N, r) in one pass."""
+        n, (found, log_det) = len(self.thickness), self.noise_decoder.inverse(torch.cat([x, x_tilde]))
+        first, second = found[:, :n].chunk(2)
+        across = found[:, n:].unflatten(0, (2, -1)).transpose(0, 1)
+        off_sheet = stay_log_density(across, self.width).sum((1, 2))
+        return NoisePairs(first, second, log_det.view(2, -1).sum(0) + off_sheet, across)
 
     def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
         """Likelihood terms of encoded pairs, at a thickness (n,) and a growth in place of the model's own."""

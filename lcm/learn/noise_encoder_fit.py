@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from lcm.learn.noise_encoder_objective import (
 from lcm.learn.prepared import Prepared
 from lcm.learn.rounds import STAGE, fit_in_rounds
 from lcm.learn.training.objective import Job, Schedule, Stages
+from lcm.learn.warm_start import still_components
 from lcm.model.decoder import ChainDecoder, Decoder, Flow, LinearDecoder, ResidualDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
@@ -41,15 +43,15 @@ def fit_noise_encoder(
     When the linear start already leaves one-sparse differences, to twice the thickness floor, φ can only differ from it
     by one monotone map per variable (docs/theory.md section 2), and the rest of the flow is left out.
     """
-    n, device = prepared.n, generator.device
+    n, r, device = targets.n, prepared.n, generator.device
     unmixing = prepared.unmixing[component_order(prepared, targets)]
-    linear = LinearDecoder(n, torch.linalg.inv(unmixing).float().cpu()).to(device)
+    linear = LinearDecoder(r, torch.linalg.inv(unmixing).float().cpu()).to(device)
     mask = ~torch.eye(n, dtype=torch.bool)
     solution = SolutionFunctions(mask, config.solution_hidden, config.bins, torch.Generator().manual_seed(0))
-    elementwise = ResidualDecoder(n, blocks=0, bins=config.bins)
+    elementwise = ResidualDecoder(r, blocks=0, bins=config.bins)
     model = ImplicitModel(ChainDecoder([elementwise, linear]), solution, targets).to(device)
     _start_closed_form(model, prepared)
-    if closed_form or bool((model.thickness <= _EXACT_THICKNESS).all()):
+    if closed_form or (r == n and bool((model.thickness <= _EXACT_THICKNESS).all())):
         model.share_marginal(elementwise.marginal)
         if not closed_form:
             schedule = Schedule(config.marginal_steps, config.batch_size)
@@ -59,7 +61,7 @@ def fit_noise_encoder(
         model.target_distribution.probabilities.copy_(share)
         return model
     model.noise_decoder = ChainDecoder([_flow(prepared, config, generator), linear])
-    objective = NoiseEncoderObjective(model, prepared, config)
+    objective = NoiseEncoderObjective(model, prepared, config, generator)
     progress = yield from fit_in_rounds(objective, config, generator)
     model.converged = not progress.limited
     return model
@@ -75,13 +77,19 @@ def _flow(prepared: Prepared, config: NoiseEncoderConfig, generator: torch.Gener
 
 
 def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:
-    """Order (n,) of the components of the linear start that suits the target sets, or the targets that are known."""
+    """Order (r,) of the components of the linear start: first n that suit the target sets, or the known targets.
+
+    Where there are more components than variables, the n are those that most pairs leave still.
+    """
+    n, device = targets.n, prepared.unmixing.device
     x, x_tilde = ((part[:_START_ROWS].double() @ prepared.unmixing.T).cpu().numpy() for part in prepared.train)
     if prepared.targets is not None:
         found = assign_components(x_tilde - x, prepared.targets[0][:_START_ROWS].cpu().numpy())
-        return torch.from_numpy(found).to(prepared.unmixing.device)
-    order = label_components(x, x_tilde, targets.target_sets.cpu().numpy())
-    return torch.from_numpy(order).to(prepared.unmixing.device)
+    else:
+        still = still_components(x_tilde - x, n)
+        found = still[label_components(x[:, still], x_tilde[:, still], targets.target_sets.cpu().numpy())]
+    rest = np.setdiff1d(np.arange(prepared.n), found)
+    return torch.from_numpy(np.concatenate([found, rest])).to(device)
 
 
 @torch.no_grad()
@@ -113,4 +121,5 @@ def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
             model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
         value = float(in_chunks(lambda *part: (model.log_density(terms(*part)),), *known)[0].mean())
         ends.append((value, model.thickness.clone()))
+    model.width.copy_(pairs.across.square().mean((0, 1)).clamp_min(THICKNESS_FLOOR**2).sqrt())
     model.thickness.copy_(max(ends, key=lambda end: end[0])[1])

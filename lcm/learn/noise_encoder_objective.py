@@ -23,6 +23,7 @@ from lcm.model.noise import standard_normal_log_density
 _CLOSED_FORM_RATE = 0.02
 _MOST_LOG_GROWTH = math.log(100.0)
 _MOST_ENCODED = 100_000
+_BLUR_FROM, _BLUR_TO, _BLUR_SHARE = 0.3, 3e-3, 0.6
 
 
 class Encoded(NamedTuple):
@@ -39,16 +40,26 @@ class NoiseEncoderObjective(Objective):
 
     The thickness used is the larger of the closed form and an annealed floor: a homotopy from a smooth problem to the
     sharp one. Its growth is fitted after that; before, it could explain the pairs in place of the encoder.
+
+    Where there are more coordinates than variables, the width of the sheet is treated like the thickness. The density
+    of an exact sheet has no bound, and its likelihood could rise for ever by flattening it. So each observation of a
+    batch is blurred by fresh noise, which also lets the encoder see on which side of the sheet a point lies.
     """
 
     closed_form: Tensor
+    closed_width: Tensor
 
-    def __init__(self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig) -> None:
+    def __init__(
+        self, model: ImplicitModel, prepared: Prepared, config: NoiseEncoderConfig, generator: torch.Generator
+    ) -> None:
+        """`generator` draws the blur."""
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self._generator = model, config, generator
         self._train, self._validation = prepared.train, prepared.validation
         self._labels = known_labels(prepared, model.target_distribution)
+        self._blurred = prepared.n if len(model.width) else 0
         self.register_buffer("closed_form", model.thickness.clone())
+        self.register_buffer("closed_width", model.width.clone())
         self.log_growth = nn.Parameter(torch.zeros(1, device=model.thickness.device))
         self._rate, self._annealed = 1.0, False
 
@@ -83,15 +94,20 @@ class NoiseEncoderObjective(Objective):
         return str(describe(self.model.noise_decoder)), self.config, self._labels is None, self._annealed
 
     def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part[rows] for part in (*self._train, *(self._labels or ())[:1]))
+        size, device = (len(rows), 2, self._blurred), self._generator.device
+        blur = torch.randn(size, generator=self._generator, device=device)
+        return *(part[rows] for part in self._train), blur, *(part[rows] for part in (self._labels or ())[:1])
 
     def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
-        x, x_tilde, *labels = batch
+        x, x_tilde, blur, *labels = batch
         model, annealed = self.model, self._annealed or progress >= self.config.anneal_share
         floor = THICKNESS_FLOOR if annealed else self._annealed_floor(progress)
-        pairs = model.encode_pairs(x, x_tilde)
-        model.thickness.copy_(self.closed_form.clamp_min(floor))
         changed = (x != x_tilde).any(1)
+        model.thickness.copy_(self.closed_form.clamp_min(floor))
+        if self._blurred:
+            model.width.copy_(self.closed_width.clamp_min(floor))
+            x, x_tilde = (part + self._blur(progress) * blur[:, k] for k, part in enumerate((x, x_tilde)))
+        pairs = model.encode_pairs(x, x_tilde)
         growth = self.log_growth.clamp_max(_MOST_LOG_GROWTH).exp() if annealed else 0.0 * self.log_growth
         model.growth.copy_(growth.detach().sum())
         # an unchanged pair fits any thickness at no change, and the thinner the better (docs/theory.md section 2)
@@ -104,12 +120,19 @@ class NoiseEncoderObjective(Objective):
         start = self.config.anneal_from
         return float(start * (THICKNESS_FLOOR / start) ** (progress / self.config.anneal_share))
 
+    def _blur(self, progress: float) -> float:
+        """Standard deviation of the fresh noise, in units of that of each coordinate."""
+        share = 1.0 if self._annealed else min(1.0, progress / _BLUR_SHARE)
+        return float(_BLUR_FROM * (_BLUR_TO / _BLUR_FROM) ** share)
+
     @torch.no_grad()
     def _update(self, pairs: NoisePairs, joint: Tensor, changed: Tensor, annealed: bool) -> None:
         posterior = torch.softmax(joint, 1)
         variance = self.model.staying_variance(pairs, posterior, changed)
         updated = self.closed_form.square().lerp(variance, _CLOSED_FORM_RATE)
         self.closed_form.copy_(updated.clamp_min(THICKNESS_FLOOR**2).sqrt())
+        updated = self.closed_width.square().lerp(pairs.across.square().mean((0, 1)), _CLOSED_FORM_RATE)
+        self.closed_width.copy_(updated.clamp_min(THICKNESS_FLOOR**2).sqrt())
         # a thickness far above the data's own blurs the posterior, and p_𝓘 would drift with it
         if annealed:
             probabilities = self.model.target_distribution.probabilities
@@ -118,6 +141,7 @@ class NoiseEncoderObjective(Objective):
     def validate(self) -> dict[str, float | list[float]]:
         model = self.model
         model.thickness.copy_(self.closed_form)
+        model.width.copy_(self.closed_width)
         return {
             "validation_log_likelihood": mean_log_density(model, self._validation),
             "thickness": model.thickness.tolist(),

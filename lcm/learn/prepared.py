@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcm.base.chunks import in_chunks
 from lcm.base.rows import release, row_blocks, take_rows, writable
 from lcm.data.pairs import PairData
+from lcm.learn.code import sheet_code, with_signs
 from lcm.learn.training.objective import Rows, StreamedRows
 from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 
+_CODE_SEED = 1
 _LEAST_START_ROWS = 2_000
 _MOST_START_ROWS = 100_000
 _MOST_HELD_OUT = 20_000
@@ -26,11 +29,13 @@ _HELD_BYTES = {"cpu": 1 << 25, "cuda": 1 << 32}
 @final
 @dataclass(frozen=True)
 class Prepared:
-    """Pairs in n standardised coordinates, split into training and validation pairs, with the maps to them.
+    """Pairs in r standardised coordinates, split into training and validation pairs, with the maps to them.
+
+    r is the number n of causal variables, or larger for a fit to a curved sheet of n dimensions.
 
     train: training pairs, either in memory or read from the data at each index (docs/method.md, Memory).
-    standardisation: the decoder from the n coordinates, which have mean 0 and variance 1, back to x.
-    unmixing: (n, n) linear start of the noise encoder. Its outputs have unit variance over x.
+    standardisation: the decoder from the r coordinates, which have mean 0 and variance 1, back to x.
+    unmixing: (r, r) linear start of the noise encoder. Its outputs have unit variance over x.
     targets: bool (N, n) of the training and of the validation pairs, if the targets are known.
     atomic: whether every target set has at most one target.
     """
@@ -44,13 +49,14 @@ class Prepared:
 
     @property
     def n(self) -> int:
-        """Number of causal variables."""
+        """Number of coordinates, r."""
         return self.standardisation.n
 
     @property
     def log_volume(self) -> float:
-        """Log-determinant of the standardisation: nats per row between the density of coordinates and that of x."""
-        return float(self.standardisation(self.train[0][:1])[1])
+        """Mean log-determinant of the standardisation at both observations of a held-out pair, in nats a pair."""
+        found = in_chunks(lambda a, b: (sum(self.standardisation(part)[1] for part in (a, b)),), *self.validation)[0]
+        return float(found.mean())
 
     def held_out(self) -> PairData:
         """The validation pairs in the units of the data."""
@@ -86,12 +92,19 @@ def prepare(
     device: torch.device,
     targets: np.ndarray | None = None,
     atomic: bool = True,
+    directions: int | None = None,
+    flat: bool = False,
 ) -> Prepared:
     """Standardise x (if d > n, in its n leading principal directions), split the pairs, and unmix the differences.
 
-    Pairs with known targets (N, n) are always held in memory.
+    If x lies on a sheet that bends into more directions than n, `sheet_code` finds n coordinates. Without them, there
+    are as many as `coordinates`, or the n leading principal directions if that is None. `directions` is the number of
+    directions of the sheet. Pairs with known targets (N, n) are always held in memory.
     """
-    standardisation, generator = _standardisation(x, n), np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
+    bent = directions is not None and directions > n
+    sheet = _sheet(x, x_tilde, n, directions, seed, flat) if bent else None  # type: ignore[arg-type]
+    standardisation = _standardisation(x, n) if sheet is None else sheet
     held_out = held_out_pairs(validation_share, len(x), n)
     standardisation = standardisation.to(device)
     if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
@@ -106,6 +119,12 @@ def prepare(
         masks = torch.from_numpy(targets).to(device)[order]
         labels = masks[held_out:], masks[:held_out]
     return Prepared(train, validation, standardisation, _linear_start(*train, generator, atomic), labels, atomic)
+
+
+def _sheet(x: np.ndarray, x_tilde: np.ndarray, n: int, directions: int, seed: int, flat: bool) -> ChainDecoder | None:
+    """The decoder of a code of n coordinates; or of more, or None if `flat`, where n do not tell points apart."""
+    found = sheet_code(x, x_tilde, n, directions, np.random.default_rng([seed, _CODE_SEED])).decoder
+    return None if flat and found.n > n else found
 
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
@@ -143,15 +162,9 @@ def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator
     unmixing = unmix_differences(differences, generator)
     unmixing = unmixing if atomic else sharpen_components(unmixing, differences)
     before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
-    components = _with_signs(separate_unmoved(unmixing, before, after, generator))
+    components = with_signs(separate_unmoved(unmixing, before, after, generator))
     spread = (before @ components.T).std(0, ddof=1)
     return torch.from_numpy(components / spread[:, None]).to(x.device)
-
-
-def _with_signs(directions: np.ndarray) -> np.ndarray:
-    """Directions as rows, the largest entry of each positive: their signs are up to the processor otherwise."""
-    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    return np.asarray(np.where(largest < 0.0, -directions, directions))
 
 
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
@@ -161,7 +174,7 @@ def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
     embedding.shift.copy_(torch.from_numpy(mean))
     if n < x.shape[1]:
         scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
-        directions = _with_signs(np.linalg.eigh(scatter)[1].T[::-1][:n]).T
+        directions = with_signs(np.linalg.eigh(scatter)[1].T[::-1][:n]).T
         embedding.basis.copy_(torch.from_numpy(directions.copy()))
     basis = embedding.basis.double().numpy()
     variance = _weighted_sum(x, lambda block: _second_moment(block, mean, basis))

@@ -39,7 +39,7 @@ def fit_in_rounds(
 
     A fixed number of steps in the config is one round.
     """
-    progress, n = Rounds(), objective.model.noise_decoder.n
+    progress, n = Rounds(), len(objective.model.thickness)
     steps = config.first_round(n, objective.n_rows)
     most = config.most_steps(objective.n_rows)
     while True:

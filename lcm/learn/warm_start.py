@@ -18,6 +18,8 @@ _UNMOVED = 1e-6
 _EQUAL_MOMENTS = 1e-4
 _WIDTHS = 0.5 ** np.arange(1, 21)
 _MOST_SKEW = 100.0
+_STILL, _EXACTLY_STILL = 0.1, 0.01
+_STARTS = 10
 
 
 def unmix_differences(
@@ -80,10 +82,7 @@ def sharpen_components(unmixing: Array, differences: NDArray[np.floating], max_r
     components = components[(components != 0.0).any(1)][:max_rows, alive]
     directions = np.eye(alive.sum())
     for width in _WIDTHS:
-        weights = 1.0 / (1.0 + np.square(components @ directions.T / width))
-        moments = (weights.T[:, None, :] * components.T) @ components
-        found = np.linalg.eigh(moments)[1][:, :, 0]
-        directions = found * np.where((found * directions).sum(1) < 0.0, -1.0, 1.0)[:, None]
+        directions = _least_moved(components, directions, width)
     if np.linalg.cond(directions) > _MOST_SKEW:
         return unmixing
     sharp, moment = unmixing.copy(), np.square(components @ directions.T).mean(0)
@@ -117,6 +116,65 @@ def separate_unmoved(
     separated = unmixing.copy()
     separated[~moved], separated[moved] = block, unmixing[moved] - shares.T @ block
     return separated
+
+
+def still_components(changes: Array, n: int, width: float = _STILL) -> NDArray[np.int64]:
+    """The n of r components that most pairs leave still, each moved by other pairs than those before it: (n,), sorted.
+
+    Two functions of one variable can both be one-sparse. So a component counts less, the more its moves coincide with
+    those of a component that is chosen already.
+
+    Args:
+        changes: (N, r) of the components.
+        n: at most r.
+        width: changes below this share of the root mean square count as still.
+    """
+    r = changes.shape[1]
+    if n == r:
+        return np.arange(r)
+    differs = changes[(changes != 0.0).any(1)]
+    moved = (np.abs(differs) > width * np.sqrt(np.square(differs).mean(0))).astype(np.float64)
+    score, coincide = 1.0 - moved.mean(0), np.nan_to_num(_correlations(moved)).clip(min=0.0)
+    chosen: list[int] = []
+    for _ in range(n):
+        left = np.setdiff1d(np.arange(r), chosen)
+        apart = 1.0 - coincide[left][:, chosen].max(1, initial=0.0)
+        chosen.append(int(left[np.argmax(score[left] * apart)]))
+    return np.sort(chosen)
+
+
+def still_directions(differences: Array, n: int, generator: np.random.Generator, max_rows: int = 10_000) -> Array:
+    """A basis (r, r) of unit second moment: first the n components that most pairs leave still, by `still_components`.
+
+    Candidates are found as in `sharpen_components`, from many random directions, since several can lead to one.
+
+    Args:
+        differences: (N, r), x_tilde - x in r coordinates.
+        n: less than r.
+        generator: draws the directions.
+    """
+    whitening, white = _whiten(differences)
+    rows, r = white[(differences != 0.0).any(1)][:max_rows], white.shape[1]
+    directions = np.linalg.qr(generator.standard_normal((_STARTS, r, r)))[0].reshape(-1, r)
+    for width in _WIDTHS:
+        directions = _least_moved(rows, directions, width)
+    chosen = directions[still_components(rows @ directions.T, n, _EXACTLY_STILL)]
+    rest = np.linalg.svd(chosen)[2][n:]
+    return np.asarray(np.concatenate([chosen, rest]) @ whitening)
+
+
+def _least_moved(rows: Array, directions: Array, width: float) -> Array:
+    """For each direction, the one along which the rows that it hardly moves differ least; unit vectors of like sign."""
+    weights = 1.0 / (1.0 + np.square(rows @ directions.T / width))
+    moments = (weights.T[:, None, :] * rows.T) @ rows
+    found = np.linalg.eigh(moments)[1][:, :, 0]
+    return np.asarray(found * np.where((found * directions).sum(1) < 0.0, -1.0, 1.0)[:, None])
+
+
+def _correlations(columns: Array) -> Array:
+    centred = columns - columns.mean(0)
+    scale = np.sqrt(np.square(centred).sum(0)).clip(min=np.finfo(np.float64).tiny)
+    return np.asarray((centred / scale).T @ (centred / scale))
 
 
 def _whiten(differences: NDArray[np.floating]) -> tuple[Array, Array]:

@@ -131,7 +131,7 @@ class LatentCausalModel(PairModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """x = g(z): (N, n) → (N, d)."""
-        x: Tensor = self.decoder(z)[0]
+        x = self.decoder.decode(z)
         return x
 
     def encoding(self, x: Tensor) -> Encoding:

@@ -98,7 +98,9 @@ def fit_ensemble(
         require_usable(config, family.n)
         known = known_targets(each, config, family)
         atomic = bool((family.target_sets.sum(1) <= 1).all())
-        prepared = prepare(each.x, each.x_tilde, family.n, config.validation_share, config.seed, where, known, atomic)
+        share, seed, flat = config.validation_share, config.seed, config.model != "flow"
+        r = each.directions(family.n)
+        prepared = prepare(each.x, each.x_tilde, family.n, share, seed, where, known, atomic, r, flat)
         held_out.append(prepared.held_out() if config.restarts > 1 else None)
         members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
     found = run_together(members, recorder)

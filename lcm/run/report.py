@@ -17,6 +17,7 @@ from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.readout.evidence import GraphEvidence
+from lcm.run.columns import coordinates_text
 from lcm.run.outcome import Outcome
 
 _MAX_LISTED = 20
@@ -200,7 +201,7 @@ def fit_report(result: Outcome) -> str:
 
 {_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
 The numbering, orientation and units of learned variables are arbitrary. Variables are numbered from 0.
-
+{_coordinates_paragraph(result)}
 ## Graph
 
 {_edges_text(result)}
@@ -225,6 +226,11 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 ## Time
 
 {times}{_image_section(result)}"""
+
+
+def _coordinates_paragraph(result: Outcome) -> str:
+    text = coordinates_text(result)
+    return f"\n{text}\n" if text else ""
 
 
 def _variables_text(result: Outcome) -> str:

@@ -21,12 +21,15 @@ from lcm.model.decoder.linear import (
     RotationDecoderConfig,
 )
 from lcm.model.decoder.residual import ResidualDecoder
+from lcm.model.decoder.sheet import ColumnsDecoder, SheetDecoder
 from lcm.model.decoder.torus import AutomorphismDecoder, TorusDecoder
+from lcm.model.decoder.triangular import TriangularDecoder
 
 __all__ = [
     "AffineDecoder",
     "AutomorphismDecoder",
     "ChainDecoder",
+    "ColumnsDecoder",
     "Decoder",
     "DecoderConfig",
     "EmbeddingDecoder",
@@ -43,7 +46,9 @@ __all__ = [
     "ResidualDecoder",
     "RotationDecoder",
     "RotationDecoderConfig",
+    "SheetDecoder",
     "SolutionDecoder",
     "TorusDecoder",
+    "TriangularDecoder",
     "build_decoder",
 ]

@@ -31,6 +31,11 @@ class Decoder(Component, family=True):
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x = g(z): z (N, n) → x (N, d) and the log-determinant of g (N,)."""
 
+    def decode(self, z: Tensor) -> Tensor:
+        """x = g(z) (N, d) alone, where its log-determinant would cost more."""
+        x: Tensor = self(z)[0]
+        return x
+
     @abstractmethod
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z = g⁻¹(x): x (N, d) → z (N, n) and the log-determinant of g⁻¹ (N,).

@@ -102,6 +102,9 @@ class ReparametrisedDecoder(Decoder):
         x, log_det = self.decoder(old_z)
         return x, log_det + log_derivative.sum(1)
 
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder.decode(self.variable_map.inverse(z[:, self.labels.new_label])[0])
+
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         old_z, log_det = self.decoder.inverse(x)
         z, log_derivative = self.variable_map(old_z)
@@ -171,6 +174,10 @@ class SolutionDecoder(Decoder):
         normal, log_gauge = scm.noise.to_normal(noise)
         x, log_det = self.noise_decoder(normal)
         return x, log_det + log_gauge.sum(1) + log_abduction
+
+    def decode(self, z: Tensor) -> Tensor:
+        scm = self._scm[0]
+        return self.noise_decoder.decode(scm.noise.to_normal(scm.abduct(z)[0])[0])
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scm = self._scm[0]
