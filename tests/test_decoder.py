@@ -75,6 +75,15 @@ def test_forward_undoes_inverse_on_the_image(name: str) -> None:
 
 
 @every_decoder
+def test_values_alone_are_those_beside_the_log_determinants(name: str) -> None:
+    decoder = DECODERS[name]()
+    x = decoder(points(decoder.circular, 20))[0]
+    assert torch.allclose(decoder.encode(x), decoder.inverse(x)[0], atol=1e-12)
+    z = decoder.encode(x)
+    assert torch.allclose(decoder.decode(z), decoder(z)[0], atol=1e-12)
+
+
+@every_decoder
 def test_log_determinant_is_that_of_the_jacobian(name: str) -> None:
     decoder = DECODERS[name]()
     z = normal(50, decoder.n, scale=2.0)

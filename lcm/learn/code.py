@@ -29,6 +29,7 @@ from lcm.model.decoder import (
 _ROWS, _FEWER_ROWS = 20_000, 4_000
 _FEATURES, _FEWER_FEATURES = 1_000, 200
 _MOST_COLUMNS = 32
+_LEAST_VARIANCE = 1e-8
 _INDEPENDENT, _FINE, _HELPS = 0.05, 1e-4, 0.8
 _UNEXPLAINED = 2e-3
 
@@ -139,9 +140,11 @@ def principal_columns(x: NDArray[np.float32], r: int) -> ColumnsDecoder:
     mean = np.sum([block.sum(0, dtype=np.float64) for (block,) in row_blocks(x)], axis=0) / len(x)
     scatter = [(centred := block - mean).T @ centred for (block,) in row_blocks(x)]
     covariance = np.sum(scatter, axis=0) / len(x)
-    spread = np.sqrt(np.diag(covariance))
+    # what hardly varies in x may vary in x̃, and stays finite there
+    spread = np.sqrt(np.maximum(np.diag(covariance), np.finfo(np.float32).tiny))
     variances, directions = np.linalg.eigh(covariance / np.outer(spread, spread))
-    scale, basis = np.sqrt(variances[::-1][:r]), with_signs(directions.T[::-1][:r]).T
+    scale = np.sqrt(np.maximum(variances[::-1][:r], _LEAST_VARIANCE * variances[-1]))
+    basis = with_signs(directions.T[::-1][:r]).T
     columns.shift.copy_(torch.from_numpy(mean))
     columns.matrix.copy_(torch.from_numpy(spread[:, None] * basis * scale))
     columns.left_inverse.copy_(torch.from_numpy((basis / scale).T / spread))

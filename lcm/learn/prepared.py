@@ -97,9 +97,9 @@ def prepare(
 ) -> Prepared:
     """Standardise x (if d > n, in its n leading principal directions), split the pairs, and unmix the differences.
 
-    If x lies on a sheet that bends into more directions than n, `sheet_code` finds n coordinates. Without them, there
-    are as many as `coordinates`, or the n leading principal directions if that is None. `directions` is the number of
-    directions of the sheet. Pairs with known targets (N, n) are always held in memory.
+    Where x lies on a sheet that bends into more `directions` than n, `sheet_code` finds the coordinates: n of them, or
+    as many as directions. With `flat`, there are n in any case. Pairs with known targets (N, n) are always held in
+    memory.
     """
     generator = np.random.default_rng(seed)
     bent = directions is not None and directions > n
@@ -107,7 +107,7 @@ def prepare(
     standardisation = _standardisation(x, n) if sheet is None else sheet
     held_out = held_out_pairs(validation_share, len(x), n)
     standardisation = standardisation.to(device)
-    if targets is None and 8 * len(x) * n > _HELD_BYTES[device.type]:
+    if targets is None and 8 * len(x) * standardisation.n > _HELD_BYTES[device.type]:
         train, validation = _streamed((x, x_tilde), standardisation, held_out, generator, device)
         unmixing = _linear_start(*train, generator, atomic)
         return Prepared(train, validation, standardisation, unmixing, atomic=atomic)
@@ -129,7 +129,7 @@ def _sheet(x: np.ndarray, x_tilde: np.ndarray, n: int, directions: int, seed: in
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
     """Observations in the coordinates of the fit (N, n), all in memory."""
-    found = standardisation.inverse(torch.from_numpy(writable(part)).to(device))[0]
+    found = standardisation.encode(torch.from_numpy(writable(part)).to(device))
     release(part)
     return found
 
@@ -147,7 +147,7 @@ def _streamed(
     start = int(generator.integers(count))
     first, second = (StreamedRows(part, rows, standardisation, start) for part in observations)
     held = (torch.from_numpy(take_rows(part, rows)).to(device) for part in observations)
-    validation = [standardisation.inverse(part)[0] for part in held]
+    validation = [standardisation.encode(part) for part in held]
     return (first, second), (validation[0], validation[1])
 
 

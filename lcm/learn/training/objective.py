@@ -180,7 +180,7 @@ class StreamedRows:
         """
         numbers = np.arange(*rows.indices(self._n_rows)) if isinstance(rows, slice) else rows.cpu().numpy()
         gathered = take_rows(self._source, self.source_rows(numbers))
-        return self._standardisation.inverse(torch.from_numpy(gathered).to(self.device))[0]
+        return self._standardisation.encode(torch.from_numpy(gathered).to(self.device))
 
 
 def _coprime_near_golden_section(count: int) -> int:

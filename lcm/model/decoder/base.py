@@ -43,6 +43,11 @@ class Decoder(Component, family=True):
         An x off the image is projected onto it first.
         """
 
+    def encode(self, x: Tensor) -> Tensor:
+        """z = g⁻¹(x) (N, n) alone, where the log-determinant would cost more."""
+        z: Tensor = self.inverse(x)[0]
+        return z
+
     def deepened(self, generator: torch.Generator) -> Decoder:
         """The same map with more layers, drawn by the generator on its device; itself where none can be added."""
         return self

@@ -72,6 +72,16 @@ class ChainDecoder(Decoder):
             log_det = log_det + log_part
         return values, log_det
 
+    def encode(self, x: Tensor) -> Tensor:
+        for part in reversed(self.parts):
+            x = part.encode(x)  # type: ignore[operator]
+        return x
+
+    def decode(self, z: Tensor) -> Tensor:
+        for part in self.parts:
+            z = part.decode(z)  # type: ignore[operator]
+        return z
+
 
 @final
 class ReparametrisedDecoder(Decoder):

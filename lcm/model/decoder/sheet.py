@@ -92,6 +92,9 @@ class SheetDecoder(Decoder):
     def decode(self, z: Tensor) -> Tensor:
         return self.columns.decode(self._on_sheet(z))
 
+    def encode(self, x: Tensor) -> Tensor:
+        return self.decoder.encode(self.columns.encode(x))[:, : self.n]
+
     def _on_sheet(self, z: Tensor) -> Tensor:
         off_sheet = z.new_zeros(len(z), self.decoder.n - self.n)
         return self.decoder.decode(torch.cat([z, off_sheet], 1))
