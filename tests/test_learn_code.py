@@ -156,7 +156,7 @@ def test_components_that_most_pairs_leave_still_come_first() -> None:
     assert set(order[:2].tolist()) == {1, 3} and sorted(order.tolist()) == [0, 1, 2, 3]
 
 
-QUICK = FitConfig(n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=800))
+QUICK = FitConfig(n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=500))
 
 
 def test_a_fit_unrolls_a_noisy_sheet_and_decodes_to_all_its_columns() -> None:
