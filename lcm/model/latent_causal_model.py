@@ -131,8 +131,7 @@ class LatentCausalModel(PairModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """x = g(z): (N, n) → (N, d)."""
-        x = self.decoder.decode(z)
-        return x
+        return self.decoder.decode(z)
 
     def encoding(self, x: Tensor) -> Encoding:
         """Causal variables, noise and log|det ∂noise/∂x| of observations x (N, d)."""

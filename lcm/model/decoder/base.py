@@ -53,6 +53,12 @@ class Decoder(Component, family=True):
         return self
 
 
+def require_embedding(n: int, d: int) -> None:
+    """Raise ValueError where d dimensions hold no embedding of n."""
+    if d < n:
+        raise ValueError(f"Expected an embedding into at least n = {n} dimensions; got {d}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig(KindConfig, ABC, family=True):
     """Abstract: the settings from which a nature draws its decoder, a subclass for each kind.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm.base.requirement import require, require_at_least
-from lcm.model.decoder.base import Decoder, DecoderConfig
+from lcm.model.decoder.base import Decoder, DecoderConfig, require_embedding
 
 _NEWTON_STEPS = 40
 
@@ -145,8 +145,7 @@ class EmbeddingDecoder(Decoder):
             ValueError: d < n.
         """
         super().__init__()
-        if d < n:
-            raise ValueError(f"Expected an embedding into at least n = {n} dimensions; got {d}.")
+        require_embedding(n, d)
         self.n, self.d = n, d
         basis = torch.eye(d, n) if generator is None else random_rotation(d, generator)
         self.register_buffer("basis", basis[:, :n].contiguous())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lcm.base.component import describe
-from lcm.model.decoder.base import Decoder
+from lcm.model.decoder.base import Decoder, require_embedding
 
 _TOLERANCE = 1e-3
 
@@ -29,8 +29,7 @@ class ColumnsDecoder(Decoder):
             ValueError: d < n.
         """
         super().__init__()
-        if d < n:
-            raise ValueError(f"Expected an embedding into at least n = {n} dimensions; got {d}.")
+        require_embedding(n, d)
         self.n, self.d = n, d
         self.register_buffer("matrix", torch.eye(d, n))
         self.register_buffer("left_inverse", torch.eye(n, d))
@@ -50,12 +49,19 @@ class ColumnsDecoder(Decoder):
         return self.matrix.double().T @ self.matrix.double()
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        volume = 0.5 * torch.linalg.slogdet(self.gram())[1]
-        return z @ self.matrix.T + self.shift, volume.to(z.dtype).expand(len(z))
+        return self.decode(z), self._log_volume().to(z.dtype).expand(len(z))
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z @ self.matrix.T + self.shift
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        volume = 0.5 * torch.linalg.slogdet(self.gram())[1]
-        return (x - self.shift) @ self.left_inverse.T, -volume.to(x.dtype).expand(len(x))
+        return self.encode(x), -self._log_volume().to(x.dtype).expand(len(x))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return (x - self.shift) @ self.left_inverse.T
+
+    def _log_volume(self) -> Tensor:
+        return 0.5 * torch.linalg.slogdet(self.gram())[1]
 
 
 @final
@@ -87,7 +93,7 @@ class SheetDecoder(Decoder):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         y = self._on_sheet(z)
-        return self.columns(y)[0], self._log_volume(y)[1]
+        return self.columns.decode(y), self._log_volume(y)[1]
 
     def decode(self, z: Tensor) -> Tensor:
         return self.columns.decode(self._on_sheet(z))
@@ -100,7 +106,7 @@ class SheetDecoder(Decoder):
         return self.decoder.decode(torch.cat([z, off_sheet], 1))
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_volume = self._log_volume(self.columns.inverse(x)[0])
+        z, log_volume = self._log_volume(self.columns.encode(x))
         return z, -log_volume
 
     def _log_volume(self, y: Tensor) -> tuple[Tensor, Tensor]:
