@@ -126,7 +126,7 @@ def _noise_decoder(implicit: ImplicitModel, prepared: Prepared) -> Decoder:
 
 def _explicit_log_density(model: LatentCausalModel, implicit: ImplicitModel, prepared: Prepared) -> float:
     """Mean log p(x, x̃) of the held-out pairs: of their coordinates on the sheet and, as fitted, of those off it."""
-    x, x_tilde = (prepared.standardisation(part)[0] for part in prepared.validation)
+    x, x_tilde = (prepared.standardisation.decode(part) for part in prepared.validation)
     found = float(in_chunks(lambda a, b: (model.pair_log_density(a, b),), x, x_tilde)[0].mean())
     if len(implicit.thickness) == prepared.n:
         return found

@@ -60,7 +60,7 @@ class Prepared:
 
     def held_out(self) -> PairData:
         """The validation pairs in the units of the data."""
-        x, x_tilde = (self.standardisation(part)[0].cpu().numpy() for part in self.validation)
+        x, x_tilde = (self.standardisation.decode(part).cpu().numpy() for part in self.validation)
         return PairData(x, x_tilde)
 
     def restarted(self, generator: np.random.Generator) -> Prepared:
