@@ -35,8 +35,7 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
     require_same_dimensions(model, data)
     most = _CHUNK_IMAGES if data.is_images else _CHUNK
     chunk = max(1, min(most, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
-    like = next(part for part in (*model.parameters(), *model.buffers()) if part.is_floating_point())
-    encoded = EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, like))
+    encoded = EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, model.like_observations))
     _require_reached(encoded, data)
     return encoded
 

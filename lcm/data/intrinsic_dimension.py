@@ -28,7 +28,7 @@ _LEAST_ROWS_PER_SCALE = 10
 _SCALES = (1, 8, 64)
 _NOTICEABLE, _MOST_DIRECTIONS = 1e-6, 12
 _TINY = float(np.finfo(np.float64).tiny)
-_FLOAT32_ROUNDING = 16 * float(np.finfo(np.float32).eps)
+_ROUNDINGS = 16
 
 
 @final
@@ -42,7 +42,7 @@ class Spectrum:
         scales: (d,), standard deviations of the columns.
         covariance_variances: (d,), eigenvalues of the covariance matrix, descending, in the units of the data.
         still_share: (d,), share of pairs whose squared difference in the directions from k on is below 1 % of its mean.
-        rounding: singular values below this one, relative to the largest, can be rounding errors of float32.
+        rounding: singular values below this one, relative to the largest, can be rounding errors.
         n_rows: number of rows used.
     """
 
@@ -56,7 +56,7 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
-        """The numerical rank of x and x_tilde: the number of directions above the rounding errors of float32."""
+        """The numerical rank of x and x_tilde: the number of directions above rounding errors."""
         return int(np.sum(self.variances > self.rounding**2 * self.variances[0]))
 
 
@@ -84,9 +84,15 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
         scales=scales,
         covariance_variances=np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0),
         still_share=_still_share(differences / scales @ directions),
-        rounding=_FLOAT32_ROUNDING * float(np.max(np.hypot(1.0, mean / scales))),
+        rounding=_rounding(x.dtype, mean / scales),
         n_rows=len(rows),
     )
+
+
+def _rounding(dtype: np.dtype[Any], offsets: Array) -> float:
+    """Rounding errors beside the spread of columns that lie `offsets` spreads from zero; a fit rounds to float32."""
+    far, fit = float(np.max(np.hypot(1.0, offsets))), _ROUNDINGS * float(np.finfo(np.float32).eps)
+    return max(fit, _ROUNDINGS * far * float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps))
 
 
 def dimension(found: Spectrum, x: NDArray[Any]) -> int:

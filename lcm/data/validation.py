@@ -16,12 +16,14 @@ VARIABLES = ("z", "z_tilde", "noise", "noise_tilde")
 TENSORS = (*OBSERVATIONS, *VARIABLES, "targets", "adjacency")
 
 _Array = NDArray[Any]
+_COARSE = 1e-5
 
 
 def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
     """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
-    `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or uint8 (N, H, W, C). It may have "z",
+    `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or float64 where columns are too far
+    from zero for float32 to tell their values apart; or uint8 (N, H, W, C). It may have "z",
     "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
     and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
     """
@@ -30,6 +32,8 @@ def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Arra
         if key not in arrays:
             raise ValueError(f"{where[key]}: Expected the tensors x and x_tilde; got {_names(arrays)}")
     valid = {key: _observation(arrays[key], where[key]) for key in OBSERVATIONS}
+    if any(valid[key].dtype == np.float64 for key in OBSERVATIONS):
+        valid = {key: array.astype(np.float64, copy=False) for key, array in valid.items()}
     if valid["x"].shape != valid["x_tilde"].shape:
         raise ValueError(
             f"{where['x_tilde']}: Expected the shape of x, {valid['x'].shape}; got {valid['x_tilde'].shape}"
@@ -49,7 +53,23 @@ def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Arra
 def _observation(array: _Array, where: str) -> _Array:
     if array.dtype == np.uint8 and array.ndim == 4 and array.size:
         return np.ascontiguousarray(array)
-    return _real(array, where, "(N, d), or uint8 (N, H, W, C) for images")
+    values = _real(array, where, "(N, d), or uint8 (N, H, W, C) for images")
+    return np.ascontiguousarray(array, np.float64) if _too_coarse(array) else values
+
+
+def _too_coarse(array: _Array) -> bool:
+    """Whether rounding to float32 is noticeable beside the spread of a column, as of time stamps."""
+    if array.dtype.itemsize < 4 or array.dtype == np.float32:
+        return False
+    shift = array[0].astype(np.float64)
+    total, squares = np.zeros(array.shape[1]), np.zeros(array.shape[1])
+    for (block,) in row_blocks(array):
+        values = block.astype(np.float64)
+        total += (values - shift).sum(0)
+        squares += np.square(values - shift).sum(0)
+    spread = np.sqrt(np.maximum(squares / len(array) - np.square(total / len(array)), 0.0))
+    middle = np.abs(shift + total / len(array))
+    return bool((np.finfo(np.float32).eps * middle > _COARSE * spread).any())
 
 
 def _real(array: _Array, where: str, shape: str) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ class Code(NamedTuple):
 
 
 def sheet_code(
-    x: NDArray[np.float32], x_tilde: NDArray[np.float32], n: int, r: int, generator: np.random.Generator
+    x: NDArray[np.floating], x_tilde: NDArray[np.floating], n: int, r: int, generator: np.random.Generator
 ) -> Code:
     """A code of n components if the other r − n directions are functions of them, else the r directions.
 
@@ -134,7 +134,7 @@ def _graph(
     return ChainDecoder([triangular, linear]), unexplained
 
 
-def principal_columns(x: NDArray[np.float32], r: int) -> ColumnsDecoder:
+def principal_columns(x: NDArray[np.floating], r: int) -> ColumnsDecoder:
     """x = mean + diag(spread) Q diag(scale) y: r principal directions Q of columns of unit variance."""
     columns = ColumnsDecoder(r, x.shape[1])
     mean = np.sum([block.sum(0, dtype=np.float64) for (block,) in row_blocks(x)], axis=0) / len(x)
@@ -145,10 +145,15 @@ def principal_columns(x: NDArray[np.float32], r: int) -> ColumnsDecoder:
     variances, directions = np.linalg.eigh(covariance / np.outer(spread, spread))
     scale = np.sqrt(np.maximum(variances[::-1][:r], _LEAST_VARIANCE * variances[-1]))
     basis = with_signs(directions.T[::-1][:r]).T
-    columns.shift.copy_(torch.from_numpy(mean))
+    columns.shift = torch.from_numpy(mean).to(constant_dtype(x))
     columns.matrix.copy_(torch.from_numpy(spread[:, None] * basis * scale))
     columns.left_inverse.copy_(torch.from_numpy((basis / scale).T / spread))
     return columns
+
+
+def constant_dtype(x: NDArray[np.floating]) -> torch.dtype:
+    """The precision of the constant that is taken from x before a fit: that of x, float64 where float32 loses x."""
+    return torch.float64 if x.dtype == np.float64 else torch.float32
 
 
 def with_signs(directions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lcm.base.chunks import in_chunks
 from lcm.base.rows import release, row_blocks, take_rows, writable
 from lcm.data.pairs import PairData
-from lcm.learn.code import sheet_code, with_signs
+from lcm.learn.code import constant_dtype, sheet_code, with_signs
 from lcm.learn.training.objective import Rows, StreamedRows
 from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
@@ -171,7 +171,7 @@ def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
     """x = mean + Q diag(scale) y with orthonormal columns Q: the axes if n = d, else principal directions."""
     embedding, scaling = EmbeddingDecoder(n, x.shape[1]), AffineDecoder(n)
     mean = _weighted_sum(x, lambda block: block.mean(0, dtype=np.float64))
-    embedding.shift.copy_(torch.from_numpy(mean))
+    embedding.shift = torch.from_numpy(mean).to(constant_dtype(x))
     if n < x.shape[1]:
         scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
         directions = with_signs(np.linalg.eigh(scatter)[1].T[::-1][:n]).T

@@ -94,6 +94,10 @@ class LatentCausalModel(PairModel):
         return self.decoder.d
 
     @property
+    def like_observations(self) -> Tensor:
+        return self.thickness.new_empty(0, dtype=self.decoder.observation_dtype)
+
+    @property
     def graph(self) -> Graph:
         """The causal graph."""
         return self.scm.graph
@@ -191,7 +195,7 @@ class LatentCausalModel(PairModel):
 
     def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
         """Counterfactual x̃ (N, d) of observations x (N, d) under a chosen intervention."""
-        z = self.encoding(as_tensor(x, self.thickness)).z
+        z = self.encoding(as_tensor(x, self.like_observations)).z
         return in_kind_of(x, self.decode(self.scm.counterfactual(z, do, generator)))
 
     def causal_model(self) -> LatentCausalModel:

@@ -90,6 +90,11 @@ class PairModel(nn.Module, ABC):
         return (self.d,)
 
     @property
+    def like_observations(self) -> Tensor:
+        """An empty tensor of the precision that observations need, on the device of the model."""
+        return self._like().new_empty(0)
+
+    @property
     @abstractmethod
     def graph(self) -> Graph:
         """The graph over the latent variables; empty if the model has no graph."""
@@ -112,7 +117,7 @@ class PairModel(nn.Module, ABC):
         Raises:
             ValueError: observations of another shape than the model's.
         """
-        values = as_tensor(x, self._like())
+        values = as_tensor(x, self.like_observations)
         single = values.dim() == len(self.observation_shape)
         batch = values.unsqueeze(0) if single else values
         if batch.shape[1:] != self.observation_shape:
@@ -129,7 +134,7 @@ class PairModel(nn.Module, ABC):
 
         A latent causal model uses its thickness, which is at least 1e-3 (docs/theory.md section 2).
         """
-        before, after = (as_tensor(part, self._like()) for part in (x, x_tilde))
+        before, after = (as_tensor(part, self.like_observations) for part in (x, x_tilde))
         (found,) = in_chunks(lambda *pair: (self.encode_pairs(*pair).log_density,), before, after)
         return in_kind_of(x, found)
 

@@ -47,6 +47,10 @@ class VariationalModel(PairModel):
         return self.standardisation.d
 
     @property
+    def like_observations(self) -> Tensor:
+        return self._like().new_empty(0, dtype=self.standardisation.observation_dtype)
+
+    @property
     def graph(self) -> Graph:
         return Graph(self.adjacency.cpu().numpy())
 
@@ -81,7 +85,7 @@ class VariationalModel(PairModel):
         return encoded._replace(log_density=encoded.log_density + first.log_det + second.log_det)
 
     def _coordinates(self, x: Tensor) -> _Coordinates:
-        return _Coordinates(*self.standardisation.inverse(x.to(self._like())))
+        return _Coordinates(*self.standardisation.inverse(x.to(self.like_observations)))
 
 
 def build_common(description: dict[str, Any]) -> tuple[ChainDecoder, TargetDistribution]:

@@ -150,7 +150,7 @@ class StreamedRows:
     """
 
     def __init__(
-        self, source: NDArray[np.float32], left_out: NDArray[np.int64], standardisation: ChainDecoder, start: int = 0
+        self, source: NDArray[np.floating], left_out: NDArray[np.int64], standardisation: ChainDecoder, start: int = 0
     ) -> None:
         """left_out: sorted row numbers of the source. start: b, the place of row 0."""
         self._source, self._standardisation = source, standardisation

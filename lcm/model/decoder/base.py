@@ -27,6 +27,12 @@ class Decoder(Component, family=True):
         """Which of the n variables are angles in (−π, π], bool (n,): none, unless a subclass says so."""
         return torch.zeros(self.n, dtype=torch.bool)
 
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        """The precision that x needs: float64 where float32 cannot hold x beside the constant that is added to it."""
+        parts = (*self.parameters(), *self.buffers())
+        return next((part.dtype for part in parts if part.is_floating_point()), torch.get_default_dtype())
+
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x = g(z): z (N, n) → x (N, d) and the log-determinant of g (N,)."""

@@ -52,6 +52,11 @@ class ChainDecoder(Decoder):
         first: Decoder = self.parts[0]  # type: ignore[assignment]
         return first.circular
 
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        last: Decoder = self.parts[-1]  # type: ignore[assignment]
+        return last.observation_dtype
+
     def settings(self) -> dict[str, Any]:
         return {"parts": [describe(part) for part in self.parts]}  # type: ignore[arg-type]
 
@@ -174,6 +179,10 @@ class SolutionDecoder(Decoder):
     @property
     def circular(self) -> Tensor:
         return self._scm[0].circular
+
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        return self.noise_decoder.observation_dtype
 
     def settings(self) -> dict[str, Any]:
         return {"noise_decoder": describe(self.noise_decoder)}

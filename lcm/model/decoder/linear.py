@@ -158,7 +158,12 @@ class EmbeddingDecoder(Decoder):
         return z @ self.basis.T + self.shift, z.new_zeros(len(z))
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x - self.shift) @ self.basis, x.new_zeros(len(x))
+        z = (x - self.shift).to(self.basis.dtype) @ self.basis
+        return z, z.new_zeros(len(z))
+
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        return self.shift.dtype
 
 
 @final

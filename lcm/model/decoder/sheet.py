@@ -54,11 +54,15 @@ class ColumnsDecoder(Decoder):
     def decode(self, z: Tensor) -> Tensor:
         return z @ self.matrix.T + self.shift
 
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        return self.shift.dtype
+
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encode(x), -self._log_volume().to(x.dtype).expand(len(x))
+        return self.encode(x), -self._log_volume().to(self.matrix.dtype).expand(len(x))
 
     def encode(self, x: Tensor) -> Tensor:
-        return (x - self.shift) @ self.left_inverse.T
+        return (x - self.shift).to(self.matrix.dtype) @ self.left_inverse.T
 
     def _log_volume(self) -> Tensor:
         return 0.5 * torch.linalg.slogdet(self.gram())[1]
@@ -87,6 +91,10 @@ class SheetDecoder(Decoder):
         if not 1 <= n <= r:
             raise ValueError(f"Expected a sheet of 1 to {r} dimensions; got {n}.")
         self.n, self.d = n, built.d
+
+    @property
+    def observation_dtype(self) -> torch.dtype:
+        return self.columns.observation_dtype
 
     def settings(self) -> dict[str, Any]:
         return {"n": self.n, "decoder": describe(self.decoder), "columns": describe(self.columns)}
