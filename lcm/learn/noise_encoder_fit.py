@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm.base.chunks import in_chunks
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.known import assign_components, label_components
-from lcm.learn.noise_encoder import ImplicitModel, NoisePairs, SolutionFunctions
+from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
 from lcm.learn.noise_encoder_objective import (
     MarginalObjective,
     NoiseEncoderObjective,
@@ -18,15 +17,14 @@ from lcm.learn.noise_encoder_objective import (
 )
 from lcm.learn.prepared import Prepared
 from lcm.learn.rounds import STAGE, fit_in_rounds
+from lcm.learn.thickness import set_likeliest_thickness
 from lcm.learn.training.objective import Job, Schedule, Stages
 from lcm.learn.warm_start import still_components
 from lcm.model.decoder import ChainDecoder, Decoder, Flow, LinearDecoder, ResidualDecoder
 from lcm.model.intervention import TargetDistribution
-from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, stay_log_density
+from lcm.model.likelihood import THICKNESS_FLOOR
 
 _EXACT_THICKNESS = 2.0 * THICKNESS_FLOOR
-_START_THICKNESS = (0.5, 0.02)
-_START_UPDATES = 30
 _START_ROWS = 20_000
 _FEW_VARIABLES, _FEW_PAIRS = 2, 10_000
 
@@ -92,34 +90,6 @@ def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:
     return torch.from_numpy(np.concatenate([found, rest])).to(device)
 
 
-@torch.no_grad()
 def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:
-    """Alternate the posterior and the closed form of σ on some of the pairs, from a wide and from a narrow start.
-
-    The likelier of the two ends is kept; p_𝓘 stays as it is.
-    """
-    x, x_tilde = (part[:_START_ROWS] for part in prepared.train)
-    labels = [part[:_START_ROWS] for part in (known_labels(prepared, model.target_distribution) or ())[:1]]
-    changed = (x != x_tilde).any(1)
-    pairs = NoisePairs(*in_chunks(model.encode_pairs, x, x_tilde))
-    # all that does not depend on the thickness, which is most of the work, is computed once
-    base, _, move = in_chunks(lambda *part: model.terms(NoisePairs(*part))[:3], *pairs)
-    known = base, move, pairs.normal_tilde - pairs.normal
-
-    def terms(base: Tensor, move: Tensor, difference: Tensor) -> PairTerms:
-        return PairTerms(base, stay_log_density(difference, model.thickness), move)
-
-    def posterior(*part: Tensor) -> tuple[Tensor]:
-        return (model.posterior(terms(*part[:3]), *part[3:]),)
-
-    ends = []
-    for start in _START_THICKNESS:
-        model.thickness.fill_(start)
-        for _ in range(_START_UPDATES):
-            (found,) = in_chunks(posterior, *known, *labels)
-            variance = model.staying_variance(pairs, found, changed)
-            model.thickness.copy_(variance.clamp_min(THICKNESS_FLOOR**2).sqrt())
-        value = float(in_chunks(lambda *part: (model.log_density(terms(*part)),), *known)[0].mean())
-        ends.append((value, model.thickness.clone()))
-    model.width.copy_(pairs.across.square().mean((0, 1)).clamp_min(THICKNESS_FLOOR**2).sqrt())
-    model.thickness.copy_(max(ends, key=lambda end: end[0])[1])
+    labels = known_labels(prepared, model.target_distribution)
+    set_likeliest_thickness(model, *prepared.train, None if labels is None else labels[0])
