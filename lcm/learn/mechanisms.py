@@ -19,6 +19,7 @@ from lcm.model.graph import Graph
 from lcm.model.mechanism import TrainableMechanism, require_trainable
 from lcm.model.noise import NormalNoise, PushforwardNoise
 from lcm.model.scm import SCM
+from lcm.readout.dependence import not_far_out
 
 _ROWS_PER_REGRESSOR = 10
 _LEAST_LOG_DENSITY = -15.0
@@ -140,6 +141,8 @@ def _least_squares(causes: Tensor, effect: Tensor) -> tuple[Tensor, Tensor, Tens
     design = torch.cat([causes, torch.ones_like(effect.unsqueeze(1))], 1)
     if len(design) <= _ROWS_PER_REGRESSOR * design.shape[1]:
         return None
+    near = not_far_out(causes)
+    design, effect = design[near], effect[near]
     solution = torch.linalg.lstsq(design, effect.unsqueeze(1)).solution[:, 0]
     spread = (effect - design @ solution).std().clamp_min(1e-3)
     return -solution[:-1] / spread, -solution[-1] / spread, -spread.log()

@@ -18,6 +18,7 @@ from lcm.learn.training.objective import Rows, StreamedRows
 from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
 from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
 
+_HEAVY, _QUARTILES_APART = 3.0, 1.349
 _CODE_SEED = 1
 _LEAST_START_ROWS = 2_000
 _MOST_START_ROWS = 100_000
@@ -163,8 +164,18 @@ def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator
     unmixing = unmixing if atomic else sharpen_components(unmixing, differences)
     before, after = x.double().cpu().numpy(), x_tilde.double().cpu().numpy()
     components = with_signs(separate_unmoved(unmixing, before, after, generator))
-    spread = (before @ components.T).std(0, ddof=1)
+    spread = _bounded_spread(before @ components.T)
     return torch.from_numpy(components / spread[:, None]).to(x.device)
+
+
+def _bounded_spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation (n,) of columns; of heavy tails, whose is decided by few rows, three times that of the middle.
+
+    The middle is that of the quartiles, as if it were normal.
+    """
+    low, high = np.quantile(values, (0.25, 0.75), axis=0)
+    deviation, middle = values.std(0, ddof=1), (high - low) / _QUARTILES_APART
+    return np.where((middle > 0.0) & (deviation > _HEAVY * middle), _HEAVY * middle, deviation)
 
 
 def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:

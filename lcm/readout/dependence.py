@@ -22,6 +22,7 @@ _CLIP = 4.0
 _RIDGE = 1e-9
 _MAX_LEVERAGE = 0.99
 _ROWS = 16_384
+_FAR_OUT = 10.0
 
 
 class Dependence(NamedTuple):
@@ -231,3 +232,17 @@ def trace_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
 def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor:
     """Share (n, n) of variance that counts as independence: a correlation of 0.02, or the encoder's own error."""
     return trace_share(noise, noise_tilde, weights).clamp(NEGLIGIBLE**2, 1.0)
+
+
+def not_far_out(causes: Tensor) -> Tensor:
+    """Rows (M,) in which no cause (M, k) lies more than ten medians from the median: nearly all, unless tails are heavy.
+
+    A regression of an intervened noise on causes of heavy tails hangs on few rows. The noise of a target is independent
+    of its causes, so that a choice of rows by the causes alone leaves estimates and tests valid.
+    """
+    if len(causes) == 0:
+        return causes.new_ones(0, dtype=torch.bool)
+    distance = (causes - causes.median(0).values).abs()
+    usual = distance.median(0).values
+    # where most values are equal, nothing says what is far
+    return (distance <= torch.where(usual > 0.0, _FAR_OUT * usual, torch.inf)).all(1)

@@ -26,6 +26,7 @@ from lcm.readout.dependence import (
     Regression,
     bearable_degree,
     log_spread,
+    not_far_out,
     standardise,
     tail,
 )
@@ -126,6 +127,7 @@ def fitted_mechanisms(
     for i in range(mechanism.n):
         index = torch.nonzero(mechanism.adjacency[:, i]).flatten()
         chosen = weights[:, i] > 0.5
+        chosen[chosen.clone()] = not_far_out(z[chosen][:, index])
         degree = bearable_degree(int(chosen.sum()), len(index))
         if degree > 0:
             found[i] = _fitted(mechanism, i, index, noise_tilde[chosen, i], z[chosen], degree)
