@@ -25,7 +25,7 @@ from lcm.report.tables import to_markdown, to_text
 FULL = Size(model_seeds=1, data_seeds=5, pairs=100_000)
 QUICK = Size(model_seeds=1, data_seeds=1, pairs=20_000)
 QUICK_FAMILIES = ("linear-10", "few-pairs-linear-4", "noisy-8-linear-4")
-FEW_PAIRS, FEWEST_PAIRS = 5_000, 2_000
+FEW_PAIRS, FEWEST_PAIRS, NOISIEST_PAIRS = 5_000, 2_000, 30_000
 
 
 @final
@@ -91,7 +91,11 @@ FAMILIES: dict[str, Family] = {
     "few-pairs-mild-4": Family(_nonlinear(4, MILD), (0.997, 0.97, 0.97, 0, 20), pairs=FEW_PAIRS),
     "fewest-pairs-mild-4": Family(_nonlinear(4, MILD), (0.99, 0.93, 0.95, 1, 20), pairs=FEWEST_PAIRS),
     **{
-        f"noisy-{d}-{name}-4": Family(nature, (0.99, 0.97, 0.95, 0, 180), observation_noise=0.01)
+        f"{noisy}-{d}-{name}-4": Family(nature, bars, pairs, observation_noise)
+        for noisy, observation_noise, bars, pairs in (
+            ("noisy", 0.01, (0.99, 0.97, 0.95, 0, 180), None),
+            ("noisiest", 0.05, (0.99, 0.95, 0.90, 0, 120), NOISIEST_PAIRS),
+        )
         for d in (8, 20)
         for name, nature in (
             ("linear", _linear(4, SPARSE, dim_x=d)),

@@ -60,8 +60,10 @@ class Spectrum:
         return int(np.sum(self.variances > self.rounding**2 * self.variances[0]))
 
 
-def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
+def spectrum(x: NDArray[Any], x_tilde: NDArray[Any], unrelated: NDArray[np.bool_] | None = None) -> Spectrum:
     """Compute the `Spectrum` of observations (N, d). If there are many rows, it uses evenly spaced ones.
+
+    Unrelated columns (d,) count as constant.
 
     x_tilde counts too. An intervention breaks a near-deterministic mechanism. In x_tilde, a direction that is nearly
     empty in x therefore fills up if it belongs to a variable, but not if it belongs to measurement noise.
@@ -73,6 +75,8 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any]) -> Spectrum:
     rows = rows.reshape(-1, x.shape[1])
     mean = rows.mean(axis=0)
     rows -= mean
+    if unrelated is not None:
+        rows[:, unrelated] = differences[:, unrelated] = 0.0
     covariance = rows.T @ rows / len(rows)
     scales = np.sqrt(np.diag(covariance))
     scales = np.where(scales > 0, scales, 1.0)

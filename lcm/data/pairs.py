@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from lcm.base.atomic import atomic_write
 from lcm.base.files import read_tensors, write_tensors
 from lcm.base.npy import read_npz
-from lcm.base.rows import row_blocks
+from lcm.base.rows import row_blocks, take_rows
 from lcm.base.stamp import FileStamp
+from lcm.data.column_signs import unrelated_columns
 from lcm.data.image_files import ShardedImages, found_shards
 from lcm.data.intrinsic_dimension import Spectrum, bent_directions, dimension, spectrum
+from lcm.data.outliers import ColumnScales, Outlier, describe_outlier, farthest_values, outlying_rows
 from lcm.data.table import (
     TABLE_SUFFIXES,
     Table,
@@ -36,6 +38,7 @@ from lcm.data.validation import TENSORS, validate_pairs
 
 Array = NDArray[Any]
 PAIRS_PER_TARGET_SET = 50
+_OF_ROWS = tuple(name for name in TENSORS if name != "adjacency")
 WRITTEN_SUFFIXES = (".safetensors", ".npz", *TABLE_SUFFIXES)
 MAPPED_FROM = 1 << 26
 """A .safetensors file of at least this size, in bytes, is memory-mapped instead of read."""
@@ -120,9 +123,47 @@ class PairData:
         return int(np.prod(self.x.shape[1:]))
 
     @cached_property
+    def scales(self) -> ColumnScales:
+        """Medians and widths of the columns of vectors x."""
+        return ColumnScales.of(self.x)
+
+    @cached_property
+    def farthest_values(self) -> NDArray[np.float64]:
+        """(N,) how far out the farthest value of each pair of vectors lies, in widths of its column."""
+        return farthest_values(self.x, self.x_tilde, self.scales)
+
+    @cached_property
+    def outliers(self) -> tuple[Outlier, ...]:
+        """Pairs of vectors that lie apart from all others (`lcm.data.outliers`), each by its farthest value."""
+        if self.is_images:
+            return ()
+        rows = outlying_rows(self.farthest_values)
+        return tuple(describe_outlier(self.x, self.x_tilde, int(row), self.scales) for row in rows)
+
+    @cached_property
+    def without_outliers(self) -> PairData:
+        """The pairs that a fit learns from: all but the outliers; these data themselves where there are none."""
+        if not self.outliers:
+            return self
+        kept = np.setdiff1d(np.arange(len(self)), [outlier.row for outlier in self.outliers])
+        parts: dict[str, Any] = {
+            name: take_rows(part, kept) for name in _OF_ROWS if (part := getattr(self, name)) is not None
+        }
+        return replace(self, **parts, frame=None if self.frame is None else self.frame.iloc[kept])
+
+    @cached_property
+    def unrelated(self) -> NDArray[np.bool_]:
+        """Columns (d,) of vectors that carry nothing of the variables (`lcm.data.column_signs`)."""
+        return unrelated_columns(self.x, self.x_tilde)
+
+    def column_name(self, column: int) -> str:
+        """A column of x as messages name it: its name in quotes, or its 0-based index."""
+        return repr(self.columns[column]) if self.columns else str(column)
+
+    @cached_property
     def spectrum(self) -> Spectrum:
-        """The principal components of vectors x and x̃ together, computed once."""
-        return spectrum(self.x, self.x_tilde)
+        """The principal components of vectors x and x̃ together, of all columns but unrelated ones, computed once."""
+        return spectrum(self.x, self.x_tilde, self.unrelated)
 
     @cached_property
     def estimated_n(self) -> int:
@@ -135,8 +176,7 @@ class PairData:
 
     def first(self, rows: int) -> PairData:
         """The first `rows` pairs with their truth, or all pairs if there are fewer."""
-        names = ("x", "x_tilde", "z", "z_tilde", "noise", "noise_tilde", "targets")
-        parts = {name: getattr(self, name) for name in names}
+        parts = {name: getattr(self, name) for name in _OF_ROWS}
         frame = None if self.frame is None else self.frame.iloc[:rows]
         return replace(self, **{name: part[:rows] for name, part in parts.items() if part is not None}, frame=frame)
 

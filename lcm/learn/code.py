@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcm.base.rows import row_blocks, take_rows
+from lcm.base.rows import take_rows
+from lcm.data.pairs import PairData
+from lcm.learn.principal import principal_columns, principal_directions
 from lcm.learn.warm_start import still_directions
 from lcm.model.decoder import (
     AffineDecoder,
@@ -29,7 +31,7 @@ from lcm.model.decoder import (
 _ROWS, _FEWER_ROWS = 20_000, 4_000
 _FEATURES, _FEWER_FEATURES = 1_000, 200
 _MOST_COLUMNS = 32
-_LEAST_VARIANCE = 1e-8
+_SEED = 1
 _INDEPENDENT, _FINE, _HELPS = 0.05, 1e-4, 0.8
 _UNEXPLAINED = 2e-3
 
@@ -45,8 +47,29 @@ class Code(NamedTuple):
     unexplained: float
 
 
+def coordinates(data: PairData, n: int, flat: bool, seed: int) -> ChainDecoder:
+    """The decoder from the coordinates of a fit of n variables to all columns of x.
+
+    Where x lies on a sheet that bends into more directions than n, `sheet_code` finds the coordinates: n of them or, if
+    not `flat`, as many as directions. Columns that carry nothing of the variables are left out, unless fewer than n are
+    left.
+    """
+    related = ~data.unrelated if (~data.unrelated).sum() >= n else np.ones(data.n_dimensions, np.bool_)
+    r = data.directions(n)
+    if r > n:
+        found = sheet_code(data.x, data.x_tilde, n, r, np.random.default_rng([seed, _SEED]), related).decoder
+        if found.n == n or not flat:
+            return found
+    return principal_directions(data.x, n, related)
+
+
 def sheet_code(
-    x: NDArray[np.floating], x_tilde: NDArray[np.floating], n: int, r: int, generator: np.random.Generator
+    x: NDArray[np.floating],
+    x_tilde: NDArray[np.floating],
+    n: int,
+    r: int,
+    generator: np.random.Generator,
+    related: NDArray[np.bool_] | None = None,
 ) -> Code:
     """A code of n components if the other r − n directions are functions of them, else the r directions.
 
@@ -54,8 +77,9 @@ def sheet_code(
         x, x_tilde: (N, d).
         r: number of principal directions of x, of columns in units of their spreads; more than n.
         generator: draws rows, rotations and features.
+        related: columns (d,) that count; by default all.
     """
-    columns = principal_columns(x, r)
+    columns = principal_columns(x, r, related)
     chosen = np.sort(generator.permutation(len(x))[:_ROWS])
     y, y_tilde = (columns.inverse(torch.from_numpy(take_rows(part, chosen)))[0] for part in (x, x_tilde))
     still = still_directions((y_tilde - y).double().numpy(), n, generator)
@@ -132,31 +156,3 @@ def _graph(
     missing, whole = triangular.inverse(values[half:])[0][:, n:], values[half:, n:]
     unexplained = float((missing.square().mean(0) / whole.square().mean(0)).max())
     return ChainDecoder([triangular, linear]), unexplained
-
-
-def principal_columns(x: NDArray[np.floating], r: int) -> ColumnsDecoder:
-    """x = mean + diag(spread) Q diag(scale) y: r principal directions Q of columns of unit variance."""
-    columns = ColumnsDecoder(r, x.shape[1])
-    mean = np.sum([block.sum(0, dtype=np.float64) for (block,) in row_blocks(x)], axis=0) / len(x)
-    scatter = [(centred := block - mean).T @ centred for (block,) in row_blocks(x)]
-    covariance = np.sum(scatter, axis=0) / len(x)
-    # what hardly varies in x may vary in x̃, and stays finite there
-    spread = np.sqrt(np.maximum(np.diag(covariance), np.finfo(np.float32).tiny))
-    variances, directions = np.linalg.eigh(covariance / np.outer(spread, spread))
-    scale = np.sqrt(np.maximum(variances[::-1][:r], _LEAST_VARIANCE * variances[-1]))
-    basis = with_signs(directions.T[::-1][:r]).T
-    columns.shift = torch.from_numpy(mean).to(constant_dtype(x))
-    columns.matrix.copy_(torch.from_numpy(spread[:, None] * basis * scale))
-    columns.left_inverse.copy_(torch.from_numpy((basis / scale).T / spread))
-    return columns
-
-
-def constant_dtype(x: NDArray[np.floating]) -> torch.dtype:
-    """The precision of the constant that is taken from x before a fit: that of x, float64 where float32 loses x."""
-    return torch.float64 if x.dtype == np.float64 else torch.float32
-
-
-def with_signs(directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Directions as rows, the largest entry of each positive: their signs are up to the processor otherwise."""
-    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    return np.asarray(np.where(largest < 0.0, -directions, directions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -11,15 +10,14 @@ import torch
 from torch import Tensor
 
 from lcm.base.chunks import in_chunks
-from lcm.base.rows import release, row_blocks, take_rows, writable
+from lcm.base.rows import release, take_rows, writable
 from lcm.data.pairs import PairData
-from lcm.learn.code import constant_dtype, sheet_code, with_signs
+from lcm.learn.principal import principal_directions, with_signs
 from lcm.learn.training.objective import Rows, StreamedRows
 from lcm.learn.warm_start import separate_unmoved, sharpen_components, unmix_differences
-from lcm.model.decoder import AffineDecoder, ChainDecoder, EmbeddingDecoder
+from lcm.model.decoder import ChainDecoder
 
 _HEAVY, _QUARTILES_APART = 3.0, 1.349
-_CODE_SEED = 1
 _LEAST_START_ROWS = 2_000
 _MOST_START_ROWS = 100_000
 _MOST_HELD_OUT = 20_000
@@ -93,19 +91,20 @@ def prepare(
     device: torch.device,
     targets: np.ndarray | None = None,
     atomic: bool = True,
-    directions: int | None = None,
-    flat: bool = False,
+    standardisation: ChainDecoder | None = None,
 ) -> Prepared:
-    """Standardise x (if d > n, in its n leading principal directions), split the pairs, and unmix the differences.
+    """Take x to the coordinates of the fit, split the pairs, and unmix the differences.
 
-    Where x lies on a sheet that bends into more `directions` than n, `sheet_code` finds the coordinates: n of them, or
-    as many as directions. With `flat`, there are n in any case. Pairs with known targets (N, n) are always held in
-    memory.
+    Args:
+        x, x_tilde: (N, d).
+        n: number of variables.
+        targets: bool (N, n), where they are known; such pairs are always held in memory.
+        atomic: whether every target set has at most one target.
+        standardisation: from the coordinates to x, as `lcm.learn.code` finds it; by default the n leading principal
+            directions.
     """
     generator = np.random.default_rng(seed)
-    bent = directions is not None and directions > n
-    sheet = _sheet(x, x_tilde, n, directions, seed, flat) if bent else None  # type: ignore[arg-type]
-    standardisation = _standardisation(x, n) if sheet is None else sheet
+    standardisation = principal_directions(x, n) if standardisation is None else standardisation
     held_out = held_out_pairs(validation_share, len(x), n)
     standardisation = standardisation.to(device)
     if targets is None and 8 * len(x) * standardisation.n > _HELD_BYTES[device.type]:
@@ -120,12 +119,6 @@ def prepare(
         masks = torch.from_numpy(targets).to(device)[order]
         labels = masks[held_out:], masks[:held_out]
     return Prepared(train, validation, standardisation, _linear_start(*train, generator, atomic), labels, atomic)
-
-
-def _sheet(x: np.ndarray, x_tilde: np.ndarray, n: int, directions: int, seed: int, flat: bool) -> ChainDecoder | None:
-    """The decoder of a code of n coordinates; or of more, or None if `flat`, where n do not tell points apart."""
-    found = sheet_code(x, x_tilde, n, directions, np.random.default_rng([seed, _CODE_SEED])).decoder
-    return None if flat and found.n > n else found
 
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
@@ -176,33 +169,3 @@ def _bounded_spread(values: np.ndarray) -> np.ndarray:
     low, high = np.quantile(values, (0.25, 0.75), axis=0)
     deviation, middle = values.std(0, ddof=1), (high - low) / _QUARTILES_APART
     return np.where((middle > 0.0) & (deviation > _HEAVY * middle), _HEAVY * middle, deviation)
-
-
-def _standardisation(x: np.ndarray, n: int) -> ChainDecoder:
-    """x = mean + Q diag(scale) y with orthonormal columns Q: the axes if n = d, else principal directions."""
-    embedding, scaling = EmbeddingDecoder(n, x.shape[1]), AffineDecoder(n)
-    mean = _weighted_sum(x, lambda block: block.mean(0, dtype=np.float64))
-    embedding.shift = torch.from_numpy(mean).to(constant_dtype(x))
-    if n < x.shape[1]:
-        scatter = np.sum([_scatter(block - mean) for (block,) in row_blocks(x)], axis=0)
-        directions = with_signs(np.linalg.eigh(scatter)[1].T[::-1][:n]).T
-        embedding.basis.copy_(torch.from_numpy(directions.copy()))
-    basis = embedding.basis.double().numpy()
-    variance = _weighted_sum(x, lambda block: _second_moment(block, mean, basis))
-    scaling.scale.copy_(torch.from_numpy(np.sqrt(variance)).clamp_min(torch.finfo(torch.float32).tiny))
-    return ChainDecoder([scaling, embedding])
-
-
-def _scatter(centred: np.ndarray) -> np.ndarray:
-    return np.asarray(centred.T @ centred)
-
-
-def _second_moment(block: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Second moments (n,) about the overall mean; for a single block, exactly its variances."""
-    coordinates = (block - mean) @ basis
-    return np.asarray(coordinates.var(0) + np.square(coordinates.mean(0)))
-
-
-def _weighted_sum(x: np.ndarray, moment: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The mean over all rows, from the means over blocks of rows."""
-    return np.sum([moment(block) * (len(block) / len(x)) for (block,) in row_blocks(x)], axis=0)

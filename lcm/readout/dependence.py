@@ -235,7 +235,7 @@ def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor
 
 
 def not_far_out(causes: Tensor) -> Tensor:
-    """Rows (M,) in which no cause (M, k) lies more than ten medians from the median: nearly all, unless tails are heavy.
+    """Rows (M,) in which no cause (M, k) is over ten medians from its median: nearly all, unless tails are heavy.
 
     A regression of an intervened noise on causes of heavy tails hangs on few rows. The noise of a target is independent
     of its causes, so that a choice of rows by the causes alone leaves estimates and tests valid.

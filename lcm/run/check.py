@@ -12,7 +12,8 @@ from lcm.base.rows import row_blocks
 from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
-from lcm.run.fittable import require_no_outlier
+from lcm.run.data_doubts import data_doubts
+from lcm.run.fittable import require_measured, require_no_outlier
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
             the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for every graph if
             observations are linear in the noise and interventions are atomic.
         one_sparse_share_random: the same after a random rotation of the components, for comparison.
+        doubts: what is remarkable about rows and columns, in words.
         target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate of
             the target probabilities.
 
@@ -39,17 +41,20 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
 
     Source: docs/theory.md section 2.
     """
+    require_measured(data)
     require_no_outlier(data)
+    whole, data = data, data.without_outliers
     blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
     unchanged = np.concatenate(blocks)
     report: dict[str, Any] = {
-        "n_pairs": len(data),
+        "n_pairs": len(whole),
         "shape": list(data.x.shape[1:]),
         "dtype": str(data.x.dtype),
         "duplicate_rows": _count_duplicates(data.x),
         "unchanged_share": float(unchanged.mean()),
         **dict.fromkeys(("rank", "singular_values", "n_guess")),
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
+        "doubts": data_doubts(whole),
     }
     if data.is_images:
         from lcm.learn.geodesic import estimate_image_n
@@ -83,6 +88,7 @@ def format_check(report: dict[str, Any]) -> str:
     if report["target_shares"] is not None:
         shares = _listed([f"{share:.1%}" for share in report["target_shares"]])
         lines.append(("targets", f"{shares} of pairs, by a linear estimate"))
+    lines += [("doubt", text) for text in report["doubts"]]
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 

@@ -14,6 +14,8 @@ from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.learn.rounds import usual_thickness
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.run.data_doubts import data_doubts
+from lcm.run.injective import folded_share
 from lcm.run.outcome import Outcome
 
 _INEXACT_THICKNESS = 0.1
@@ -21,6 +23,7 @@ _SPREAD_CHANGES = 0.1
 _MOVES_WITH = 0.3
 _WIDE_GAP = 0.05
 _RARE_TARGET = 1e-3
+_FOLDED = 0.1
 _INDEPENDENCE_LEVEL = 1e-3
 _ROWS = 5_000
 _MAX_LISTED = 6
@@ -32,10 +35,15 @@ def find_doubts(result: Outcome) -> list[str]:
     Two violations leave no sign (docs/theory.md section 4). *Soft interventions* draw fresh noise and keep the parents:
     ẽ_i is independent of e, so the empty graph with z = e explains the pairs exactly. *Swapped pairs* exchange x and x̃.
     """
-    data = result.vectors
-    if result.ancestry is None or data is None:
+    if result.vectors is None:
         return []
+    data = result.vectors.without_outliers
+    of_data = data_doubts(result.vectors)
+    if result.ancestry is None:
+        return of_data
     found = [
+        *of_data,
+        _folded(result, data),
         _rank(result, data),
         _independent(data) or _one_sparse(result, data) or _thickness(result),
         _unconverged(result),
@@ -56,6 +64,17 @@ def _rank(result: Outcome, data: PairData) -> str:
     return (
         f"The number of variables: x spans {spanned} dimensions, more than the {result.model.n} fitted variables."
         " Some variables may be missing."
+    )
+
+
+def _folded(result: Outcome, data: PairData) -> str:
+    share = folded_share(result, data)
+    if share <= _FOLDED:
+        return ""
+    return (
+        f"A code that tells points apart: {share:.0%} of observations have a nearest neighbour in the learned variables"
+        " that is far away in x. The columns bend into more directions than the fit has coordinates. The default model"
+        " flow can use them all."
     )
 
 

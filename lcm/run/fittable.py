@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from lcm.base.rows import row_blocks, take_rows
+from lcm.base.rows import row_blocks
+from lcm.data.column_signs import missing_code
+from lcm.data.outliers import describe_outlier
 from lcm.data.pairs import PairData
 
 _LEAST_DIFFERENT = 10
-_SCALE_ROWS = 2_000
 _OUTLYING = 1e6
-_PERCENTS = (5, 50, 95)
 
 
 def require_differences(data: PairData) -> None:
@@ -28,39 +23,37 @@ def require_differences(data: PairData) -> None:
 
 
 def require_no_outlier(data: PairData) -> None:
-    """Raise ValueError for a value of vectors that is a million times as far out as its column is wide.
+    """Raise ValueError for a value of vectors that is a million times as far out as its column is wide, and no outlier that is
+    left out.
 
-    Such a value decides every moment of the data. The message names the row, the column and the value.
+    The message names the row, the column and the value.
     """
     if data.is_images:
         return
-    centre, low, high, width = _scales(data.x)
+    distances = data.farthest_values.copy()
+    distances[[outlier.row for outlier in data.outliers]] = 0.0
+    if distances.max() <= _OUTLYING:
+        return
+    row, part, column, value = describe_outlier(data.x, data.x_tilde, int(distances.argmax()), data.scales)
+    low, high = data.scales.low[column], data.scales.high[column]
+    raise ValueError(
+        f"{_at(data)}{part}: row {row}, column {data.column_name(column)}: Expected values on one scale; got an"
+        f" outlier, {value:.3g}, where nine in ten lie from {low:.3g} to {high:.3g} (remove the pair)"
+    )
+
+
+def require_measured(data: PairData) -> None:
+    """Raise ValueError for vectors that hold a code for missing values, such as −999; it names the first row."""
+    if data.is_images:
+        return
     for name, part in (("x", data.x), ("x_tilde", data.x_tilde)):
-        start = 0
-        for (block,) in row_blocks(part):
-            distance = np.abs(block.astype(np.float64) - centre) / width
-            if distance.max() > _OUTLYING:
-                row, column = np.unravel_index(int(distance.argmax()), distance.shape)
-                named = repr(data.columns[column]) if data.columns else str(column)
-                raise ValueError(
-                    f"{_at(data)}{name}: row {start + row}, column {named}: Expected values on one scale; got an"
-                    f" outlier, {block[row, column]:.3g}, where nine in ten lie from {low[column]:.3g} to"
-                    f" {high[column]:.3g} (remove the pair)"
-                )
-            start += len(block)
-
-
-def _scales(x: NDArray[Any]) -> tuple[NDArray[np.float64], ...]:
-    """Median, 5th and 95th percentile, and width of each column (d,), of evenly spaced rows."""
-    rows = take_rows(x, np.arange(0, len(x), -(-len(x) // _SCALE_ROWS))).astype(np.float64)
-    low, centre, high = np.percentile(rows, _PERCENTS, axis=0)
-    width = high - low
-    for column in np.flatnonzero(width == 0.0):
-        # nine in ten are equal: the width of the others
-        others = np.abs(rows[:, column] - centre[column])
-        others = others[others > 0.0]
-        width[column] = np.median(others) if len(others) else 1.0
-    return centre, low, high, width
+        code = missing_code(part)
+        if code is not None:
+            raise ValueError(
+                f"{_at(data)}{name}: column {data.column_name(code.column)}: Expected measured values; got"
+                f" {code.value:.6g} in {code.n_rows} rows, first in row {code.row}, far outside the others, of which"
+                f" nine in ten lie from {code.low:.3g} to {code.high:.3g} (if it stands for no value, remove the pairs)"
+            )
 
 
 def _at(data: PairData) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
+from lcm.learn.code import coordinates
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
@@ -23,7 +24,7 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
 from lcm.peer import PEERS
 from lcm.run.config import FitConfig
-from lcm.run.fittable import require_differences, require_no_outlier
+from lcm.run.fittable import require_differences, require_measured, require_no_outlier
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
@@ -94,13 +95,14 @@ def fit_ensemble(
     targets = [target_distribution(choose_n(*fit), fit[1]) for fit in zip(pairs, configs, strict=True)]
     members: list[Stages[Fitted]] = []
     held_out = []
-    for each, config, family in zip(pairs, configs, targets, strict=True):
+    for whole, config, family in zip(pairs, configs, targets, strict=True):
+        each = whole.without_outliers
         require_usable(config, family.n)
         known = known_targets(each, config, family)
         atomic = bool((family.target_sets.sum(1) <= 1).all())
         share, seed, flat = config.validation_share, config.seed, config.model != "flow"
-        r = each.directions(family.n)
-        prepared = prepare(each.x, each.x_tilde, family.n, share, seed, where, known, atomic, r, flat)
+        standardisation = coordinates(each, family.n, flat, seed)
+        prepared = prepare(each.x, each.x_tilde, family.n, share, seed, where, known, atomic, standardisation)
         held_out.append(prepared.held_out() if config.restarts > 1 else None)
         members += [_fit_once(prepared, family, config, restart) for restart in range(config.restarts)]
     found = run_together(members, recorder)
@@ -192,7 +194,7 @@ def _best(
         **vars(fitted),
         config=config,
         data=data,
-        size=(len(data), data.n_dimensions),
+        size=(len(data.without_outliers), data.n_dimensions),
         columns=data.columns,
         related=related_columns(results[best].model, data),
         seconds=recorder.seconds,
@@ -207,7 +209,9 @@ def choose_n(data: PairData, config: FitConfig) -> int:
     """The number of causal variables: that of the config, else dim x at full rank, else the estimated dimension."""
     at = f"{data.source}: " if data.source else ""
     require_differences(data)
+    require_measured(data)
     require_no_outlier(data)
+    data = data.without_outliers
     if data.is_images:
         return _choose_n_of_images(data, config)
     n = data.estimated_n if config.n is None else config.n

@@ -1,0 +1,106 @@
+"""What columns of x tell of how they were measured: codes of missing values, clipped sensors, few levels, noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from lcm.base.rows import take_rows
+
+_ROWS = 20_000
+_RELATED_ROWS = 5_000
+_LEAST_LEVELS = 20
+_CODE_ROWS, _CODE_GAP = 3, 3.0
+_CLIPPED_SHARE = 5e-3
+_CHANGES, _UNRELATED, _CHANCE = 0.99, 0.05, 4.0
+
+
+@final
+class Code(NamedTuple):
+    """A value that stands for a missing one: its column, the value, its first row and how many rows of x hold it.
+
+    low, high: 5th and 95th percentile of the other values."""
+
+    column: int
+    value: float
+    row: int
+    n_rows: int
+    low: float
+    high: float
+
+
+@final
+class ColumnSigns(NamedTuple):
+    """What columns (0-based) tell of how they were measured.
+
+    clipped: for each column that is likely clipped, its extreme value and the share of rows at it, in [0, 1].
+    few_levels: columns of at most 20 values.
+    """
+
+    clipped: tuple[tuple[int, float, float], ...]
+    few_levels: tuple[int, ...]
+
+
+def column_signs(x: NDArray[Any]) -> ColumnSigns:
+    """Read the signs from up to 20,000 evenly spaced rows of x (N, d).
+
+    A column is likely clipped if at least 0.5 % of rows hold its largest or smallest value, and it has over 20 others.
+    """
+    clipped, few = [], []
+    for column, (values, counts) in enumerate(_levels(_spaced(x, _ROWS))):
+        if len(values) <= _LEAST_LEVELS:
+            few.append(column)
+            continue
+        usual = np.median(counts)
+        for end in (0, -1):
+            share = counts[end] / counts.sum()
+            if share >= _CLIPPED_SHARE and counts[end] > _LEAST_LEVELS * usual:
+                clipped.append((column, float(values[end]), float(share)))
+    return ColumnSigns(tuple(clipped), tuple(few))
+
+
+def missing_code(x: NDArray[Any]) -> Code | None:
+    """A value such as −999 that at least three rows of x (N, d) hold and that lies far outside the others.
+
+    Far is three widths of the others, from their 5th to their 95th percentile. The others have over 20 values.
+    """
+    for column, (values, counts) in enumerate(_levels(_spaced(x, _ROWS))):
+        for end, others in ((0, slice(1, None)), (-1, slice(None, -1))):
+            rest = values[others]
+            if counts[end] < _CODE_ROWS or len(rest) <= _LEAST_LEVELS:
+                continue
+            low, high = np.quantile(np.repeat(rest, counts[others]), (0.05, 0.95))
+            if np.abs(values[end] - rest[0 if end == 0 else -1]) > _CODE_GAP * (high - low):
+                rows = np.flatnonzero(np.asarray(x[:, column]) == values[end])
+                return Code(column, float(values[end]), int(rows[0]), len(rows), float(low), float(high))
+    return None
+
+
+def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool_]:
+    """Columns (d,) that carry nothing of the variables: they change in every pair, and x̃ has nothing of x.
+
+    Of a column that is a function of the variables, the pairs that leave it still keep x and x̃ rank-correlated. None is
+    unrelated where all are: then pairs are not counterfactual.
+    """
+    before, after = (_spaced(part, _RELATED_ROWS) for part in (x, x_tilde))
+    changes = (before != after).mean(0) > _CHANGES
+    found = np.zeros(x.shape[1], np.bool_)
+    if not changes.any():
+        return found
+    ranks = [rankdata(part[:, changes], axis=0) for part in (before, after)]
+    first, second = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in ranks)
+    related = np.abs((first * second).mean(0))
+    found[changes] = related < max(_UNRELATED, _CHANCE / np.sqrt(len(before)))
+    return np.zeros_like(found) if found.all() else found
+
+
+def _spaced(x: NDArray[Any], rows: int) -> NDArray[Any]:
+    return take_rows(x, np.arange(0, len(x), -(-len(x) // rows)))
+
+
+def _levels(rows: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:
+    """The values of each column of (M, d), ascending, and how many rows hold each."""
+    return [np.unique(column, return_counts=True) for column in np.ascontiguousarray(rows.T)]

@@ -1,0 +1,73 @@
+"""Doubts that come from the data alone: rows that lie apart, and columns that are clipped, coarse or mere noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lcm.data.column_signs import column_signs
+from lcm.data.pairs import PairData
+
+_MOST_LISTED = 6
+
+
+def data_doubts(data: PairData) -> list[str]:
+    """One text for each sign, in vectors, that a fit leaves something out or misses an assumption."""
+    if data.is_images:
+        return []
+    signs = column_signs(data.x)
+    return [
+        text
+        for text in (_outlying(data), _unrelated(data), _clipped(data, signs.clipped), _coarse(data, signs.few_levels))
+        if text
+    ]
+
+
+def _outlying(data: PairData) -> str:
+    if not data.outliers:
+        return ""
+    first, scales = data.outliers[0], data.scales
+    listed = _listed([str(outlier.row) for outlier in data.outliers])
+    rows = f"row {listed} lies" if len(data.outliers) == 1 else f"rows {listed} lie"
+    return (
+        f"All pairs: {rows} apart from all others and the fit learned nothing from there. In row {first.row},"
+        f" {first.observation} has {first.value:.3g} in column {data.column_name(first.column)}, where nine in ten lie"
+        f" from {scales.low[first.column]:.3g} to {scales.high[first.column]:.3g}."
+    )
+
+
+def _unrelated(data: PairData) -> str:
+    found = [data.column_name(column) for column in data.unrelated.nonzero()[0].tolist()]
+    if not found:
+        return ""
+    return (
+        f"Columns: {_columns(found)} of x carry nothing of the variables: they change in every pair, and x_tilde has"
+        " nothing of x there. The fit leaves them out."
+    )
+
+
+def _clipped(data: PairData, clipped: Sequence[tuple[int, float, float]]) -> str:
+    if not clipped:
+        return ""
+    listed = _listed([f"{data.column_name(column)} ({share:.1%} at {value:.3g})" for column, value, share in clipped])
+    return (
+        f"A decoder with an inverse: these columns of x look clipped, with many rows at one extreme value: {listed}."
+        " Where a sensor is clipped, only the other columns tell observations apart."
+    )
+
+
+def _coarse(data: PairData, few_levels: Sequence[int]) -> str:
+    if not few_levels:
+        return ""
+    return (
+        f"Real-valued observations: {_columns([data.column_name(column) for column in few_levels])} of x take at most"
+        " 20 values. The theorem needs continuous variables, and rounding acts like noise."
+    )
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"{'column' if len(names) == 1 else 'columns'} {_listed(names)}"
+
+
+def _listed(entries: Sequence[str]) -> str:
+    rest = len(entries) - _MOST_LISTED
+    return ", ".join(entries[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")

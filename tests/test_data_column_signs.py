@@ -1,0 +1,90 @@
+"""Signs of how columns were measured, each found where it is, and not in columns of other kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small import SHORT, small_data
+
+import lcm
+from lcm.data.column_signs import column_signs, missing_code, unrelated_columns
+from lcm.run.data_doubts import data_doubts
+
+RNG = np.random.default_rng(0)
+NORMAL = RNG.standard_normal(5_000)
+KINDS = {
+    "normal": NORMAL,
+    "clipped above": NORMAL.clip(max=1.5),
+    "clipped below": NORMAL.clip(min=-1.0),
+    "eight levels": RNG.integers(0, 8, 5_000) * 1.0,
+    "rounded": NORMAL.round(2),
+    "coded": np.where(RNG.random(5_000) < 0.01, -999.0, NORMAL),
+    "Cauchy": RNG.standard_cauchy(5_000),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_sign_is_found_in_its_column_alone(name: str) -> None:
+    x = np.stack([NORMAL, KINDS[name]], 1)
+    signs, code = column_signs(x), missing_code(x)
+    ends = {"clipped above": 1.5, "clipped below": -1.0}
+    if name in ends:
+        ((column, value, share),) = signs.clipped
+        assert (column, value) == (1, ends[name])
+        assert share == np.mean(x[:, 1] == ends[name])
+    else:
+        assert signs.clipped == () or name == "coded"
+    assert signs.few_levels == ((1,) if name == "eight levels" else ())
+    if name == "coded":
+        assert code is not None
+        expected = (1, -999.0, int(np.argmax(x[:, 1] == -999.0)), int((x[:, 1] == -999.0).sum()))
+        assert code[:4] == expected
+    else:
+        assert code is None
+
+
+def with_noise_columns(noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Four columns of two variables with noise, and two columns of noise alone."""
+    data, rng = small_data("linear", 4_000), np.random.default_rng(1)
+    mixing = rng.standard_normal((2, 4))
+    x, x_tilde = (
+        np.concatenate(
+            [part @ mixing + noise * rng.standard_normal((4_000, 4)), 10.0 * rng.standard_normal((4_000, 2))], 1
+        )
+        for part in (data.x, data.x_tilde)
+    )
+    return x, x_tilde
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.5])
+def test_columns_of_mere_noise_are_unrelated(noise: float) -> None:
+    np.testing.assert_array_equal(unrelated_columns(*with_noise_columns(noise)), [False] * 4 + [True] * 2)
+
+
+def test_pairs_drawn_independently_have_no_unrelated_columns() -> None:
+    rng = np.random.default_rng(0)
+    assert not unrelated_columns(rng.standard_normal((4_000, 3)), rng.standard_normal((4_000, 3))).any()
+
+
+@pytest.mark.parametrize("model", ["linear", "flow", "dvae"])
+def test_a_fit_leaves_unrelated_columns_out(model: str) -> None:
+    x, x_tilde = with_noise_columns(0.0)
+    data, related = lcm.PairData.from_arrays(x, x_tilde), lcm.PairData.from_arrays(x[:, :4], x_tilde[:, :4])
+    assert data.estimated_n == related.estimated_n == 2
+    found = lcm.fit(data, config=replace(SHORT, model=model), quiet=True)
+    moved = x[:50].copy()
+    moved[:, 4:] += 5.0
+    np.testing.assert_array_equal(found.model.encode(x[:50]).z, found.model.encode(moved).z)
+    assert any(doubt.startswith("Columns: columns 4, 5 of x carry nothing") for doubt in found.doubts)
+
+
+def test_doubts_name_columns_that_are_clipped_or_coarse() -> None:
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.standard_normal(2_000).clip(max=1.0), rng.integers(0, 5, 2_000) * 1.0], 1)
+    clipped, coarse = data_doubts(lcm.PairData.from_arrays(x, x))
+    assert clipped.startswith("A decoder with an inverse: these columns of x look clipped")
+    assert "0 (15.5% at 1)" in clipped
+    assert coarse.startswith("Real-valued observations: column 1 of x take at most 20 values.")
