@@ -84,7 +84,10 @@ def run_simulator(simulator: Any, inputs: Mapping[str, Any], rows: int) -> Value
     """What a simulator of the package gives for its inputs, each a number or (rows,): (rows, outputs), in float64."""
     pandas = import_module("pandas")
     frame = pandas.DataFrame({name: np.broadcast_to(value, rows) for name, value in inputs.items()})
-    return np.stack(simulator.simulate_from_inputs(frame), 1).astype(np.float64)
+    found = simulator.simulate_from_inputs(frame)
+    outputs = found if isinstance(found, tuple) else (found,)
+    # the package gives a number for a single row
+    return np.stack([np.broadcast_to(output, rows) for output in outputs], 1).astype(np.float64)
 
 
 def simulate_light_tunnel(settings: Values) -> Values:
