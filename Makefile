@@ -36,9 +36,9 @@ demo: $(STAMP) ## recover two small causal models from pairs, and show what was 
 test: lint types ## lint, types, and all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
-test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,ray]'
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py
+test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM, causal chambers
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,ray,chamber]'
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py tests/test_chamber.py tests/test_data_images_light_tunnel.py tests/test_decoder.py
 
 mutate: $(STAMP) ## see which wrong lines of the mathematics no test notices, for hours: MUTATE_FLAGS="--count 50"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'

@@ -1,6 +1,6 @@
-"""Draw the figure of the README: `python docs/make_figures.py`.
+"""Draw the figures of the README and of docs/instruments.md: `python -m docs.make_figures`, with the extra `chamber`.
 
-All panels show the nature of paper_configs/toy2d.yaml itself. Nothing is fitted.
+All panels of the first show the nature of paper_configs/toy2d.yaml itself. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from experiments._instruments import INSTRUMENTS
+from experiments._plot_instruments import draw_instruments
 from lcm.base.config import load_config
 from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.build import build_nature, torch_generator
@@ -98,3 +100,4 @@ def _draw_arrows(
 
 if __name__ == "__main__":
     draw_idea(HERE / "figures" / "idea.png")
+    draw_instruments(HERE / "figures" / "instruments.png", tuple(INSTRUMENTS))

@@ -199,10 +199,28 @@ def run_cells(title: str, cells: Sequence[Cell], by: Mapping[str, str], plan: Pl
         ValueError: as `fit_cells`.
     """
     records = fit_cells(cells, plan)
-    table = write_report(plan.out, title, records, by, SCORES, _settings(cells, records, plan))
+    report_cells(title, cells, records, by, plan)
+    return records
+
+
+def report_cells(
+    title: str,
+    cells: Sequence[Cell],
+    records: Sequence[dict[str, Any]],
+    by: Mapping[str, str],
+    plan: Plan,
+    further: Sequence[Column] = (),
+) -> None:
+    """Write the table of the records of finished cells, and print it unless the plan is quiet.
+
+    Args:
+        title, cells, by, plan: as `run_cells`.
+        records: one for each cell.
+        further: columns of the records, after the scores.
+    """
+    table = write_report(plan.out, title, records, by, (*SCORES, *further), _settings(cells, records, plan))
     if not plan.quiet:
         print(f"\n{title}; median (range)\n\n{table}\nResults: {plan.out}")
-    return records
 
 
 def fit_cells(cells: Sequence[Cell], plan: Plan) -> list[dict[str, Any]]:

@@ -1,27 +1,42 @@
 """Instruments: settings in (0, 1) that causal variables drive, and what their sensors read, in SI units.
 
-Each reads more columns than it has settings, and the columns lie on a curved sheet.
+Each reads more columns than it has settings, and the columns lie on a curved sheet. The two tunnels read what their own
+simulators give, and need the extra `chamber`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from lcm.model.chamber import ACTUATORS, Values, import_simulators, run_simulator, simulate_light_tunnel
 
 
 @final
 @dataclass(frozen=True)
 class Instrument:
-    """`read` takes settings (N, n) in (0, 1) to readings (N, d). Different settings give different readings."""
+    """`read` takes settings (N, n) in (0, 1) to readings (N, d). Different settings give different readings.
 
-    n: int
+    settings: their names. needs_extra: whether the simulator is that of the extra `chamber`.
+    """
+
+    settings: tuple[str, ...]
     read: Callable[[Values], Values]
+    needs_extra: bool = False
+
+    @property
+    def n(self) -> int:
+        """The number of settings."""
+        return len(self.settings)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its simulator is there."""
+        return not self.needs_extra or find_spec("causalchamber") is not None
 
 
 def arm(settings: Values) -> Values:
@@ -71,9 +86,51 @@ def polarisers(settings: Values) -> Values:
     return np.concatenate([photocurrents, 0.3 + lamps @ np.array([[0.31], [0.28], [0.23]]), angles], 1)
 
 
+def springs(settings: Values) -> Values:
+    """Places of three masses of 1 kg at four times, in m: springs in a row from a wall; settings: stiffness, pull.
+
+    The masses start at rest, the first two at 0.02 m and −0.03 m from rest. The solution is exact, by normal modes.
+    """
+    stiffness, pull = 20.0 + 40.0 * settings[:, :3], 0.05 + 0.1 * settings[:, 3]
+    first, second, third = stiffness.T
+    zero = np.zeros(len(settings))
+    rows = [[first + second, -second, zero], [-second, second + third, -third], [zero, -third, third]]
+    squares, modes = np.linalg.eigh(np.array(rows).transpose(2, 0, 1))
+    start = np.stack([zero + 0.02, zero - 0.03, pull], 1)
+    amplitudes = np.einsum("nij,ni->nj", modes, start)
+    phases = np.sqrt(squares)[:, None] * np.array([0.1, 0.2, 0.3, 0.4])[:, None]
+    places: Values = np.einsum("nij,ntj->nti", modes, np.cos(phases) * amplitudes[:, None])
+    return places.reshape(len(settings), -1)
+
+
+def wind_tunnel(settings: Values) -> Values:
+    """The wind tunnel of the Causal Chambers: pressure in Pa, speeds of two fans in 1/min, their currents in A.
+
+    Settings: load of the fan that blows in, load of the one that sucks out, hatch. The hatch shows in the pressure
+    alone, and only where the two fans work differently: their loads have ranges apart. Models A1, B1 and C3 of Gamella,
+    Peters, Bühlmann 2025, appendix IV, with the parameters of their notebook and without sensor noise.
+    """
+    simulators = import_simulators("wt")
+    still = {"barometer_error": 0.0, "barometer_precision": 0.0}
+    fans = {"L_min": 0.1, "omega_max": 3000.0}
+    air = {"S_max": 74.82473949999999, "Q_max": 186.7 / 3600.0, "r_0": 0.75, "beta": 0.15}
+    rows, hatch = len(settings), 45.0 * settings[:, 2]
+    loads = {"load_in": 0.6 + 0.4 * settings[:, 0], "load_out": 0.1 + 0.4 * settings[:, 1]}
+    inputs = {**loads, "hatch": hatch, "pressure_ambient": 101_325.0}
+    flow = run_simulator(simulators.SimA1C3(**fans, **air, **still), inputs, rows)
+    meter = simulators.ModelB1(C_min=0.166, C_max=0.27, L_min=0.1)
+    currents = [run_simulator(meter, {"load": load}, rows) for load in loads.values()]
+    return np.concatenate([flow, *currents], 1)
+
+
 INSTRUMENTS: dict[str, Instrument] = {
-    "arm": Instrument(3, arm),
-    "photodiodes": Instrument(3, photodiodes),
-    "tanks": Instrument(4, tanks),
-    "polarisers": Instrument(5, polarisers),
+    "arm": Instrument(("first joint", "second joint", "third joint"), arm),
+    "photodiodes": Instrument(("lamp: x", "lamp: y", "lamp: height"), photodiodes),
+    "tanks": Instrument(("inflow", "first outlet", "second outlet", "first level"), tanks),
+    "polarisers": Instrument(("first lamp", "second lamp", "third lamp", "first angle", "second angle"), polarisers),
+    "springs": Instrument(("first spring", "second spring", "third spring", "pull"), springs),
+    "wind_tunnel": Instrument(("load in", "load out", "hatch"), wind_tunnel, needs_extra=True),
+    "light_tunnel": Instrument(tuple(ACTUATORS)[:5], simulate_light_tunnel, needs_extra=True),
+    "light_tunnel_7": Instrument(tuple(ACTUATORS), simulate_light_tunnel, needs_extra=True),
 }
+"""By name; a new one is a function and a line here."""

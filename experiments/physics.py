@@ -1,23 +1,27 @@
-"""Instruments with more sensors than settings: the default fit on readings that lie on a curved sheet.
+"""Instruments with more sensors than settings: fits of readings that lie on a curved sheet.
 
 A random SCM drives the settings of each instrument of experiments/_instruments.py. Pairs share their noise but for one
-variable. n is not told unless --told is given.
+variable. n is not told unless --n-told is given. Rows with sensor noise also say what a supervised network reaches,
+which is told variables and targets (experiments/_ceiling.py). figures/ shows what each instrument reads.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._experiment import Plan, Size, experiment_parser, fit_config, make_cell, run_cells
+from experiments._ceiling import CEILINGS, NETWORK, supervised_ceiling
+from experiments._cells import run_once
+from experiments._experiment import Plan, Size, experiment_parser, fit_cells, fit_config, make_cell, report_cells
 from experiments._instruments import INSTRUMENTS
-from lcm.app.sweep.cells import DataSet
+from lcm.app.sweep.cells import Cell, DataSet
 from lcm.app.sweep.cells import given_data as data_in_files
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 FULL, QUICK = Size(model_seeds=1, data_seeds=3, pairs=30_000), Size(model_seeds=1, data_seeds=1, pairs=5_000)
 NOISE = (0.0, 0.01)
+MODELS = ("flow", "linear", "ilcm-vae", "dvae")
 _TEST_PAIRS = 10_000
 _SLOPE = 1.5
 _NATURE = {"graph": {"kind": "erdos-renyi", "expected_degree": 2.0}, "mechanism": {"kind": "location-scale"}}
@@ -32,30 +37,66 @@ _NATURE = {"graph": {"kind": "erdos-renyi", "expected_degree": 2.0}, "mechanism"
 
 def main(argv: Sequence[str]) -> None:
     """Run the experiment; `--help` lists the options."""
-    parser = experiment_parser("physics", "Instruments with more sensors than settings.")
-    parser.add_argument("--instrument", nargs="+", choices=INSTRUMENTS, metavar="NAME", help=f"of {list(INSTRUMENTS)}")
-    parser.add_argument("--noise", nargs="+", type=float, default=NOISE, metavar="S", help="share of a column's spread")
-    parser.add_argument("--told", action="store_true", help="tell the fits the number of variables")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     plan = Plan.chosen(options, FULL, QUICK)
-    names = options.instrument or (("arm",) if options.quick else tuple(INSTRUMENTS))
-    config = fit_config(plan.steps, plan.config)
+    installed = tuple(name for name, instrument in INSTRUMENTS.items() if instrument.is_installed)
+    names = options.instrument or (("arm",) if options.quick else installed)
+    _draw_figures(plan.out / "figures", names)
     cells = [
-        make_cell(
-            _data(name, noise, seed, plan),
-            model_seed,
-            replace(config, n=INSTRUMENTS[name].n) if options.told else config,
-            instrument=name,
-            noise=noise,
-        )
+        _cell(name, noise, seed, model, model_seed, plan, options.told)
         for name in names
         for noise in options.noise
         for seed in range(plan.size.data_seeds)
+        for model in options.models
         for model_seed in range(plan.size.model_seeds)
     ]
+    records = fit_cells(cells, plan)
+    records = [{**record, **_ceiling(cell, plan)} for cell, record in zip(cells, records, strict=True)]
     told = "told" if options.told else "not told"
-    columns = {"instrument": "instrument", "noise": "sensor noise", "n": "n"}
-    run_cells(f"physics: more sensors than settings, n {told}", cells, columns, plan)
+    columns = {"instrument": "instrument", "noise": "sensor noise", "n": "n", "model": "model"}
+    report_cells(f"physics: more sensors than settings, n {told}", cells, records, columns, plan, CEILINGS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = experiment_parser("physics", "Instruments with more sensors than settings.")
+    parser.add_argument("--instrument", nargs="+", choices=INSTRUMENTS, metavar="NAME", help=f"of {list(INSTRUMENTS)}")
+    parser.add_argument("--noise", nargs="+", type=float, default=NOISE, metavar="S", help="share of a column's spread")
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=MODELS[:1], metavar="NAME", help=f"models to fit, of {MODELS}"
+    )
+    parser.add_argument(
+        "--n-told", "--told", dest="told", action="store_true", help="tell the fits the number of variables"
+    )
+    return parser
+
+
+def _draw_figures(folder: Path, names: Sequence[str]) -> None:
+    from experiments._plot_instruments import draw_instruments
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        draw_instruments(folder / f"{name}.png", [name])
+
+
+def _cell(name: str, noise: float, seed: int, model: str, model_seed: int, plan: Plan, told: bool) -> Cell:
+    config = replace(fit_config(plan.steps, plan.config), model=model, n=INSTRUMENTS[name].n if told else None)
+    label = "" if model == MODELS[0] else model
+    return make_cell(_data(name, noise, seed, plan), model_seed, config, label, instrument=name, noise=noise)
+
+
+def _ceiling(cell: Cell, plan: Plan) -> Mapping[str, float]:
+    """The scores of supervised networks on the data of a cell with sensor noise, made once; without noise none."""
+    from lcm.data.pairs import load_pairs
+
+    if not cell.values["noise"]:
+        return {}
+    paths = cell.data.train, cell.data.test
+    record = run_once(
+        plan.out / "ceilings" / f"{cell.data.name}.json",
+        {"data": cell.data.name, "pairs": plan.size.pairs, "network": NETWORK},
+        lambda: supervised_ceiling(*(load_pairs(path) for path in paths)),
+    )
+    return {column.key: record[column.key] for column in CEILINGS}
 
 
 def _data(name: str, noise: float, seed: int, plan: Plan) -> DataSet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeVar
 
 import hypothesis.strategies as st
@@ -26,6 +27,7 @@ from lcm.model.decoder import (
     Decoder,
     EmbeddingDecoder,
     FlowDecoder,
+    LightTunnelDecoder,
     LinearDecoder,
     MixingDecoder,
     ReparametrisedDecoder,
@@ -357,6 +359,8 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "torus": lambda: TorusDecoder(every_other()),
     "torus-chain": lambda: ChainDecoder([AutomorphismDecoder(UNIMODULAR), TorusDecoder([True] * N)]),
 }
+if find_spec("causalchamber") is not None:
+    DECODERS |= {f"light-tunnel-{n}": lambda n=n: LightTunnelDecoder(n) for n in (5, 6, 7)}  # type: ignore[misc]
 
 THICKNESS = 0.02
 

@@ -102,7 +102,7 @@ def test_code_of_a_config_runs_only_where_it_is_allowed(
     (tmp_path / "sweep.yaml").write_text("data: [{generate: generate.yaml}]\n")
     arguments = [command, str(tmp_path / f"{command}.yaml"), "--out", str(tmp_path / "o")]
     line = refused(capsys, *arguments)
-    assert "scene.kind: Expected one of circuit, objects, or --allow-code to run a file; got " in line
+    assert "scene.kind: Expected one of circuit, objects, light-tunnel, or --allow-code to run a file; got " in line
     assert "evil.py" in line and not (tmp_path / "evil.ran").exists() and not (tmp_path / "o").exists()
     assert main([*arguments, "--allow-code", "--quiet"]) == 2
     assert (tmp_path / "evil.ran").exists() and capsys.readouterr().out == ""

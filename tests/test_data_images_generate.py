@@ -185,7 +185,10 @@ def test_what_is_needed_to_draw_again_is_in_the_metadata(tmp_path: Path) -> None
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown parameter": ({"parameters": ("red", "green", "blue", "leg")}, r"scene.parameters: Expected some of red"),
     "too few": ({"parameters": ("red", "arm")}, r"scene.parameters: Expected one for each of 4 variables; got 2"),
-    "unknown scene": ({"kind": "room"}, r"scene.kind: Expected one of circuit, objects, or FILE.py:CLASS"),
+    "unknown scene": (
+        {"kind": "room"},
+        r"scene.kind: Expected one of circuit, objects, light-tunnel, or FILE.py:CLASS",
+    ),
 }
 
 

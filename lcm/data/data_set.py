@@ -80,7 +80,7 @@ class GenerateConfig:
 def require_room(config: GenerateConfig) -> None:
     """Raise ValueError for a data set whose largest split does not fit into the memory at hand."""
     nature, count = config.nature, max(asdict(config.pairs).values())
-    width = pair_width(nature.n, nature.decoder.dim_x or nature.n)
+    width = pair_width(nature.n, nature.decoder.dimension(nature.n))
     require_memory(_COPIES * width * count, f"{count:,} pairs of {nature.n} variables")
 
 

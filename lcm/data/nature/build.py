@@ -65,9 +65,9 @@ def _derived(seed: int, purpose: str) -> np.random.SeedSequence:
 
 
 def _build_decoder(config: DecoderConfig, n: int, seed: int) -> Decoder:
-    dim_x = n if config.dim_x is None else config.dim_x
-    square = config.draw(n, torch_generator(seed, "decoder"))
-    if square is not None and dim_x == n:
-        return square
-    embedding = EmbeddingDecoder(n, dim_x, torch_generator(seed, "embedding"))
-    return embedding if square is None else ChainDecoder([square, embedding])
+    dimension = config.dimension(n)
+    drawn = config.draw(n, torch_generator(seed, "decoder"))
+    if drawn is not None and drawn.d == dimension:
+        return drawn
+    embedding = EmbeddingDecoder(n, dimension, torch_generator(seed, "embedding"))
+    return embedding if drawn is None else ChainDecoder([drawn, embedding])

@@ -43,8 +43,7 @@ class NatureConfig:
     def __post_init__(self) -> None:
         require_at_least(self, 1, "n")
         require_at_least(self, 0.0, "thickness")
-        if self.decoder.dim_x is not None and self.decoder.dim_x < self.n:
-            raise ValueError(f"decoder.dim_x: Expected at least n = {self.n}; got {self.decoder.dim_x}.")
+        self.decoder.require_fitting(self.n)
         self.graph.require_fitting(self.n)
         self._check_interventions()
         self._check_prescribed()

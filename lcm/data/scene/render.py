@@ -2,7 +2,7 @@
 
 The same values give the same bytes.
 
-Source: MuJoCo (Todorov et al. 2012), which the extra `images` installs.
+Source: MuJoCo (Todorov et al. 2012), which the extra `images` installs; a scene by a formula needs neither.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from tqdm import tqdm
 
 from lcm.data.image_files import PairWriter
 from lcm.data.pairs import PairData
-from lcm.data.scene.scene import Scene, SceneConfig, find_scene
+from lcm.data.scene.scene import FormulaScene, Images, Scene, SceneConfig, find_scene
 from lcm.model.decoder import LinearDecoder
 from lcm.model.latent_causal_model import LatentCausalModel
 
-Images = NDArray[np.uint8]
 Values = NDArray[np.floating[Any]]
 
 EXTRA = "images: Expected the extra `images` for scenes (pip install 'latent-causal-models[images]'); got no {name}"
@@ -49,12 +48,32 @@ class Painter:
     """One scene, ready to be drawn in this process, at a size (pixels) and averaged from `supersampling` times that."""
 
     def __init__(self, kind: str, size: int, supersampling: int) -> None:
-        """Raises ValueError where the extra or the libraries to draw without a screen are missing."""
-        self.scene: Scene = find_scene(kind)()
+        """Raises ValueError where an extra or the libraries to draw without a screen are missing."""
+        self.scene = find_scene(kind)()
         self.size, self.supersampling = size, supersampling
-        mujoco = _import_mujoco()
-        self._mujoco, self.model = mujoco, mujoco.MjModel.from_xml_string(self.scene.xml())
-        visual, pixels = self.model.vis, size * supersampling
+        self._camera = _Camera(self.scene, size * supersampling) if isinstance(self.scene, Scene) else None
+
+    def draw(self, values: Mapping[str, float]) -> Images:
+        """The image (size, size, 3) for values of the scene's parameters in (0, 1)."""
+        image = self._large(values)
+        return image.copy() if self.supersampling == 1 else _averaged(image, self.supersampling)
+
+    def _large(self, values: Mapping[str, float]) -> Images:
+        if isinstance(self.scene, FormulaScene):
+            return self.scene.image(values, self.size * self.supersampling)
+        if self._camera is None:
+            raise RuntimeError("a scene of MuJoCo has a camera")
+        return self._camera.take(values)
+
+
+@final
+class _Camera:
+    """The camera of a scene of MuJoCo; the image that it takes is overwritten by the next one."""
+
+    def __init__(self, scene: Scene, pixels: int) -> None:
+        self.scene, mujoco = scene, _import_mujoco()
+        self._mujoco, self.model = mujoco, mujoco.MjModel.from_xml_string(scene.xml())
+        visual = self.model.vis
         # shadows and multisampling cost a software renderer 30 times the rest
         visual.quality.shadowsize = visual.quality.offsamples = 0
         # corners of round parts, as many as a few dozen pixels show; the default costs two thirds of the time
@@ -65,19 +84,16 @@ class Painter:
             self._renderer = mujoco.Renderer(self.model, pixels, pixels)
         except Exception as error:
             raise ValueError(_no_graphics(f"{os.environ.get('MUJOCO_GL')} fails: {error}")) from error
-        self.scene.begin(self.model, self.data)
+        scene.begin(self.model, self.data)
         self._buffer: Images = np.empty((pixels, pixels, 3), np.uint8)
 
-    def draw(self, values: Mapping[str, float]) -> Images:
-        """The image (size, size, 3) for values of the scene's parameters in (0, 1)."""
+    def take(self, values: Mapping[str, float]) -> Images:
         self.scene.place(self.model, self.data, values)
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
         self._renderer.update_scene(self.data, camera=self.scene.camera)
         self._renderer.render(out=self._buffer)
-        if self.supersampling == 1:
-            return self._buffer.copy()
-        return _averaged(self._buffer, self.supersampling)
+        return self._buffer
 
 
 def _averaged(image: Images, factor: int) -> Images:
@@ -97,8 +113,12 @@ def render_blocks(
     Raises:
         ValueError: the extra or the libraries to draw without a screen are missing, or a process died.
     """
-    names = list(driven)
-    choose_library()
+    names, scene = list(driven), find_scene(kind)
+    if issubclass(scene, FormulaScene):
+        # before any process starts: one that fails does not say why
+        scene()
+    else:
+        choose_library()
     if processes == 1:
         painter = Painter(kind, size, supersampling)
         for block in blocks:

@@ -1,4 +1,4 @@
-"""What a scene is: a simulator's model, and named parameters in (0, 1) that set it up."""
+"""What a scene is: a simulator's model or a formula, and named parameters in (0, 1) that set it up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lcm.base.requirement import require
 from lcm.base.text import printable
 
@@ -16,8 +19,11 @@ _SMALLEST, _LARGEST, _MULTIPLE, _MOST_SUPERSAMPLING = 16, 512, 16, 4
 SCENE_HOMES = {
     "circuit": ("lcm.data.scene.circuit", "CircuitScene"),
     "objects": ("lcm.data.scene.objects", "ObjectsScene"),
+    "light-tunnel": ("lcm.data.scene.light_tunnel", "LightTunnelScene"),
 }
 """The scenes of the package: module and class."""
+
+Images = NDArray[np.uint8]
 
 
 class Scene(ABC):
@@ -44,7 +50,20 @@ class Scene(ABC):
         """Set up `model` (mujoco.MjModel) and `data` (mujoco.MjData) for the values of all parameters, in (0, 1)."""
 
 
-def find_scene(kind: str) -> type[Scene]:
+class FormulaScene(ABC):
+    """Abstract: images by a formula, without MuJoCo, and parameters in (0, 1) that enter it.
+
+    parameters: as those of a `Scene`.
+    """
+
+    parameters: ClassVar[Mapping[str, float]]
+
+    @abstractmethod
+    def image(self, values: Mapping[str, float], pixels: int) -> Images:
+        """The image (pixels, pixels, 3) for the values of all parameters, in (0, 1)."""
+
+
+def find_scene(kind: str) -> type[Scene] | type[FormulaScene]:
     """The class of a scene by its name, or by FILE.py:CLASS, whose file is run.
 
     Raises:
@@ -55,7 +74,7 @@ def find_scene(kind: str) -> type[Scene]:
         found: Any = getattr(importlib.import_module(module), name)
     else:
         found = _from_file(kind)
-    if not (isinstance(found, type) and issubclass(found, Scene)):
+    if not (isinstance(found, type) and issubclass(found, Scene | FormulaScene)):
         raise ValueError(f"scene.kind: Expected a subclass of lcm.data.scene.scene.Scene; got {kind!r}")
     return found
 
@@ -93,7 +112,7 @@ class SceneConfig:
     """Images instead of vectors: a scene, and which of its parameters each variable drives.
 
     Attributes:
-        kind: circuit, objects, or FILE.py:CLASS, a scene of one's own (docs/images.md).
+        kind: circuit, objects, light-tunnel, or FILE.py:CLASS, a scene of one's own (docs/images.md).
         size: height and width in pixels, a multiple of 16 from 16 to 512, which the default autoencoder can halve.
         supersampling: drawn so many times larger, then averaged; 1 to 4.
         parameters: of the scene, one for each variable in order; by default its first n.

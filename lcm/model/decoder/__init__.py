@@ -9,6 +9,7 @@ from __future__ import annotations
 from lcm.model.decoder.base import Decoder, DecoderConfig, Flow
 from lcm.model.decoder.composed import ChainDecoder, NoiseDecoder, ReparametrisedDecoder, SolutionDecoder, build_decoder
 from lcm.model.decoder.flow import FlowDecoder, FlowDecoderConfig
+from lcm.model.decoder.light_tunnel import LightTunnelDecoder, LightTunnelDecoderConfig
 from lcm.model.decoder.linear import (
     AffineDecoder,
     EmbeddingDecoder,
@@ -37,6 +38,8 @@ __all__ = [
     "Flow",
     "FlowDecoder",
     "FlowDecoderConfig",
+    "LightTunnelDecoder",
+    "LightTunnelDecoderConfig",
     "LinearDecoder",
     "LinearDecoderConfig",
     "MixingDecoder",

@@ -77,9 +77,18 @@ class DecoderConfig(KindConfig, ABC, family=True):
     kind: str
     dim_x: int | None = None
 
+    def dimension(self, n: int) -> int:
+        """The number of dimensions of an observation of n variables."""
+        return n if self.dim_x is None else self.dim_x
+
+    def require_fitting(self, n: int) -> None:
+        """Raise ValueError where the settings do not suit n variables."""
+        if self.dim_x is not None and self.dim_x < n:
+            raise ValueError(f"decoder.dim_x: Expected at least n = {n}; got {self.dim_x}.")
+
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Decoder | None:
-        """A random decoder from n variables to n dimensions; None where the embedding is all there is."""
+        """A random decoder from n variables, to n dimensions or all of `dimension`; None where the embedding is all."""
 
 
 class Flow(Kinds, ABC, family=True):
