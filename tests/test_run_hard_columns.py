@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,16 +82,15 @@ def far(name: str, d: int = 3) -> tuple[Array, Array]:
     return tuple(part.astype(np.float64) @ mixing + OFFSETS[name] for part in (data.x, data.x_tilde))  # type: ignore
 
 
-@pytest.mark.parametrize("model", ["flow", "linear", "ilcm-vae", "elcm-flow"])
+@pytest.mark.parametrize("model", ["flow", "linear", "ilcm-vae"])
 @pytest.mark.parametrize("name", OFFSETS)
 def test_a_constant_in_float64_changes_nothing(model: str, name: str) -> None:
-    from dataclasses import replace
-
     x, x_tilde = far(name)
     data = lcm.PairData.from_arrays(x, x_tilde)
     assert data.x.dtype == (np.float32 if name == "none" else np.float64)
     assert data.estimated_n == 2
-    config = replace(SHORT, model=model, n=2)
+    peers = {section: replace(settings, steps=20) for section, settings in SHORT.peers.items()}
+    config = replace(SHORT, model=model, n=2, peers=peers)
     found = lcm.fit(data, config=config, quiet=True)
     plain = lcm.fit(lcm.PairData.from_arrays(*far("none")), config=config, quiet=True)
     z, expected = (np.asarray(fit.model.encode(part[:50]).z) for fit, part in ((found, x), (plain, far("none")[0])))
