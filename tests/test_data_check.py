@@ -116,7 +116,6 @@ def test_the_spectrum_of_independent_columns_is_flat() -> None:
     np.testing.assert_allclose(found.variances, 1, atol=0.05)
     np.testing.assert_allclose(found.variances.sum(), 5)
     np.testing.assert_allclose(found.scales, [1, 2, 3, 4, 5], rtol=0.02)
-    np.testing.assert_allclose(found.covariance_variances, [25, 16, 9, 4, 1], rtol=0.05)
 
 
 @pytest.mark.parametrize(("n", "d", "noise"), [(2, 2, 0), (4, 4, 0), (4, 9, 0), (4, 9, 0.01), (10, 10, 0)])

@@ -10,7 +10,7 @@ from small import small_data
 import lcm
 from lcm.data.outliers import outlying_rows
 from lcm.data.pairs import PairData
-from lcm.run.data_doubts import data_doubts
+from lcm.run.doubts_of_data import data_doubts
 
 TAILS = {
     "uniform": lambda rng: rng.random(4_000),

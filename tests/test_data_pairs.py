@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lcm.base.files import write_tensors
-from lcm.data.pairs import PairData, data_hash, load_pairs, require_enough_dimensions, require_enough_pairs, save_pairs
+from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
+from lcm.run.fittable import require_enough_dimensions, require_enough_pairs
 
 N_PAIRS, N_VARIABLES, N_COLUMNS = 6, 3, 4
 

@@ -12,12 +12,12 @@ from laws import drawn_residual, generator, normal
 from experiments.physics import draw_readings
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
-from lcm.learn.code import sheet_code
+from lcm.learn.code import coordinates, sheet_code
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
 from lcm.learn.noise_encoder_fit import component_order
 from lcm.learn.noise_encoder_objective import NoiseEncoderObjective
-from lcm.learn.prepared import Prepared, prepare
+from lcm.learn.prepared import Prepared
 from lcm.model.decoder import ChainDecoder, ColumnsDecoder, SheetDecoder
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import noise_decoder
@@ -81,7 +81,7 @@ def test_directions_are_exchanged_until_the_others_are_functions_of_them() -> No
 @pytest.mark.parametrize("flat", [False, True])
 def test_only_a_flow_takes_more_coordinates_than_variables(flat: bool) -> None:
     data = graph_of_a_function(fold=True)
-    found = prepare(data.x, data.x_tilde, 2, 0.1, 0, CPU, directions=4, flat=flat)
+    found = coordinates(data, 2, flat, 0)
     assert found.n == (2 if flat else 4)
 
 

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import take_rows
+from lcm.data.shared_variation import SharedDirections, SharedVariation, shared_directions
 
 Array = NDArray[np.float64]
 _MAX_ROWS = 20_000
 _MAX_LOCAL_ROWS = 50_000
-_FLOORS = ((100.0, 4.0, 2), (8.0, 1.3, 2), (2.5, 1.3, 4))
-_FLOOR_STILL = 0.04
 _LEAST_DIMENSIONS = 3
 _CENTRES = 100
 _BLOCKS = 10
 _LEAST_NEIGHBOURS = 40
-_LEAST_GAP, _CLEAR_GAP = 2.5, 6.0
+_LEAST_GAP, _CLEAR_GAP = 2.5, 4.0
+_MOST_UNEXPLAINED, _EXPLAINED = 0.5, 0.42
 _NOISE_WEIGHT, _MOST_NOISE = 100.0, 1e-2
 _ROUNDED = 1e-12
 _OUTER_SHARE, _HEAVY = 0.999, 40.0
@@ -27,7 +27,6 @@ _LEAST_ROWS_PER_NEIGHBOUR = 50
 _LEAST_ROWS_PER_SCALE = 10
 _SCALES = (1, 8, 64)
 _NOTICEABLE, _MOST_DIRECTIONS = 1e-6, 12
-_TINY = float(np.finfo(np.float64).tiny)
 _ROUNDINGS = 16
 
 
@@ -40,8 +39,8 @@ class Spectrum:
         variances: (d,), eigenvalues of the correlation matrix, descending; they sum to d.
         directions: (d, d), eigenvectors; column k belongs to variances[k].
         scales: (d,), standard deviations of the columns.
-        covariance_variances: (d,), eigenvalues of the covariance matrix, descending, in the units of the data.
-        still_share: (d,), share of pairs whose squared difference in the directions from k on is below 1 % of its mean.
+        shared: how many directions are not mere noise; 0 for too few rows to tell.
+        variation: x and x_tilde in the directions that are correlated.
         rounding: singular values below this one, relative to the largest, can be rounding errors.
         n_rows: number of rows used.
     """
@@ -49,8 +48,8 @@ class Spectrum:
     variances: Array
     directions: Array
     scales: Array
-    covariance_variances: Array
-    still_share: Array
+    shared: SharedDirections
+    variation: SharedVariation
     rounding: float
     n_rows: int
 
@@ -71,25 +70,25 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any], unrelated: NDArray[np.bool_
     step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
     chosen = np.arange(0, len(x), step)
     rows = np.stack([take_rows(part, chosen) for part in (x, x_tilde)]).astype(np.float64)
-    differences = rows[1] - rows[0]
-    rows = rows.reshape(-1, x.shape[1])
-    mean = rows.mean(axis=0)
+    mean = rows.mean(axis=(0, 1))
     rows -= mean
     if unrelated is not None:
-        rows[:, unrelated] = differences[:, unrelated] = 0.0
-    covariance = rows.T @ rows / len(rows)
+        rows[:, :, unrelated] = 0.0
+    covariance = np.sum([part.T @ part for part in rows], axis=0) / (2 * len(chosen))
     scales = np.sqrt(np.diag(covariance))
     scales = np.where(scales > 0, scales, 1.0)
     variances, directions = np.linalg.eigh(covariance / np.outer(scales, scales))
-    directions = directions[:, ::-1]
+    rounding = _rounding(x.dtype, mean / scales)
+    rows /= scales
+    shared = shared_directions(rows[0], rows[1], rounding**2)
     return Spectrum(
         variances=np.maximum(variances[::-1], 0.0),
-        directions=directions,
+        directions=directions[:, ::-1],
         scales=scales,
-        covariance_variances=np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0),
-        still_share=_still_share(differences / scales @ directions),
-        rounding=_rounding(x.dtype, mean / scales),
-        n_rows=len(rows),
+        shared=shared,
+        variation=SharedVariation.of(rows[0], rows[1], shared.correlated),
+        rounding=rounding,
+        n_rows=2 * len(chosen),
     )
 
 
@@ -102,63 +101,40 @@ def _rounding(dtype: np.dtype[Any], offsets: Array) -> float:
 def dimension(found: Spectrum, x: NDArray[Any]) -> int:
     """Estimate the number of causal variables from observations x (N, d) and their spectrum.
 
-    In the simplest case, the estimate is the rank. If d > n and the observations are a little noisy, the rank is d, but
-    the spectrum ends in a flat floor: at least two variances within a factor of four, 100 times below the one before,
-    in directions that change in every pair. Then the estimate is the number of directions above the floor. If the
-    observations lie on a curved sheet of at most half as many dimensions, it is the dimension of the sheet.
+    Without a sheet, the estimate is the number of directions that x and x_tilde share: the rank, less the directions
+    that only noise fills. Fewer variables need evidence for a curved sheet: neighbours of which the local variances end
+    early (`local_dimension`), or directions that are functions of the leading ones. In either case, what these do not
+    explain must not be common to x and x_tilde.
     """
     span = _span(found)
     chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
     rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]
-    return local_dimension(rows, _noise(found)) or span
+    local = local_dimension(rows, _noise(found))
+    unexplained = found.variation.unexplained
+    if local is None or (local < found.shared.correlated and unexplained(local).mean >= _MOST_UNEXPLAINED):
+        enough = (k for k in range(1, found.shared.correlated) if unexplained(k).mean < _EXPLAINED)
+        return next(enough, span)
+    if local <= span // 2:
+        return local
+    # local variances of a sheet of nearly as many dimensions as its span tell less than what explains all of them
+    return next((k for k in range(1, local) if unexplained(k).largest < _MOST_UNEXPLAINED), local)
 
 
 def _noise(found: Spectrum) -> float:
-    """The variance of noise on each standardised column: the smallest one, if nothing stays still in two directions."""
-    restless = len(found.variances) >= _LEAST_DIMENSIONS and found.still_share[-2] < _FLOOR_STILL
-    small = found.variances[-1] < _MOST_NOISE * found.variances[0]
-    return float(found.variances[-1]) if restless and small else 0.0
+    """The variance of noise on each standardised column: the smallest one, if some directions are not shared."""
+    noisy = 0 < found.shared.dependent < found.rank and found.variances[-1] < _MOST_NOISE * found.variances[0]
+    return float(found.variances[-1]) if noisy else 0.0
 
 
 def bent_directions(found: Spectrum) -> int:
     """The directions in which a curved sheet extends noticeably, at most 12: above noise and 1e-6 of the variance."""
     noticeable = int(np.sum(found.variances > _NOTICEABLE * found.variances[0]))
-    return min(_span(found), noticeable, _MOST_DIRECTIONS)
+    return min(found.rank, found.shared.dependent or found.rank, noticeable, _MOST_DIRECTIONS)
 
 
 def _span(found: Spectrum) -> int:
-    """Dimension of the linear span, without a floor of noise."""
-    d = len(found.variances)
-    if d < 3 or found.n_rows <= 4 * d:
-        return found.rank
-    above = np.arange(1, d - 1)
-    # A gap in the correlations cannot come from the units of the columns. The floor below it is flat in the scale in
-    # which all columns have equal noise: that of the standardised columns, or that of the data.
-    fall, flat = found.variances[above - 1] / found.variances[above].clip(min=_TINY), np.zeros(d - 2, dtype=np.bool_)
-    for gap, spread, least in _FLOORS:
-        level = [_is_flat(values, found.n_rows, spread) for values in (found.variances, found.covariance_variances)]
-        flat |= (fall > gap) & (level[0] | level[1]) & (d - above >= least)
-    # Variables of small variance can be as flat, but each stays still in pairs where it is not a target. Noise does
-    # not: if it is normal in two or more directions, at most 1 % of pairs are still. For a one-sparse normal
-    # difference, 8 % are.
-    restless = found.still_share[above] < _FLOOR_STILL
-    floors = above[flat & restless]
-    return min(found.rank, int(floors[0])) if floors.size else found.rank
-
-
-def _is_flat(variances: Array, n_rows: int, most: float) -> NDArray[np.bool_]:
-    """Whether the variances from k on are equal up to a factor and sampling error, for k in 1..d-2."""
-    d = len(variances)
-    above = np.arange(1, d - 1)
-    # The ratio of the extreme sample variances if all true variances are equal (Marchenko-Pastur).
-    ratio = np.sqrt((d - above) / n_rows)
-    spread = most * ((1 + ratio) / (1 - ratio)) ** 2
-    return np.asarray(variances[above] <= spread * variances[-1])
-
-
-def _still_share(components: Array) -> Array:
-    energies = np.cumsum(components[:, ::-1] ** 2, axis=1)[:, ::-1]
-    return np.asarray(np.mean(energies < 0.01 * energies.mean(axis=0), axis=0))
+    """Dimension of the linear span, without directions of mere noise."""
+    return min(found.rank, found.shared.correlated or found.rank)
 
 
 def local_dimension(x: NDArray[np.floating], noise: float = 0.0) -> int | None:
@@ -168,8 +144,8 @@ def local_dimension(x: NDArray[np.floating], noise: float = 0.0) -> int | None:
     principal variances. Variances along the sheet are about equal, and variances across it are smaller. k is the first
     index after which the geometric mean falls by a factor of 2.5. Few neighbours are insensitive to curvature, and many
     are insensitive to noise, so the first of three scales that shows a sheet decides. Without a sheet, the variances
-    fall slowly. A sheet of more than d / 2 dimensions must be clearer: a factor of six among the fewest neighbours, and
-    less among more of them. Across a curved sheet, variances grow with the neighbourhood; along a thin one, as of
+    fall slowly. A sheet of more than d / 2 dimensions must be clearer: a factor of four among the fewest neighbours,
+    and less among more of them. Across a curved sheet, variances grow with the neighbourhood; along a thin one, as of
     variables that nearly determine each other, they do not. A variance across it that vanishes to rounding is no sign
     of curvature but of values that repeat. Rows that repeat count once, heavy tails have no scale to find
     neighbours in, and noise of a variance `noise` in each

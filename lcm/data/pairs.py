@@ -18,9 +18,9 @@ from lcm.base.files import read_tensors, write_tensors
 from lcm.base.npy import read_npz
 from lcm.base.rows import row_blocks, take_rows
 from lcm.base.stamp import FileStamp
-from lcm.data.column_signs import unrelated_columns
 from lcm.data.image_files import ShardedImages, found_shards
 from lcm.data.intrinsic_dimension import Spectrum, bent_directions, dimension, spectrum
+from lcm.data.measurement import unrelated_columns
 from lcm.data.outliers import ColumnScales, Outlier, describe_outlier, farthest_values, outlying_rows
 from lcm.data.table import (
     TABLE_SUFFIXES,
@@ -35,9 +35,9 @@ from lcm.data.table import (
     write_table,
 )
 from lcm.data.validation import TENSORS, validate_pairs
+from lcm.data.variable_count import DimensionEvidence, dimension_evidence
 
 Array = NDArray[Any]
-PAIRS_PER_TARGET_SET = 50
 _OF_ROWS = tuple(name for name in TENSORS if name != "adjacency")
 WRITTEN_SUFFIXES = (".safetensors", ".npz", *TABLE_SUFFIXES)
 MAPPED_FROM = 1 << 26
@@ -153,7 +153,7 @@ class PairData:
 
     @cached_property
     def unrelated(self) -> NDArray[np.bool_]:
-        """Columns (d,) of vectors that carry nothing of the variables (`lcm.data.column_signs`)."""
+        """Columns (d,) of vectors that carry nothing of the variables (`lcm.data.measurement`)."""
         return unrelated_columns(self.x, self.x_tilde)
 
     def column_name(self, column: int) -> str:
@@ -169,6 +169,11 @@ class PairData:
     def estimated_n(self) -> int:
         """The estimated number of variables of vectors x (`lcm.data.intrinsic_dimension`), computed once."""
         return dimension(self.spectrum, self.x)
+
+    @cached_property
+    def dimension_evidence(self) -> DimensionEvidence:
+        """Evidence for the number of variables of vectors x (`lcm.data.variable_count`), computed once."""
+        return dimension_evidence(self.spectrum, self.x, self.estimated_n)
 
     def directions(self, n: int) -> int:
         """How many principal directions of vectors x a curved sheet of n dimensions may need, at least n."""
@@ -362,19 +367,6 @@ def write_arrays(
         raise ValueError(f"{path}: Expected a file to write to with one of the suffixes {listed}; got {suffix!r}")
 
 
-def require_enough_pairs(data: PairData, n: int) -> None:
-    """Raise ValueError if there are fewer than 50 (n + 1) pairs to fit `n` variables."""
-    needed = PAIRS_PER_TARGET_SET * (n + 1)
-    if len(data) < needed:
-        raise ValueError(f"{_at(data, 'x')}: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}")
-
-
-def require_enough_dimensions(data: PairData, n: int) -> None:
-    """Raise ValueError if observations have fewer than `n` dimensions."""
-    if data.n_dimensions < n:
-        raise ValueError(f"{_at(data, 'x')}: Expected at least n = {n} dimensions; got {data.n_dimensions}")
-
-
 def data_hash(data: PairData, with_targets: bool = False) -> str:
     """SHA-256 (64 hex digits) of the types, shapes and bytes of x, x_tilde and, with_targets, the targets."""
     digest = hashlib.sha256()
@@ -384,10 +376,6 @@ def data_hash(data: PairData, with_targets: bool = False) -> str:
         for (block,) in row_blocks(array):
             digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
-
-
-def _at(data: PairData, key: str) -> str:
-    return f"{data.source}: {key}" if data.source else key
 
 
 def _as_numpy(value: Any, key: str) -> Array:

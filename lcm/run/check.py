@@ -12,7 +12,7 @@ from lcm.base.rows import row_blocks
 from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
-from lcm.run.data_doubts import data_doubts
+from lcm.run.doubts_of_data import data_doubts
 from lcm.run.fittable import require_measured, require_no_outlier
 
 Array = NDArray[np.float64]

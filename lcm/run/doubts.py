@@ -14,7 +14,7 @@ from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.learn.rounds import usual_thickness
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.run.data_doubts import data_doubts
+from lcm.run.doubts_of_data import data_doubts
 from lcm.run.injective import folded_share
 from lcm.run.outcome import Outcome
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lcm.base.rows import row_blocks
-from lcm.data.column_signs import missing_code
+from lcm.data.measurement import missing_code
 from lcm.data.outliers import describe_outlier
 from lcm.data.pairs import PairData
 
 _LEAST_DIFFERENT = 10
+_PAIRS_PER_TARGET_SET = 50
 _OUTLYING = 1e6
 
 
@@ -22,11 +23,23 @@ def require_differences(data: PairData) -> None:
         raise ValueError(f"{_at(data)}x_tilde: Expected pairs that differ, at least {_LEAST_DIFFERENT}; got {got}.")
 
 
-def require_no_outlier(data: PairData) -> None:
-    """Raise ValueError for a value of vectors that is a million times as far out as its column is wide, and no outlier that is
-    left out.
+def require_enough_pairs(data: PairData, n: int) -> None:
+    """Raise ValueError if there are fewer than 50 (n + 1) pairs to fit `n` variables."""
+    needed = _PAIRS_PER_TARGET_SET * (n + 1)
+    if len(data) < needed:
+        raise ValueError(f"{_at(data)}x: Expected at least {needed} pairs, 50 (n + 1) for n = {n}; got {len(data)}")
 
-    The message names the row, the column and the value.
+
+def require_enough_dimensions(data: PairData, n: int) -> None:
+    """Raise ValueError if observations have fewer than `n` dimensions."""
+    if data.n_dimensions < n:
+        raise ValueError(f"{_at(data)}x: Expected at least n = {n} dimensions; got {data.n_dimensions}")
+
+
+def require_no_outlier(data: PairData) -> None:
+    """Raise ValueError for a value of vectors that is a million times as far out as its column is wide.
+
+    Outliers that are left out of fits do not count. The message names the row, the column and the value.
     """
     if data.is_images:
         return

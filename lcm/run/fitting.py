@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData, require_enough_dimensions, require_enough_pairs
+from lcm.data.pairs import PairData
 from lcm.learn.code import coordinates
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
@@ -24,7 +24,13 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
 from lcm.peer import PEERS
 from lcm.run.config import FitConfig
-from lcm.run.fittable import require_differences, require_measured, require_no_outlier
+from lcm.run.fittable import (
+    require_differences,
+    require_enough_dimensions,
+    require_enough_pairs,
+    require_measured,
+    require_no_outlier,
+)
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult

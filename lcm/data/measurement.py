@@ -19,7 +19,7 @@ _CHANGES, _UNRELATED, _CHANCE = 0.99, 0.05, 4.0
 
 
 @final
-class Code(NamedTuple):
+class MissingCode(NamedTuple):
     """A value that stands for a missing one: its column, the value, its first row and how many rows of x hold it.
 
     low, high: 5th and 95th percentile of the other values."""
@@ -62,7 +62,7 @@ def column_signs(x: NDArray[Any]) -> ColumnSigns:
     return ColumnSigns(tuple(clipped), tuple(few))
 
 
-def missing_code(x: NDArray[Any]) -> Code | None:
+def missing_code(x: NDArray[Any]) -> MissingCode | None:
     """A value such as −999 that at least three rows of x (N, d) hold and that lies far outside the others.
 
     Far is three widths of the others, from their 5th to their 95th percentile. The others have over 20 values.
@@ -75,7 +75,7 @@ def missing_code(x: NDArray[Any]) -> Code | None:
             low, high = np.quantile(np.repeat(rest, counts[others]), (0.05, 0.95))
             if np.abs(values[end] - rest[0 if end == 0 else -1]) > _CODE_GAP * (high - low):
                 rows = np.flatnonzero(np.asarray(x[:, column]) == values[end])
-                return Code(column, float(values[end]), int(rows[0]), len(rows), float(low), float(high))
+                return MissingCode(column, float(values[end]), int(rows[0]), len(rows), float(low), float(high))
     return None
 
 

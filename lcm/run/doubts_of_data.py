@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lcm.data.column_signs import column_signs
+from lcm.data.measurement import column_signs
 from lcm.data.pairs import PairData
 
 _MOST_LISTED = 6

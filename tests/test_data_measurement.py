@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from small import SHORT, small_data
 
 import lcm
-from lcm.data.column_signs import column_signs, missing_code, unrelated_columns
-from lcm.run.data_doubts import data_doubts
+from lcm.data.measurement import column_signs, missing_code, unrelated_columns
+from lcm.run.doubts_of_data import data_doubts
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.standard_normal(5_000)
