@@ -19,7 +19,9 @@ _CENTRES = 100
 _BLOCKS = 10
 _LEAST_NEIGHBOURS = 40
 _LEAST_GAP, _CLEAR_GAP = 2.5, 4.0
-_MOST_UNEXPLAINED, _EXPLAINED = 0.5, 0.42
+_MOST_UNEXPLAINED, _ALL_EXPLAINED = 0.5, 0.1
+_EXPLAINED, _MISSED, _OFFSET = (0.1, 0.34), 0.08, 0.15
+_CONFIRMED = 3
 _NOISE_WEIGHT, _MOST_NOISE = 100.0, 1e-2
 _ROUNDED = 1e-12
 _OUTER_SHARE, _HEAVY = 0.999, 40.0
@@ -110,14 +112,21 @@ def dimension(found: Spectrum, x: NDArray[Any]) -> int:
     chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
     rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]
     local = local_dimension(rows, _noise(found))
-    unexplained = found.variation.unexplained
-    if local is None or (local < found.shared.correlated and unexplained(local).mean >= _MOST_UNEXPLAINED):
-        enough = (k for k in range(1, found.shared.correlated) if unexplained(k).mean < _EXPLAINED)
-        return next(enough, span)
-    if local <= span // 2:
-        return local
-    # local variances of a sheet of nearly as many dimensions as its span tell less than what explains all of them
-    return next((k for k in range(1, local) if unexplained(k).largest < _MOST_UNEXPLAINED), local)
+    shared, unexplained = found.shared.correlated, found.variation.unexplained
+    if local is None or (local < shared and unexplained(local).mean >= _MOST_UNEXPLAINED):
+        return next((k for k in range(1, shared) if _explains(found.variation, k)), span)
+    # local variances of a sheet of nearly as many dimensions as its span tell less than what explains all directions
+    most = _ALL_EXPLAINED if local <= span // 2 else _MOST_UNEXPLAINED
+    return next((k for k in range(1, min(local, shared)) if unexplained(k).largest < most), local)
+
+
+def _explains(variation: SharedVariation, k: int) -> bool:
+    """Whether k directions explain the others, and no fewer are explained by the one or two more that come next.
+
+    Regressions miss more of a function of more variables; a missing variable can be explained in part by its causes.
+    """
+    following = range(k, min(k + _CONFIRMED, variation.before.shape[1]))
+    return all(variation.unexplained(each).mean < np.clip(_MISSED * each - _OFFSET, *_EXPLAINED) for each in following)
 
 
 def _noise(found: Spectrum) -> float:

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 _ROWS, _CENTRES = 20_000, 2_000
 _NEIGHBOURS = (10, 20)
 _NEAR = 0.35
+_CLEARLY = 0.05
 
 
 @final
@@ -42,10 +43,14 @@ def dimension_evidence(found: Spectrum, x: NDArray[Any], estimate: int) -> Dimen
     """Evidence for n from x (N, d), its spectrum and the estimate of `lcm.data.intrinsic_dimension.dimension`.
 
     All numbers from the estimate to that of the neighbours are plausible, and so is the next higher one where the
-    neighbours leave it open: their estimate falls short in many dimensions.
+    neighbours leave it open: their estimate falls short in many dimensions. So is one more than the estimate where some
+    direction is not clearly explained.
     """
     neighbours = neighbour_dimension(take_rows(x, np.arange(0, len(x), -(-len(x) // _ROWS))) / found.scales)
     ends = [estimate, max(1, round(neighbours)), max(1, math.ceil(neighbours - _NEAR))]
+    # a regression on all variables can fall short, and so can the estimate
+    below = estimate < found.shared.correlated
+    ends.append(estimate + 1 if below and found.variation.unexplained(estimate).largest > _CLEARLY else estimate)
     most = max(1, found.rank)
     plausible = tuple(range(min(ends), min(max(ends), most) + 1)) or (estimate,)
     return DimensionEvidence(estimate, neighbours, found.rank, plausible)
