@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from imported_images import write_3dident, write_circuit, write_folder
+from imported_images import write_3dident, write_circuit, write_folder, write_index
 from small import small_data
 
 from lcm.data.pairs import save_pairs
@@ -17,7 +17,7 @@ from lcm.data.pairs import save_pairs
 from .law import command
 from .mutate import Mutator, any_of, spoil_bytes
 from .run import Kind
-from .structure import spoil_csv
+from .structure import spoil_csv, spoil_json
 from .tensors import spoil_tensors
 
 _DESCRIPTIONS = (
@@ -122,6 +122,13 @@ KINDS = {
         lambda folder: write_folder(folder / "set", 2) and None,
         ("set/pairs.csv",),
         any_of(spoil_bytes, spoil_csv),
+        _imported("folder", "set"),
+        share=0.5,
+    ),
+    "image-index": Kind(
+        lambda folder: write_index(folder / "set", 2, [0, None]) and None,
+        ("set/pairs.json",),
+        any_of(spoil_bytes, spoil_json),
         _imported("folder", "set"),
         share=0.5,
     ),

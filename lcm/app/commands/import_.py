@@ -22,9 +22,10 @@ KIND is one of
                   latents is drawn again, and x_tilde is the image with the nearest latents. Truth: z and z_tilde, the
                   latents of both images, and targets, the latent that was drawn again. The other latents differ too,
                   and by much, since the set has only 36,000 images for ten latents. The graph is not known.
-  folder          DIR is a CSV with the header before,after or before,after,target, or a folder with such a pairs.csv.
-                  Paths are relative to the CSV. The target is the 0-based variable of the intervention, or empty if
-                  there was no intervention. Truth: targets, if the CSV has this column.
+  folder          DIR is a CSV with the header before,after or before,after,target, or a .json file with a list of
+                  mappings with these keys, or a folder with such a pairs.csv or pairs.json. Paths are relative to this
+                  file. The target is the 0-based variable of the intervention, or empty (null in JSON) if there was no
+                  intervention. Truth: targets, if the file gives them.
 
 All images of a set must be square, of one size, and at least S pixels wide. They are reduced to S pixels by averages
 over areas. Greyscale becomes RGB, and transparent pixels become black. The command never unpickles a file.
@@ -37,6 +38,7 @@ examples:
   lcm import causalcircuit downloads/causalcircuit --out data/causalcircuit
   lcm import causal3dident downloads/causal3dident --out data/hare --object 1 --size 128
   lcm import folder photographs/pairs.csv --out data/photographs
+  lcm import folder photographs/pairs.json --out data/photographs
 """
 
 _KINDS = ("causalcircuit", "causal3dident", "folder")
@@ -51,7 +53,7 @@ _ONLY_FOR = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("kind", metavar="KIND", choices=_KINDS, help=", ".join(_KINDS))
-    parser.add_argument("source", metavar="DIR", help="folder of the set, or the CSV of KIND folder")
+    parser.add_argument("source", metavar="DIR", help="folder of the set, or the list of KIND folder")
     parser.add_argument("--out", metavar="OUT", required=True, help="new or empty folder")
     parser.add_argument(
         "--size",
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-outside",
         action="store_true",
         default=None,
-        help="folder: take images from outside the folder of the CSV too; without it, a list from a stranger cannot",
+        help="folder: take images from outside the folder of the list too; without it, a list from a stranger cannot",
     )
     parser.set_defaults(resumes=_resumes)
 
