@@ -34,18 +34,19 @@ KIND is one of
                   protocol, and targets come from there: descendants of a target change too. x and x_tilde are sensors,
                   or images with --images. Truth: z and z_tilde, the values of the actuators, targets and, with
                   --protocol, adjacency.
-  grid            DIR is an .npz file with images uint8 (N, H, H, 3), one for each combination of levels of some factors,
-                  the last factor fastest, such as MPI3D from https://github.com/rr-learning/disentanglement_dataset
-                  (CC BY 4.0), or an .npy file, or a folder with one of these. The model of --nature draws the pairs.
-                  Each variable drives one factor, cut into equally probable levels. Truth: z, z_tilde, noise,
-                  noise_tilde, targets and adjacency. A pair whose levels do not change shows no change.
+  grid            DIR is an .npz file with images uint8 (N, H, H, 3), one for each combination of levels of some
+                  factors, the last factor fastest, such as MPI3D (CC BY 4.0) from
+                  https://github.com/rr-learning/disentanglement_dataset, or an .npy file, or a folder with one of
+                  these. The model of --nature draws the pairs. Each variable drives one factor, cut into equally
+                  probable levels. Truth: z, z_tilde, noise, noise_tilde, targets and adjacency. A pair whose levels do
+                  not change shows no change.
 
 All images of a set must be square, of one size, and at least S pixels wide. They are reduced to S pixels by averages
 over areas. Greyscale becomes RGB, and transparent pixels become black. The command never unpickles a file.
 
-The command writes OUT/train.safetensors and so on (folder and chamber: OUT/data.safetensors), and splits a file of images
-above 1 GB into parts. OUT appears whole or not at all. After an interruption or a full disk, run the same command again
-to continue.
+The command writes OUT/train.safetensors and so on (folder and chamber: OUT/data.safetensors), and splits a file of
+images above 1 GB into parts. OUT appears whole or not at all. After an interruption or a full disk, run the same
+command again to continue.
 """
 EPILOG = """\
 examples:
@@ -54,7 +55,7 @@ examples:
   lcm import folder photographs/pairs.csv --out data/photographs
   lcm import folder photographs/pairs.json --out data/photographs
   lcm import chamber measured.csv --protocol protocol.json --out data/tunnel
-  lcm import chamber downloads/lt_camera_v1 --experiment scm_1_red --actuators red --images --out data/tunnel
+  lcm import chamber downloads/my_set --experiment walk --actuators red pol_1 --images --out data/tunnel
   lcm import grid downloads/mpi3d_real.npz --factors 6,6,2,3,3,40,40 --drives 5,6 --nature two.yaml --out data/mpi3d
 """
 
@@ -102,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         metavar="S",
         type=int,
-        help="causal3dident: seed for redrawing latents; default: 0; grid: seed of the pairs; default: that of the config",
+        help="causal3dident: seed for redrawing latents, default 0; grid: seed of pairs, default that of the config",
     )
     parser.add_argument("--n", metavar="N", type=int, help="folder: number of variables; default: largest target + 1")
     parser.add_argument(
@@ -216,7 +217,9 @@ def _grid_options(options: dict[str, Any]) -> dict[str, Any]:
 
     if "nature" not in options:
         raise ValueError("--nature: Expected the config of a causal model for grid; got none")
-    parsed = {name: _numbers(options[name], f"--{name}") for name in ("factors", "drives") if name in options}
+    parsed: dict[str, Any] = {
+        name: _numbers(options[name], f"--{name}") for name in ("factors", "drives") if name in options
+    }
     if "fixed" in options:
         parsed["fixed"] = _levels(options["fixed"])
     return options | parsed | {"nature": load_config(options["nature"], GenerateConfig)}

@@ -1,9 +1,9 @@
 """A full grid of images over factors, such as MPI3D (Gondal et al. 2019), as pairs of a causal model over the factors.
 
 The grid has one image for each combination of levels, the last factor fastest. A variable of the model drives one
-factor: it is cut into as many levels as the factor has, equally probable before an intervention, by a rising map. So the
-image of every z is found by its number. What the theorem of identifiability says of continuous variables holds for z, not
-for the images: an image tells z up to its level only, and a pair whose levels do not change shows no change at all.
+factor: it is cut into as many levels as the factor has, equally probable before an intervention, by a rising map. So
+the image of every z is found by its number. What the theorem of identifiability says of continuous variables holds for
+z, not for the images: an image tells z up to its level only, and a pair whose levels do not change shows no change.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def import_grid(
 
     Raises:
         ValueError: no such array, another type or shape, sizes whose product is not N, a factor or a level that there
-            is none of, a model with a decoder or with circles, or `out` is not new.
+            is none of, a model with a decoder, or `out` is not new.
     """
     require_size(size)
     require_new(Path(out))
@@ -105,8 +105,6 @@ def import_grid(
     images = _images(_file_of(Path(source)))
     axes = _axes(images, factors, drives, fixed or {}, config.nature.n)
     model = without_decoder(build_nature(config.nature, config.seed))
-    if bool(model.scm.circular.any()):
-        raise ValueError("nature: Expected variables on lines, which factors with ends can follow; got one on a circle")
     cuts = _cuts(model, [axes.sizes[factor] for factor in axes.drives], config.seed)
     drawn = {
         split: sample_data(model, count, torch_generator(config.seed, split))
