@@ -143,6 +143,17 @@ def test_without_its_truth_only_single_changes_are_pairs(
     assert data.adjacency is None
 
 
+def test_a_protocol_may_leave_an_actuator_where_it_is(tmp_path: Path) -> None:
+    """A range of one step, in few pairs."""
+    protocol = drawn(CHAIN, 2, ranges=["red=3,4"], seed=1)
+    assert np.ptp(np.stack([protocol.before, protocol.after])[..., 0]) == 0
+    write_protocol(tmp_path / "p.txt", protocol)
+    csv = write_rows(tmp_path / "m.csv", measured(protocol.lines()))
+    (path,) = import_chamber(csv, tmp_path / "out", protocol=tmp_path / "p.json")
+    data = load_pairs(path)
+    assert data.z is not None and np.ptp(data.z[:, 0]) == 0 and len(data) == 2
+
+
 def test_images_of_a_protocol_are_imported(tmp_path: Path) -> None:
     folder = write_image_experiment(tmp_path / "set", pairs=4)
     protocol = drawn(build_nature(NatureConfig(1), 0), 4)

@@ -106,6 +106,9 @@ def import_chamber(
         raise ValueError("overlapping: Expected pairs of rows as in the protocol; got overlapping ones")
     actuators, sensors = _names(path, columns, truth)
     measured = _measured(path, actuators, sensors, columns)
+    _require_varying(measured, "sensor", sensors)
+    if truth is None:
+        _require_varying(measured, "actuator", actuators)
     before, after = _rows_of_pairs(measured, overlapping)
     _require_settings(measured, [*actuators, *sensors], before, after)
     tensors = _truth(measured, actuators, before, after, truth)
@@ -169,12 +172,14 @@ def _measured(path: Path, actuators: list[str], sensors: list[str], columns: Cha
     measured = read_measurements(path, [*actuators, *sensors], texts)
     if len(measured) < 2:
         raise ValueError(f"{path}: Expected at least two measurements; got {len(measured)}")
-    for what, names in (("actuator", actuators), ("sensor", sensors)):
-        constant = next((name for name in names if np.ptp(measured.numbers[name]) == 0), None)
-        if constant is not None:
-            hint = f"(name those that vary with --{what}s)"
-            raise ValueError(f"{path}: column '{constant}': Expected this {what} to vary; got one value {hint}")
     return measured
+
+
+def _require_varying(measured: Measurements, what: str, names: Sequence[str]) -> None:
+    constant = next((name for name in names if np.ptp(measured.numbers[name]) == 0), None)
+    if constant is not None:
+        hint = f"(name those that vary with --{what}s)"
+        raise ValueError(f"{measured.path}: column '{constant}': Expected this {what} to vary; got one value {hint}")
 
 
 def _rows_of_pairs(measured: Measurements, overlapping: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
