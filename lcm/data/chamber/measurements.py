@@ -50,7 +50,7 @@ class Measurements:
         return f"{self.path}: line {self.lines[row]}"
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def column_names(path: Path) -> tuple[str, ...]:
     """The names of the columns.
 
     Raises:
@@ -70,10 +70,10 @@ def read_measurements(path: Path, numbers: Sequence[str], texts: Sequence[str] =
     """Read columns of a CSV, all of which its header has; `timestamp` is read and checked too, if there is one.
 
     Raises:
-        ValueError: as `read_header`; a row of another length, a cell of `numbers` that is no finite number in float32,
+        ValueError: as `column_names`; a row of another length, a cell of `numbers` that is no finite number in float32,
             or a time before that of the row above. The message names the line and the column.
     """
-    header = read_header(path)
+    header = column_names(path)
     read = [*numbers, *([TIME] if TIME in header and TIME not in numbers else [])]
     of_number, of_text = ([header.index(name) for name in names] for names in (read, texts))
     values, lines = array("d"), array("q")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lcm.base import __version__
 from lcm.data.chamber.actuator import SETTINGS, TUNNEL_ACTUATORS, TUNNEL_SENSORS, require_distinct
-from lcm.data.chamber.measurements import Measurements, read_header, read_measurements
+from lcm.data.chamber.measurements import Measurements, column_names, read_measurements
 from lcm.data.chamber.protocol import PairProtocol
 from lcm.data.chamber.protocol_files import read_protocol
 from lcm.data.image_files import FinishedBefore, partial_folder, remove_partial, require_new
@@ -151,7 +151,7 @@ def _csv_of(source: Path, name: str | None) -> Path:
 
 def _names(path: Path, columns: ChamberColumns, truth: PairProtocol | None) -> tuple[list[str], list[str]]:
     """The columns of the actuators and of the sensors, all of which the header has."""
-    header = read_header(path)
+    header = column_names(path)
     actuators = list(truth.names if truth is not None else columns.actuators or TUNNEL_ACTUATORS)
     sensors = [] if columns.images else list(columns.sensors or TUNNEL_SENSORS)
     given = {"actuator": columns.actuators or truth, "sensor": columns.sensors, "image file": columns.images}
@@ -167,7 +167,7 @@ def _names(path: Path, columns: ChamberColumns, truth: PairProtocol | None) -> t
 
 
 def _measured(path: Path, actuators: list[str], sensors: list[str], columns: ChamberColumns) -> Measurements:
-    known = [name for name in read_header(path) if name in SETTINGS and name not in actuators and name not in sensors]
+    known = [name for name in column_names(path) if name in SETTINGS and name not in actuators and name not in sensors]
     texts = known if columns.images is None else [*known, columns.images]
     measured = read_measurements(path, [*actuators, *sensors], texts)
     if len(measured) < 2:
