@@ -151,3 +151,32 @@ def test_a_compressed_array_whose_bytes_are_corrupt_is_refused_when_it_is_read(t
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.npz: images: Expected a plain array; got (Bad CRC|Error -3)"):
         stored.gathered(np.array([0]))
+
+
+def lying(folder: Path, compression: int, rows: int) -> Path:
+    """An archive whose array has 7 rows, while its header and the directory of the archive claim more."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, 2, 3), }}".encode().ljust(117) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + ARRAY.tobytes()
+    path = packed(data, compression)(folder)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    claimed = (128 + rows * 6).to_bytes(4, "little")
+    content[entry + 24 : entry + 28] = claimed
+    if compression == zipfile.ZIP_STORED:
+        content[entry + 20 : entry + 24] = claimed
+    path.write_bytes(content)
+    return path
+
+
+def test_an_array_that_claims_more_than_its_archive_holds_is_not_mapped(tmp_path: Path) -> None:
+    # newer versions of zipfile notice first that it would overlap the directory
+    with pytest.raises(
+        ValueError, match=r"a\.npz: images: Expected a plain array; got (a header that claims 6,000 |Overl)"
+    ):
+        stored_array(lying(tmp_path, zipfile.ZIP_STORED, 1000), "images")
+
+
+def test_a_compressed_array_that_ends_early_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    stored = stored_array(lying(tmp_path, zipfile.ZIP_DEFLATED, 9), "images")
+    with pytest.raises(ValueError, match=r"a\.npz: images: Expected a plain array; got 7 of 9 rows$"):
+        stored.gathered(np.array([0]))
