@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,4 +89,17 @@ def write_folder(folder: Path, count: int = 5, targets: Sequence[str] | None = N
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    return folder
+
+
+def write_index(folder: Path, count: int = 5, targets: Sequence[int | None] | None = None) -> Path:
+    """The images of `write_folder`, listed in JSON instead of CSV."""
+    write_folder(folder, count)
+    (folder / "pairs.csv").unlink()
+    entries: list[dict[str, Any]] = [
+        {key: f"images/{row}_{key}.png" for key in ("before", "after")} for row in range(count)
+    ]
+    for entry, target in zip(entries, targets or (), strict=targets is not None):
+        entry["target"] = target
+    (folder / "pairs.json").write_text(json.dumps(entries))
     return folder

@@ -136,7 +136,7 @@ def test_what_is_wrong_is_named(spoil: Callable[[Path], Any], message: str, tmp_
         (0, ["1"] * 5, r"^n: Expected n from 1 to 1000; got 0\.$"),
         (1001, ["1"] * 5, r"^n: Expected n from 1 to 1000; got 1001\.$"),
         (2, ["0", "1", "2", "0", "0"], r"pairs\.csv: row 2: target: Expected a number below n = 2; got 2$"),
-        (2, None, r"pairs\.csv: Expected a column target, for n = 2; got before, after$"),
+        (2, None, r"pairs\.csv: Expected targets, for n = 2; got a list without target$"),
     ],
 )
 def test_a_number_of_variables_that_does_not_fit_is_refused(

@@ -16,6 +16,7 @@ from lcm.data.image_files import shard_files
 INTO_A_RUN: dict[str, Callable[[Path, Path], list[object]]] = {
     "encode": lambda run, data: ["encode", run, data, "--out", run / "model.safetensors"],
     "sample": lambda run, data: ["sample", run, "--n", "5", "--out", run / "model.safetensors"],
+    "protocol": lambda run, data: ["protocol", run, "--pairs", "5", "--out", run / "graph.txt"],
     "evaluate": lambda run, data: ["evaluate", run, data, "--json", run / "run.json"],
     "graph": lambda run, data: ["graph", run, "--json", run / "graph.json"],
     "compare": lambda run, data: ["compare", run, run, data, "--json", run / "fit.json"],

@@ -9,15 +9,21 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from imported_images import write_3dident, write_circuit, write_folder
+from chambers import measured, write_experiment, write_rows
+from imported_images import write_3dident, write_circuit, write_folder, write_index
 from small import small_data
 
+from lcm.data.chamber.actuator import chosen_actuators
+from lcm.data.chamber.protocol import draw_protocol
+from lcm.data.chamber.protocol_files import write_protocol
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
 from lcm.data.pairs import save_pairs
 
 from .law import command
 from .mutate import Mutator, any_of, spoil_bytes
 from .run import Kind
-from .structure import spoil_csv
+from .structure import spoil_csv, spoil_json
 from .tensors import spoil_tensors
 
 _DESCRIPTIONS = (
@@ -103,6 +109,18 @@ def _imported(kind: str, source: str) -> tuple:
     )
 
 
+def _protocol(folder: Path) -> None:
+    protocol = draw_protocol(build_nature(NatureConfig(5), 0), 6, chosen_actuators(5))
+    write_protocol(folder / "protocol.txt", protocol)
+    write_rows(folder / "measured.csv", measured(protocol.lines()))
+
+
+def _grid(folder: Path) -> None:
+    images = np.zeros((24, 16, 16, 3), np.uint8)
+    np.savez_compressed(folder / "grid.npz", images=images, factor_sizes=np.array([2, 3, 4]))
+    (folder / "c.yaml").write_text("nature: {n: 2}\npairs: {train: 5, val: 2, test: 2}\n")
+
+
 _SPOIL_NPZ = any_of(spoil_bytes, *[spoil_archive(spoil_npy)] * 3)
 
 KINDS = {
@@ -123,6 +141,44 @@ KINDS = {
         ("set/pairs.csv",),
         any_of(spoil_bytes, spoil_csv),
         _imported("folder", "set"),
+        share=0.5,
+    ),
+    "image-index": Kind(
+        lambda folder: write_index(folder / "set", 2, [0, None]) and None,
+        ("set/pairs.json",),
+        any_of(spoil_bytes, spoil_json),
+        _imported("folder", "set"),
+        share=0.5,
+    ),
+    "chamber": Kind(
+        lambda folder: write_experiment(folder / "set", pairs=6) and None,
+        ("set/walk.csv",),
+        any_of(spoil_bytes, spoil_csv),
+        (command("import", "chamber", "{in}/set", "--out", "{out}/o", "--quiet"),),
+        share=0.5,
+    ),
+    "protocol": Kind(
+        _protocol,
+        ("protocol.json",),
+        any_of(spoil_bytes, *[spoil_json] * 3),
+        (
+            command(
+                *("import", "chamber", "{in}/measured.csv", "--protocol", "{in}/protocol.json"),
+                *("--out", "{out}/o", "--quiet"),
+            ),
+        ),
+        share=0.5,
+    ),
+    "grid": Kind(
+        _grid,
+        ("grid.npz",),
+        _SPOIL_NPZ,
+        (
+            command(
+                *("import", "grid", "{in}/grid.npz", "--nature", "{in}/c.yaml", "--out", "{out}/o"),
+                *("--size", "16", "--quiet", "--threads", "1"),
+            ),
+        ),
         share=0.5,
     ),
     "image": Kind(

@@ -43,12 +43,15 @@ def prepare_all(base: Path) -> None:
         Image.fromarray(pixels).save(base / "images" / f"{number}.png")
         rows.append(f"{number}.png,{(number + 1) % 6}.png,{number % 2}")
     (base / "images" / "pairs.csv").write_text("\n".join(rows) + "\n")
+    (base / "measured.csv").write_text("red,vis_1\n1,2.5\n3,2\n3,4\n3,1\n")
 
 
 _DATA, _TEST = "d/train.safetensors", "d/test.safetensors"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "generate": ("generate", "c.yaml", "--out", "out"),
     "import": ("import", "folder", "images", "--out", "out", "--size", "16"),
+    "chamber": ("import", "chamber", "measured.csv", "--out", "out", "--actuators", "red", "--sensors", "vis_1"),
+    "protocol": ("protocol", "run", "--pairs", "20", "--out", "out/protocol.txt"),
     "fit": ("fit", _DATA, "--out", "out", "--model", "linear"),
     "overwrite": ("fit", _DATA, "--out", "other", "--model", "linear", "--seed", "1", "--overwrite"),
     "encode": ("encode", "run", _TEST, "--out", "out/encoded.safetensors"),

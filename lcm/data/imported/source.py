@@ -49,13 +49,13 @@ _BLOCKS_AHEAD = 2
 @final
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image as a PNG, JPEG, WebP, BMP, TIFF or GIF.
+    """An image as a PNG, JPEG, WebP, BMP, TIFF or GIF, or as pixels.
 
-    where: its name in errors. content: its bytes, or the file.
+    where: its name in errors. content: its bytes, the file, or pixels uint8 (H, W, 3).
     """
 
     where: str
-    content: bytes | Path
+    content: bytes | Path | NDArray[np.uint8]
 
 
 def require_size(size: int) -> None:
@@ -123,9 +123,8 @@ def _to_rgb(opened: Image.Image) -> Image.Image:
 @contextmanager
 def _opened(image: EncodedImage) -> Iterator[Image.Image]:
     """The open image; any error of Pillow becomes a ValueError that names the image."""
-    content: Any = image.content if isinstance(image.content, Path) else io.BytesIO(image.content)
     try:
-        with Image.open(content, formats=_FORMATS) as opened:
+        with _image_of(image.content) as opened:
             if opened.width * opened.height > _MOST_PIXELS:
                 expected = f"at most {_MOST_PIXELS:,} pixels"
                 raise ValueError(f"{image.where}: Expected {expected}; got {_pixels(opened.size)}")
@@ -140,6 +139,12 @@ def _opened(image: EncodedImage) -> Iterator[Image.Image]:
     except Exception as error:
         # Pillow raises errors of every kind on bad bytes
         raise _corrupt(image, error) from error
+
+
+def _image_of(content: Any) -> Image.Image:
+    if isinstance(content, np.ndarray):
+        return Image.fromarray(content)
+    return Image.open(content if isinstance(content, Path) else io.BytesIO(content), formats=_FORMATS)
 
 
 def _corrupt(image: EncodedImage, error: Exception) -> ValueError:
