@@ -121,12 +121,14 @@ def dimension(found: Spectrum, x: NDArray[Any]) -> int:
 
 
 def _explains(variation: SharedVariation, k: int) -> bool:
-    """Whether k directions explain the others, and no fewer are explained by the one or two more that come next.
+    """Whether k directions explain the others, and one or two more do not explain much less.
 
     Regressions miss more of a function of more variables; a missing variable can be explained in part by its causes.
     """
-    following = range(k, min(k + _CONFIRMED, variation.before.shape[1]))
-    return all(variation.unexplained(each).mean < np.clip(_MISSED * each - _OFFSET, *_EXPLAINED) for each in following)
+    following = range(k + 1, min(k + _CONFIRMED, variation.before.shape[1]))
+    if variation.unexplained(k).mean >= np.clip(_MISSED * k - _OFFSET, *_EXPLAINED):
+        return False
+    return all(variation.unexplained(each).mean < _MOST_UNEXPLAINED for each in following)
 
 
 def _noise(found: Spectrum) -> float:

@@ -14,6 +14,7 @@ _HOMES = {
     "draw_evidence": "graph",
     "draw_graph": "graph",
     "draw_image_figures": "images",
+    "draw_number_of_variables": "number_of_variables",
     "draw_one_graph": "graph",
     "draw_pairs": "variables",
     "draw_training": "training",

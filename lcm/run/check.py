@@ -28,6 +28,8 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         rank, singular_values (d,): of x and x_tilde together, with columns divided by their standard deviations;
             singular values are in descending order.
         n_guess: the estimate of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
+        n_plausible: every number that the evidence leaves open. n_by_neighbours: the dimension of x by distances of
+            nearest neighbours, a real number (`lcm.data.variable_count`).
         one_sparse_share: share of the squared difference of a pair that its largest component carries, in [1/n, 1]:
             the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for every graph if
             observations are linear in the noise and interventions are atomic.
@@ -52,7 +54,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         "dtype": str(data.x.dtype),
         "duplicate_rows": _count_duplicates(data.x),
         "unchanged_share": float(unchanged.mean()),
-        **dict.fromkeys(("rank", "singular_values", "n_guess")),
+        **dict.fromkeys(("rank", "singular_values", "n_guess", "n_plausible", "n_by_neighbours")),
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
         "doubts": data_doubts(whole),
     }
@@ -64,6 +66,10 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
     report["n_guess"] = n = data.estimated_n
+    report["n_plausible"], report["n_by_neighbours"] = (
+        list(data.dimension_evidence.plausible),
+        data.dimension_evidence.neighbours,
+    )
     if np.sum(~unchanged) >= max(n, 1) and n > 0:
         differences = _reduced_differences(data, ~unchanged, found, n)
         report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))
@@ -83,13 +89,19 @@ def format_check(report: dict[str, Any]) -> str:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
         lines.append(("spectrum", "singular values " + _listed([f"{value:.3g}" for value in values])))
-        lines.append(("variables", f"n = {report['n_guess']} by the rank or the local dimension of x"))
+        lines.append(("variables", _number_text(report)))
         lines.append(("one-sparse", verdict(report)))
     if report["target_shares"] is not None:
         shares = _listed([f"{share:.1%}" for share in report["target_shares"]])
         lines.append(("targets", f"{shares} of pairs, by a linear estimate"))
     lines += [("doubt", text) for text in report["doubts"]]
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
+
+
+def _number_text(report: dict[str, Any]) -> str:
+    plausible = report["n_plausible"]
+    among = "no other number is plausible" if len(plausible) == 1 else f"plausible: {_listed([*map(str, plausible)])}"
+    return f"n = {report['n_guess']}; {among}; by nearest neighbours {report['n_by_neighbours']:.1f}"
 
 
 def verdict(report: dict[str, Any]) -> str:

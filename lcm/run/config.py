@@ -11,6 +11,7 @@ from lcm.learn.config import FlowConfig, ImageConfig, KnownConfig, MechanismsCon
 from lcm.peer import PEERS
 from lcm.peer.search.config import GraphSearchConfig
 
+AUTO = "auto"
 _OWN_MODELS = {
     "flow": "the default: noise encoder, mechanisms and tests, by exact likelihood",
     "linear": "flow from its closed forms alone, without a gradient step",
@@ -32,7 +33,8 @@ class FitConfig:
     """All settings of a fit.
 
     model: the default, `flow`, or one of `models()` (docs/models.md); each reads its own section and the common keys.
-    n: number of causal variables; None for dim x or, where x is rank-deficient, its estimated dimension.
+    n: number of causal variables; None for its estimate from x; "auto" for the likeliest of up to three fits, of the
+        numbers that the evidence leaves open (model flow and vectors only).
     targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
     validation_share: share of the pairs held out for early stopping and the ranking of restarts.
     graph_search: for peers that do not learn a graph.
@@ -47,7 +49,7 @@ class FitConfig:
     """
 
     model: str = "flow"
-    n: int | None = None
+    n: int | Literal["auto"] | None = None
     targets: Literal["atomic", "atomic-or-empty", "all"] | tuple[tuple[int, ...], ...] = "atomic-or-empty"
     validation_share: float = 0.1
     restarts: int = 1
@@ -77,6 +79,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         fill_sections(self)
         require_one_of(self, "model", tuple(models()))
-        require_at_least(self, 1, "n", "restarts")
+        require_at_least(self, 1, "restarts", *(() if self.n == AUTO else ("n",)))
+        if self.n == AUTO and self.model != "flow":
+            raise ValueError(f"n: Expected a number, or null, for the model {self.model}; got {AUTO}.")
         require(self, ("validation_share",), lambda value: 0 < value < 1, "a share strictly between 0 and 1")
         require(self, ("seed",), lambda value: value >= 0, "a non-negative seed")

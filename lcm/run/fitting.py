@@ -23,7 +23,7 @@ from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import PairModel
 from lcm.peer import PEERS
-from lcm.run.config import FitConfig
+from lcm.run.config import AUTO, FitConfig
 from lcm.run.fittable import (
     require_differences,
     require_enough_dimensions,
@@ -36,6 +36,7 @@ from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
+_MOST_NUMBERS = 3
 _RELATED_ROWS = 5_000
 _RELATED_COLUMNS = 3
 
@@ -98,6 +99,25 @@ def fit_ensemble(
     pairs = _data_sets(data, len(configs))
     if pairs[0].is_images:
         return _fit_images(pairs, configs, where, recorder)
+    numbers = [plausible_n(*fit) for fit in zip(pairs, configs, strict=True)]
+    expanded = [
+        (each, replace(config, n=n)) for each, config, tried in zip(pairs, configs, numbers, strict=True) for n in tried
+    ]
+    found = iter(_fit_all([each for each, _ in expanded], [config for _, config in expanded], where, recorder))
+    return [_likeliest([next(found) for _ in tried], config) for config, tried in zip(configs, numbers, strict=True)]
+
+
+def _likeliest(results: list[FitResult], config: FitConfig) -> FitResult:
+    """The likeliest of fits with several numbers of variables, which all give densities in the same coordinates."""
+    best = min(results, key=lambda result: result.held_out_nll)
+    tried = tuple((result.model.n, result.held_out_nll) for result in results) if len(results) > 1 else ()
+    return replace(best, config=config, tried=tried)
+
+
+def _fit_all(
+    pairs: list[PairData], configs: list[FitConfig], where: torch.device, recorder: Recorder
+) -> list[FitResult]:
+    """Fits of vectors with given numbers of variables, equal structures together."""
     targets = [target_distribution(choose_n(*fit), fit[1]) for fit in zip(pairs, configs, strict=True)]
     members: list[Stages[Fitted]] = []
     held_out = []
@@ -220,12 +240,28 @@ def choose_n(data: PairData, config: FitConfig) -> int:
     data = data.without_outliers
     if data.is_images:
         return _choose_n_of_images(data, config)
-    n = data.estimated_n if config.n is None else config.n
+    n = config.n if isinstance(config.n, int) else data.estimated_n
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     if not 1 <= n <= data.spectrum.rank:
         raise ValueError(f"{at}x: Expected a numerical rank of at least n = {max(n, 1)}; got {data.spectrum.rank}.")
     return n
+
+
+def plausible_n(data: PairData, config: FitConfig) -> tuple[int, ...]:
+    """The numbers of variables to fit, ascending: one, or with `n: auto` up to three that the evidence leaves open.
+
+    The least one with a code of as many coordinates (`lcm.learn.code`) needs no comparison: the other directions are
+    functions of it.
+    """
+    n, core = choose_n(data, config), data.without_outliers
+    if config.n != AUTO:
+        return (n,)
+    numbers = core.dimension_evidence.nearest(_MOST_NUMBERS)
+    for each in numbers:
+        if coordinates(core, each, False, config.seed).n == each < core.directions(each):
+            return (each,)
+    return numbers
 
 
 def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
@@ -236,7 +272,9 @@ def _choose_n_of_images(data: PairData, config: FitConfig) -> int:
         require_halving(data.x.shape[1:], len(config.image.channels))
     except ValueError as error:
         raise ValueError(f"{data.source}: x: {error}" if data.source else f"x: {error}") from error
-    n = estimate_image_n(data.x) if config.n is None else config.n
+    if config.n == AUTO:
+        raise ValueError(f"n: Expected a number, or null, for images; got {AUTO}.")
+    n = config.n if isinstance(config.n, int) else estimate_image_n(data.x)
     require_enough_dimensions(data, n)
     require_enough_pairs(data, n)
     return n

@@ -40,6 +40,7 @@ class Outcome(ABC):
         records: one mapping for each validation of every stage.
         restart: number of the restart that was kept.
         restart_nll: `held_out_nll` of each restart.
+        tried: with `n: auto`, each number of variables that was fitted with its `held_out_nll`; empty for one alone.
         other_restarts: the other restarts, compared with the kept one up to isomorphism.
         columns: names of the columns of x; empty if the data have no names.
         related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
@@ -60,6 +61,7 @@ class Outcome(ABC):
     records: tuple[dict[str, Any], ...] = ()
     restart: int = 0
     restart_nll: tuple[float, ...] = ()
+    tried: tuple[tuple[int, float], ...] = ()
     other_restarts: tuple[Restart, ...] = ()
     columns: tuple[str, ...] = ()
     related: tuple[tuple[tuple[str, float], ...], ...] = ()

@@ -62,8 +62,9 @@ def strength_numbers(graph: Graph, edge_strength: NDArray[np.float64], order: Se
 def fit_numbers(result: Outcome) -> dict[str, Any]:
     """The content of fit.json. A key that a model does not have is null or left out.
 
-    model: name of the model. n, n_given: number of variables, and whether the config gave it. n_pairs: number of pairs,
-    held-out pairs included. n_dimensions: dimensions of x; for images, of their codes. fit_seconds: from data in memory
+    model: name of the model. n, n_given: number of variables, and whether the config gave it. tried: with n: auto, each
+    number that was fitted and its held_out_nll. n_pairs: number of pairs, held-out pairs included. n_dimensions:
+    dimensions of x; for images, of their codes. fit_seconds: from data in memory
     to the written model, over all restarts. stage_seconds: seconds of every stage. graph_search_seconds: seconds of the
     graph search of a peer. held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the
     data (for images, of their codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same
@@ -80,7 +81,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         "model": result.config.model,
         "n": result.model.n,
-        "n_given": result.config.n is not None,
+        "n_given": isinstance(result.config.n, int),
+        "tried": [[n, finite(nll)] for n, nll in result.tried],
         "n_pairs": result.size[0],
         "n_dimensions": result.size[1],
         "fit_seconds": result.seconds,
@@ -201,7 +203,7 @@ def fit_report(result: Outcome) -> str:
 
 {_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
 The numbering, orientation and units of learned variables are arbitrary. Variables are numbered from 0.
-{_coordinates_paragraph(result)}
+{_numbers_paragraph(result)}{_coordinates_paragraph(result)}
 ## Graph
 
 {_edges_text(result)}
@@ -226,6 +228,16 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 ## Time
 
 {times}{_image_section(result)}"""
+
+
+def _numbers_paragraph(result: Outcome) -> str:
+    if not result.tried:
+        return ""
+    listed = ", ".join(f"{-nll:.3f} with {n}" for n, nll in result.tried)
+    return (
+        f"\nNumber of variables: {result.model.n}, the likeliest of {len(result.tried)} fits. Held-out log-likelihoods"
+        f" in nats per pair: {listed}.\n"
+    )
 
 
 def _coordinates_paragraph(result: Outcome) -> str:

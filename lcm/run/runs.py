@@ -26,7 +26,7 @@ from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
 from lcm.readout.evidence import FoundGraph, GraphEvidence
-from lcm.run.config import FitConfig
+from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
 from lcm.run.report import fit_numbers, fit_report, graph_numbers
@@ -141,7 +141,7 @@ def fit_run(
         prepared_in = time.perf_counter() - started
         recorder = Recorder(folder, progress, fit_hash(info))
         try:
-            result = fit_pairs(data, replace(config, n=n), where, recorder)
+            result = fit_pairs(data, config if config.n == AUTO else replace(config, n=n), where, recorder)
             data.require_unchanged()
             save_model(result.model, folder / MODEL_FILE)
             result = replace(result, config=config, seconds=prepared_in + recorder.seconds)
@@ -238,7 +238,14 @@ def _write_results(folder: Path, result: FitResult) -> None:
 
 
 def _draw(folder: Path, result: FitResult) -> None:
-    from lcm.report import draw_evidence, draw_image_figures, draw_one_graph, draw_pairs, draw_training
+    from lcm.report import (
+        draw_evidence,
+        draw_image_figures,
+        draw_number_of_variables,
+        draw_one_graph,
+        draw_pairs,
+        draw_training,
+    )
 
     folder.mkdir(exist_ok=True)
     graph, data, vectors = result.model.graph, result.data, result.vectors
@@ -249,6 +256,11 @@ def _draw(folder: Path, result: FitResult) -> None:
         draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
         draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
+    if not isinstance(result.config.n, int) and not data.is_images and data.n_dimensions > 1:
+        core = data.without_outliers
+        draw_number_of_variables(
+            folder / "number_of_variables.png", core.spectrum, core.dimension_evidence, result.tried
+        )
     draw_training(folder / "training.png", result.records)
     draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
@@ -277,6 +289,7 @@ def _stored_result(run: Run) -> FitResult:
         seconds=fit["fit_seconds"],
         records=tuple(read_metrics(metrics)) if metrics.exists() else (),
         restart=fit["restart"],
+        tried=tuple((int(n), nll) for n, nll in fit.get("tried", ())),
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
         columns=tuple(fit.get("columns", ())),

@@ -21,6 +21,7 @@ examples:
   lcm check data/toy2d/train.safetensors
   lcm check before.csv after.csv --json check.json
   lcm check data/circuit/train.safetensors --figure pairs.png
+  lcm check before.csv after.csv --evidence n.png
 """
 
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_pairs_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help=".json file to write the numbers to")
+    parser.add_argument("--evidence", metavar="FILE", help=".png file to draw the evidence for n to")
     parser.add_argument("--figure", metavar="FILE", help=".png file to draw some pairs to")
 
 
@@ -35,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     out = check_output(arguments.json, ".json", arguments.data, arguments.after) if arguments.json else None
     figure = check_output(arguments.figure, ".png", arguments.data, arguments.after) if arguments.figure else None
+    evidence = check_output(arguments.evidence, ".png", arguments.data, arguments.after) if arguments.evidence else None
     data = pairs_of(arguments)
 
     from lcm.base.files import write_json
@@ -47,10 +50,29 @@ def run(arguments: argparse.Namespace) -> None:
     if figure:
         figure.parent.mkdir(parents=True, exist_ok=True)
         draw_some_pairs(figure, data)
+    if evidence:
+        evidence.parent.mkdir(parents=True, exist_ok=True)
+        draw_evidence_for_n(evidence, data)
     if not arguments.quiet:
         print(format_check(report))
         if figure:
             print(f"figure: {figure}")
+        if evidence:
+            print(f"evidence for n: {evidence}")
+
+
+def draw_evidence_for_n(path: Path, data: PairData) -> None:
+    """Draw what the number of variables is estimated from.
+
+    Raises:
+        ValueError: images.
+    """
+    from lcm.report import draw_number_of_variables
+
+    if data.is_images:
+        raise ValueError("--evidence: Expected vectors; got images.")
+    core = data.without_outliers
+    draw_number_of_variables(path, core.spectrum, core.dimension_evidence)
 
 
 def draw_some_pairs(path: Path, data: PairData) -> None:

@@ -61,12 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings; the options below override them")
     parser.add_argument("--model", metavar="NAME", choices=tuple(models()), help="a model listed below; default: flow")
-    parser.add_argument("--n", metavar="N", type=int, help="number of causal variables; default: estimated")
+    parser.add_argument(
+        "--n", metavar="N", type=_number, help="number of causal variables, or auto: fits several; default: estimated"
+    )
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the fit; default: that of the config, else 0")
     parser.add_argument("--restarts", metavar="K", type=int, help="number of fits; the likeliest is kept")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--overwrite", action="store_true", help="replace another run in RUN")
     parser.set_defaults(resumes=_resumes)
+
+
+def _number(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -119,14 +125,24 @@ def _check_inputs_stay(arguments: argparse.Namespace) -> None:
 
 
 def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
-    if config.n is not None:
+    if isinstance(config.n, int):
         return
     from lcm.run.fitting import choose_n
 
     n = choose_n(data, config)
-    if n < data.n_dimensions:
-        what = "images lie on a sheet of" if data.is_images else f"{data.n_dimensions} columns of x span"
-        print(f"n = {n}, estimated: the {what} {n} dimensions (--n overrides this)")
+    if data.is_images:
+        if n < data.n_dimensions:
+            print(f"n = {n}, estimated: the images lie on a sheet of {n} dimensions (--n overrides this)")
+        return
+    evidence = data.without_outliers.dimension_evidence
+    others = ", ".join(str(each) for each in evidence.plausible if each != n)
+    if config.n is not None:
+        print(f"n = {n} by the data{f'; also plausible: {others}' if others else ''}. Up to three numbers are fitted")
+    elif others or n < data.n_dimensions:
+        plausible = f"; also plausible: {others}" if others else ""
+        print(
+            f"n = {n}, estimated from {data.n_dimensions} columns of x{plausible} (--n N, or --n auto, overrides this)"
+        )
 
 
 def _resumes(arguments: argparse.Namespace) -> str:
