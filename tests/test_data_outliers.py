@@ -29,7 +29,7 @@ def test_no_tail_has_outliers(name: str) -> None:
     assert sum(found) == 0
 
 
-@pytest.mark.parametrize("name", set(TAILS) - {"Cauchy", "t3"})
+@pytest.mark.parametrize("name", [name for name in TAILS if name not in ("Cauchy", "t3")])
 @pytest.mark.parametrize("rows", [[7], [7, 8, 1_000], [7, 8, 1_000, 3_999]])
 def test_what_lies_beyond_a_gap_is_found(name: str, rows: list[int]) -> None:
     values = TAILS[name](np.random.default_rng(0))
