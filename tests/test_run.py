@@ -28,7 +28,7 @@ from lcm.run.report import next_steps, stage_seconds
 from lcm.run.result import FitResult
 from lcm.run.runs import fit_run, load_run
 
-FIGURES = {"graph.png", "training.png", "pairs.png"}
+FIGURES = {"graph.png", "number_of_variables.png", "training.png", "pairs.png"}
 ROOT = Path(__file__).parent.parent
 DATA = {name: small_data(name) for name in NATURES}
 

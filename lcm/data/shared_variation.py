@@ -102,7 +102,7 @@ class SharedVariation(NamedTuple):
         missing.
         """
         half = len(self.before) // 2
-        scale = self.before[:, :k].std(0)
+        scale = np.concatenate(self)[:, :k].std(0)
         features = _Features.drawn(k, np.random.default_rng(_SEED))
         first, second = (features(part[:, :k] / scale) for part in self)
         rest = [part[:, k:] for part in self]

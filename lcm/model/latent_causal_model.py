@@ -95,7 +95,7 @@ class LatentCausalModel(PairModel):
 
     @property
     def like_observations(self) -> Tensor:
-        return self.thickness.new_empty(0, dtype=self.decoder.observation_dtype)
+        return self.thickness.new_empty(0, dtype=self.decoder.observation_dtype or self.thickness.dtype)
 
     @property
     def graph(self) -> Graph:

@@ -48,7 +48,8 @@ class VariationalModel(PairModel):
 
     @property
     def like_observations(self) -> Tensor:
-        return self._like().new_empty(0, dtype=self.standardisation.observation_dtype)
+        like = self._like()
+        return like.new_empty(0, dtype=self.standardisation.observation_dtype or like.dtype)
 
     @property
     def graph(self) -> Graph:

@@ -72,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -136,13 +139,12 @@ def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
         return
     evidence = data.without_outliers.dimension_evidence
     others = ", ".join(str(each) for each in evidence.plausible if each != n)
+    plausible = f"; plausible as well: {others}" if others else ""
     if config.n is not None:
-        print(f"n = {n} by the data{f'; also plausible: {others}' if others else ''}. Up to three numbers are fitted")
+        print(f"n = {n}, estimated{plausible}. Up to three numbers are fitted")
     elif others or n < data.n_dimensions:
-        plausible = f"; also plausible: {others}" if others else ""
-        print(
-            f"n = {n}, estimated from {data.n_dimensions} columns of x{plausible} (--n N, or --n auto, overrides this)"
-        )
+        spanned = f"{data.n_dimensions} columns of x span {n} dimensions"
+        print(f"n = {n}, estimated: the {spanned}{plausible} (--n overrides this)")
 
 
 def _resumes(arguments: argparse.Namespace) -> str:

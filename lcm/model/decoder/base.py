@@ -28,10 +28,9 @@ class Decoder(Component, family=True):
         return torch.zeros(self.n, dtype=torch.bool)
 
     @property
-    def observation_dtype(self) -> torch.dtype:
-        """The precision that x needs: float64 where float32 cannot hold x beside the constant that is added to it."""
-        parts = (*self.parameters(), *self.buffers())
-        return next((part.dtype for part in parts if part.is_floating_point()), torch.get_default_dtype())
+    def observation_dtype(self) -> torch.dtype | None:
+        """The precision that x needs: float64 where float32 loses x beside a constant; None for that of the model."""
+        return None
 
     @abstractmethod
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class ChainDecoder(Decoder):
         return first.circular
 
     @property
-    def observation_dtype(self) -> torch.dtype:
+    def observation_dtype(self) -> torch.dtype | None:
         last: Decoder = self.parts[-1]  # type: ignore[assignment]
         return last.observation_dtype
 
@@ -181,7 +181,7 @@ class SolutionDecoder(Decoder):
         return self._scm[0].circular
 
     @property
-    def observation_dtype(self) -> torch.dtype:
+    def observation_dtype(self) -> torch.dtype | None:
         return self.noise_decoder.observation_dtype
 
     def settings(self) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class EmbeddingDecoder(Decoder):
         return z, z.new_zeros(len(z))
 
     @property
-    def observation_dtype(self) -> torch.dtype:
+    def observation_dtype(self) -> torch.dtype | None:
         return self.shift.dtype
 
 

@@ -55,7 +55,7 @@ class ColumnsDecoder(Decoder):
         return z @ self.matrix.T + self.shift
 
     @property
-    def observation_dtype(self) -> torch.dtype:
+    def observation_dtype(self) -> torch.dtype | None:
         return self.shift.dtype
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ class SheetDecoder(Decoder):
         self.n, self.d = n, built.d
 
     @property
-    def observation_dtype(self) -> torch.dtype:
+    def observation_dtype(self) -> torch.dtype | None:
         return self.columns.observation_dtype
 
     def settings(self) -> dict[str, Any]:
