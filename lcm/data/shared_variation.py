@@ -17,6 +17,7 @@ _STILL_WIDTH, _STILL_SHARE = 0.01, 0.04
 _FAR = 9.0
 _FEATURES, _STEEPNESS, _OFFSET = 300, 1.5, 2.0
 _RIDGE = 1e-6
+_LEAST_COMMON, _TINY = 1e-3, 1e-200
 _SEED = 0
 
 
@@ -113,8 +114,10 @@ class SharedVariation(NamedTuple):
         residuals = [part[half:] - each[half:] @ weights for part, each in zip(rest, (first, second), strict=True)]
         centred = [part[half:] - part[half:].mean(0) for part in rest]
         common, left = (np.sum(pair[0] * pair[1], axis=0) for pair in (centred, residuals))
-        tiny = np.finfo(np.float64).tiny
-        return Unexplained(float(left.sum() / max(common.sum(), tiny)), float((left / np.maximum(common, tiny)).max()))
+        # a direction that is shared in one half alone says nothing, whatever its quotient
+        least = _LEAST_COMMON * np.sqrt(np.prod([np.square(part).sum(0) for part in centred], axis=0)) + _TINY
+        common = np.maximum(common, least)
+        return Unexplained(float(left.sum() / common.sum()), float((left / common).max()))
 
 
 class _Features(NamedTuple):

@@ -231,13 +231,20 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 
 
 def _numbers_paragraph(result: Outcome) -> str:
+    figure = "\n![number of variables](figures/number_of_variables.png)\n" if shows_numbers(result) else ""
     if not result.tried:
-        return ""
+        return figure
     listed = ", ".join(f"{-nll:.3f} with {n}" for n, nll in result.tried)
     return (
         f"\nNumber of variables: {result.model.n}, the likeliest of {len(result.tried)} fits. Held-out log-likelihoods"
-        f" in nats per pair: {listed}.\n"
+        f" in nats per pair: {listed}.\n{figure}"
     )
+
+
+def shows_numbers(result: Outcome) -> bool:
+    """Whether the run has a figure of the evidence for n: of vectors of two or more dimensions, where n is not told."""
+    told = isinstance(result.config.n, int)
+    return not told and not isinstance(result.model, ImageModel) and result.model.d > 1
 
 
 def _coordinates_paragraph(result: Outcome) -> str:

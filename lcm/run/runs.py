@@ -29,7 +29,7 @@ from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
-from lcm.run.report import fit_numbers, fit_report, graph_numbers
+from lcm.run.report import fit_numbers, fit_report, graph_numbers, shows_numbers
 from lcm.run.result import FitResult
 from lcm.run.run_folder import (
     CONFIG_FILE,
@@ -256,7 +256,7 @@ def _draw(folder: Path, result: FitResult) -> None:
         draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
     else:
         draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
-    if not isinstance(result.config.n, int) and not data.is_images and data.n_dimensions > 1:
+    if shows_numbers(result):
         core = data.without_outliers
         draw_number_of_variables(
             folder / "number_of_variables.png", core.spectrum, core.dimension_evidence, result.tried
