@@ -11,14 +11,15 @@ import numpy as np
 from imported_images import encoded
 from numpy.typing import NDArray
 
-from lcm.data.chamber.actuator import TUNNEL_ACTUATORS, TUNNEL_SENSORS
+from lcm.data.chamber.actuator import TUNNEL_ACTUATORS
+from lcm.model.chamber import SENSORS
 
 RESTING = {"l_11": "0", "osr_c": "1", "v_c": "5"}
 HEADER = (
     *("timestamp", "config", "counter", "flag", "intervention"),
     *TUNNEL_ACTUATORS,
     *RESTING,
-    *TUNNEL_SENSORS,
+    *SENSORS,
 )
 
 
@@ -27,7 +28,7 @@ def sensed(actuators: Mapping[str, float], noise: NDArray[np.float64]) -> dict[s
     light = 2.0 * actuators["red"] + 1.5 * actuators["green"] + actuators["blue"]
     turned = np.cos(np.deg2rad(actuators["pol_1"] - actuators["pol_2"])) ** 2
     values = [light / 100, actuators["pol_1"], actuators["pol_2"], *[light] * 4, light * turned, light * turned + 1]
-    return dict(zip(TUNNEL_SENSORS, (np.array(values) + noise).tolist(), strict=True))
+    return dict(zip(SENSORS, (np.array(values) + noise).tolist(), strict=True))
 
 
 def measured(lines: Iterable[str], more: Mapping[str, str] | None = None) -> list[dict[str, str]]:

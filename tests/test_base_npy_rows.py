@@ -180,3 +180,8 @@ def test_a_compressed_array_that_ends_early_is_refused_when_it_is_read(tmp_path:
     stored = stored_array(lying(tmp_path, zipfile.ZIP_DEFLATED, 9), "images")
     with pytest.raises(ValueError, match=r"a\.npz: images: Expected a plain array; got 7 of 9 rows$"):
         stored.gathered(np.array([0]))
+
+
+def test_what_is_compressed_cannot_be_mapped(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.npz: images: Expected an array that is not compressed; got one that is"):
+        KINDS["compressed"](tmp_path).mapped()

@@ -13,9 +13,10 @@ from chambers import measured, walk, write_experiment, write_image_experiment, w
 from imported_images import encoded
 from small import content
 
-from lcm.data.chamber.actuator import TUNNEL_ACTUATORS, TUNNEL_SENSORS
+from lcm.data.chamber.actuator import TUNNEL_ACTUATORS
 from lcm.data.imported.chamber import ChamberColumns, import_chamber
 from lcm.data.pairs import PairData, load_pairs
+from lcm.model.chamber import SENSORS
 
 ROWS = measured(walk())
 
@@ -35,11 +36,11 @@ def numbers(rows: list[dict[str, str]], names: tuple[str, ...]) -> Any:
 def test_rows_become_disjoint_pairs_with_the_actuator_that_changes_as_target(name: str, tmp_path: Path) -> None:
     data = loaded(write_experiment(tmp_path / "set") / name, tmp_path / "out")
     assert set(data.tensors()) == {"x", "x_tilde", "z", "z_tilde", "targets"} and len(data) == 8
-    for key, first, names in (("x", 0, TUNNEL_SENSORS), ("z", 0, TUNNEL_ACTUATORS)):
+    for key, first, names in (("x", 0, SENSORS), ("z", 0, TUNNEL_ACTUATORS)):
         np.testing.assert_array_equal(getattr(data, key), numbers(ROWS[first::2], names))
         np.testing.assert_array_equal(getattr(data, f"{key}_tilde"), numbers(ROWS[1::2], names))
     assert data.targets is not None and data.targets.argmax(axis=1).tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
-    assert data.targets.sum() == 8 and data.columns == TUNNEL_SENSORS
+    assert data.targets.sum() == 8 and data.columns == SENSORS
     assert json.loads(data.metadata["variables"]) == list(TUNNEL_ACTUATORS)
     assert data.metadata["pairs"] == "disjoint" and data.metadata["licence"].endswith(": CC BY 4.0")
     assert content(tmp_path / "out").keys() == {"data.safetensors"}

@@ -12,6 +12,7 @@ from small import SHORT, small_data
 import lcm
 from lcm.data.measurement import column_signs, missing_code, unrelated_columns
 from lcm.run.doubts_of_data import data_doubts
+from lcm.run.report import fit_numbers
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.standard_normal(5_000)
@@ -79,7 +80,8 @@ def test_a_fit_leaves_unrelated_columns_out(model: str) -> None:
     moved = x[:50].copy()
     moved[:, 4:] += 5.0
     np.testing.assert_array_equal(found.model.encode(x[:50]).z, found.model.encode(moved).z)
-    assert any(doubt.startswith("Columns: columns 4, 5 of x carry nothing") for doubt in found.doubts)
+    for doubts in (found.doubts, fit_numbers(found)["doubts"]):
+        assert any(doubt.startswith("Columns: columns 4, 5 of x carry nothing") for doubt in doubts)
 
 
 def test_doubts_name_columns_that_are_clipped_or_coarse() -> None:

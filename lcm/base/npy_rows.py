@@ -49,8 +49,13 @@ class StoredArray:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def mapped(self) -> NDArray[Any]:
-        """The whole array as a read-only view of the mapped file. The array must not be compressed."""
-        assert self.offset is not None, "a compressed array cannot be mapped"
+        """The whole array as a read-only view of the mapped file.
+
+        Raises:
+            ValueError: a compressed array, which cannot be mapped; `gathered` reads its rows.
+        """
+        if self.offset is None:
+            raise ValueError(f"{self.where}: Expected an array that is not compressed; got one that is")
         flat: NDArray[Any] = np.frombuffer(MappedFile.of(self.path), self.dtype, math.prod(self.shape), self.offset)
         return flat.reshape(self.shape)
 

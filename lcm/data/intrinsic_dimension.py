@@ -44,7 +44,6 @@ class Spectrum:
         shared: how many directions are not mere noise; 0 for too few rows to tell.
         variation: x and x_tilde in the directions that are correlated.
         rounding: singular values below this one, relative to the largest, can be rounding errors.
-        n_rows: number of rows used.
     """
 
     variances: Array
@@ -53,7 +52,6 @@ class Spectrum:
     shared: SharedDirections
     variation: SharedVariation
     rounding: float
-    n_rows: int
 
     @property
     def rank(self) -> int:
@@ -90,7 +88,6 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any], unrelated: NDArray[np.bool_
         shared=shared,
         variation=SharedVariation.of(rows[0], rows[1], shared.correlated),
         rounding=rounding,
-        n_rows=2 * len(chosen),
     )
 
 

@@ -6,6 +6,7 @@ regression. What a regression on too few variables leaves out is not: a missing 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -82,11 +83,13 @@ class Unexplained(NamedTuple):
 
 
 @final
-class SharedVariation(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class SharedVariation:
     """Components (M, r) of x and of x̃ in the r directions that they share, those of most shared variance first."""
 
     before: Array
     after: Array
+    _found: dict[int, Unexplained] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Array, rows_tilde: Array, r: int) -> SharedVariation:
@@ -100,13 +103,18 @@ class SharedVariation(NamedTuple):
 
         The function is a regression on random features, found on one half of the pairs and examined on the other. Near
         0 if the first k of the r > k components tell all points of the sheet apart, and near 1 if another variable is
-        missing.
+        missing. Each k is computed once.
         """
+        if k not in self._found:
+            self._found[k] = self._regress(k)
+        return self._found[k]
+
+    def _regress(self, k: int) -> Unexplained:
         half = len(self.before) // 2
-        scale = np.concatenate(self)[:, :k].std(0)
+        scale = np.concatenate([self.before, self.after])[:, :k].std(0)
         features = _Features.drawn(k, np.random.default_rng(_SEED))
-        first, second = (features(part[:, :k] / scale) for part in self)
-        rest = [part[:, k:] for part in self]
+        first, second = (features(part[:, :k] / scale) for part in (self.before, self.after))
+        rest = [part[:, k:] for part in (self.before, self.after)]
         design = np.concatenate([first[:half], second[:half]])
         gram = design.T @ design
         gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)

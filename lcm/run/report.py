@@ -105,8 +105,9 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
             "order_conflicts": [list(pair) for pair in result.ancestry.conflicts],
             "intransitive": [list(chain) for chain in result.ancestry.intransitive],
             "other_restarts": [_restart_numbers(restart) for restart in result.other_restarts],
-            "doubts": list(result.doubts),
         }
+    if result.ancestry is not None or result.doubts:
+        numbers["doubts"] = list(result.doubts)
     if isinstance(result.model, ImageModel):
         numbers["image"] = {
             "shape": list(result.model.observation_shape),

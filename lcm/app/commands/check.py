@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     figure = check_output(arguments.figure, ".png", arguments.data, arguments.after) if arguments.figure else None
     evidence = check_output(arguments.evidence, ".png", arguments.data, arguments.after) if arguments.evidence else None
     data = pairs_of(arguments)
+    if evidence and data.is_images:
+        raise ValueError("--evidence: Expected vectors; got images.")
 
     from lcm.base.files import write_json
     from lcm.run.check import check_pairs, format_check
@@ -62,15 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def draw_evidence_for_n(path: Path, data: PairData) -> None:
-    """Draw what the number of variables is estimated from.
-
-    Raises:
-        ValueError: images.
-    """
+    """Draw what the number of variables of vectors is estimated from."""
     from lcm.report import draw_number_of_variables
 
-    if data.is_images:
-        raise ValueError("--evidence: Expected vectors; got images.")
     core = data.without_outliers
     draw_number_of_variables(path, core.spectrum, core.dimension_evidence)
 

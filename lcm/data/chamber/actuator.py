@@ -75,9 +75,6 @@ LIGHT_TUNNEL: Mapping[str, Actuator] = {
 TUNNEL_ACTUATORS = (*_LEDS, *_POLARISERS)
 """The variables of the light tunnel's data sets for causal representation learning, lt_crl_benchmark_v1."""
 
-TUNNEL_SENSORS = (*("current", "angle_1", "angle_2", "ir_1", "vis_1", "ir_2", "vis_2", "ir_3", "vis_3"),)
-"""The sensors of the light tunnel in its published data sets, but for the camera."""
-
 SETTINGS = frozenset(
     [
         *LIGHT_TUNNEL,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base import __version__
-from lcm.data.chamber.actuator import SETTINGS, TUNNEL_ACTUATORS, TUNNEL_SENSORS, require_distinct
+from lcm.data.chamber.actuator import SETTINGS, TUNNEL_ACTUATORS, require_distinct
 from lcm.data.chamber.measurements import Measurements, column_names, read_measurements
 from lcm.data.chamber.protocol import PairProtocol
 from lcm.data.chamber.protocol_files import read_protocol
@@ -26,6 +26,7 @@ from lcm.data.image_files import FinishedBefore, partial_folder, remove_partial,
 from lcm.data.imported.listing import require_inside
 from lcm.data.imported.source import PairsOfFiles, identity_of_files, require_size, write_image_pairs
 from lcm.data.pairs import PairData, save_pairs
+from lcm.model.chamber import SENSORS
 
 IMAGE_COLUMN = "image_file"
 _URL, _LICENCE = "https://github.com/juangamella/causal-chamber", "CC BY 4.0"
@@ -153,7 +154,7 @@ def _names(path: Path, columns: ChamberColumns, truth: PairProtocol | None) -> t
     """The columns of the actuators and of the sensors, all of which the header has."""
     header = column_names(path)
     actuators = list(truth.names if truth is not None else columns.actuators or TUNNEL_ACTUATORS)
-    sensors = [] if columns.images else list(columns.sensors or TUNNEL_SENSORS)
+    sensors = [] if columns.images else list(columns.sensors or SENSORS)
     given = {"actuator": columns.actuators or truth, "sensor": columns.sensors, "image file": columns.images}
     for what, names in (("actuator", actuators), ("sensor", sensors), ("image file", [columns.images or ""])):
         lacking = next((name for name in names if name and name not in header), None)
