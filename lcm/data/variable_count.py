@@ -42,12 +42,13 @@ class DimensionEvidence(NamedTuple):
 def dimension_evidence(found: Spectrum, x: NDArray[Any], estimate: int) -> DimensionEvidence:
     """Evidence for n from x (N, d), its spectrum and the estimate of `lcm.data.intrinsic_dimension.dimension`.
 
-    All numbers from the estimate to that of the neighbours are plausible, and so is the next higher one where the
-    neighbours leave it open: their estimate falls short in many dimensions. So is one more than the estimate where some
+    All numbers from the estimate to that of the neighbours are plausible; where theirs is between two, to the farther
+    one: it falls short in many dimensions, and is too large under noise. So is one more than the estimate where some
     direction is not clearly explained.
     """
     neighbours = neighbour_dimension(take_rows(x, np.arange(0, len(x), -(-len(x) // _ROWS))) / found.scales)
-    ends = [estimate, max(1, round(neighbours)), max(1, math.ceil(neighbours - _NEAR))]
+    # the numbers on either side of a real one, or one where it is near
+    ends = [estimate, max(1, math.floor(neighbours + _NEAR)), max(1, math.ceil(neighbours - _NEAR))]
     # a regression on all variables can fall short, and so can the estimate
     below = estimate < found.shared.correlated
     ends.append(estimate + 1 if below and found.variation.unexplained(estimate).largest > _CLEARLY else estimate)
