@@ -16,6 +16,7 @@ from lcm.base import __version__
 from lcm.base.rows import release, require_whole, writable
 from lcm.data.pairs import PairData, write_arrays
 from lcm.data.table import pair_columns
+from lcm.model.image import ImageModel
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 Array = NDArray[Any]
@@ -38,6 +39,18 @@ def encode_pairs(model: PairModel, data: PairData) -> EncodedPairs:
     encoded = EncodedPairs(*_filled(model.encode_pairs, (data.x, data.x_tilde), chunk, model.like_observations))
     _require_reached(encoded, data)
     return encoded
+
+
+def encode_codes(model: ImageModel, data: PairData) -> PairData:
+    """The pairs of codes (N, m) of pairs of images, in chunks, without gradients."""
+    encode = model.autoencoder.encode
+
+    def both(x: Tensor, x_tilde: Tensor) -> tuple[Tensor, ...]:
+        return encode(x), encode(x_tilde)
+
+    codes = _filled(both, (data.x, data.x_tilde), _CHUNK_IMAGES, model.like_observations)
+    x, x_tilde = (part.cpu().numpy() for part in codes)
+    return PairData(x=x, x_tilde=x_tilde, source=data.source)
 
 
 def _require_reached(encoded: EncodedPairs, data: PairData) -> None:

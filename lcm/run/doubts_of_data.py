@@ -14,12 +14,12 @@ def data_doubts(data: PairData) -> list[str]:
     """One text for each sign, in vectors, that a fit leaves something out or misses an assumption."""
     if data.is_images:
         return []
-    signs = column_signs(data.x)
-    return [
-        text
-        for text in (_outlying(data), _unrelated(data), _clipped(data, signs.clipped), _coarse(data, signs.few_levels))
-        if text
-    ]
+    return [*data_notes(data), *filter(None, (clipped_text(data), coarse_text(data)))]
+
+
+def data_notes(data: PairData) -> list[str]:
+    """One text for each part of the vectors that a fit leaves out; no assumption hangs on them."""
+    return [] if data.is_images else [text for text in (_outlying(data), _unrelated(data)) if text]
 
 
 def _outlying(data: PairData) -> str:
@@ -45,7 +45,9 @@ def _unrelated(data: PairData) -> str:
     )
 
 
-def _clipped(data: PairData, clipped: Sequence[tuple[int, float, float]]) -> str:
+def clipped_text(data: PairData) -> str:
+    """What speaks against an inverse of the decoder in the columns of x alone, or an empty text."""
+    clipped = column_signs(data.x).clipped
     if not clipped:
         return ""
     listed = _listed([f"{data.column_name(column)} ({share:.1%} at {value:.3g})" for column, value, share in clipped])
@@ -55,7 +57,9 @@ def _clipped(data: PairData, clipped: Sequence[tuple[int, float, float]]) -> str
     )
 
 
-def _coarse(data: PairData, few_levels: Sequence[int]) -> str:
+def coarse_text(data: PairData) -> str:
+    """Which columns of x take few values, or an empty text."""
+    few_levels = column_signs(data.x).few_levels
     if not few_levels:
         return ""
     return (

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from lcm.data.pairs import PairData
 from lcm.learn.noise_encoder import ImplicitModel
 from lcm.learn.restarts import Restart
+from lcm.learn.rounds import usual_thickness
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.readout.ancestors import Ancestry
 from lcm.readout.evidence import FoundGraph, GraphEvidence
+from lcm.run.assumption import Certificate
 from lcm.run.config import FitConfig
 
 
@@ -44,7 +46,8 @@ class Outcome(ABC):
         other_restarts: the other restarts, compared with the kept one up to isomorphism.
         columns: names of the columns of x; empty if the data have no names.
         related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
-        stored_doubts: the doubts of a fit that was read from its folder; None otherwise.
+        stored_doubts, stored_certificate, stored_cut_short_at: of a fit that was read from its folder; None otherwise,
+            and where the version that wrote it had none.
     """
 
     model: PairModel
@@ -66,6 +69,8 @@ class Outcome(ABC):
     columns: tuple[str, ...] = ()
     related: tuple[tuple[tuple[str, float], ...], ...] = ()
     stored_doubts: tuple[str, ...] | None = None
+    stored_certificate: Certificate | None = None
+    stored_cut_short_at: float | None = None
 
     @property
     def graph(self) -> Graph:
@@ -90,6 +95,18 @@ class Outcome(ABC):
         return self.found.evidence
 
     @property
+    def is_tested(self) -> bool:
+        """Whether the model is one whose assumptions can be tested: no peer."""
+        return self.ancestry is not None or self.implicit_nll is not None
+
+    @property
+    def cut_short_at(self) -> float | None:
+        """The usual thickness at which a limit of time ended the noise encoder; None if none did."""
+        if self.implicit is None:
+            return self.stored_cut_short_at
+        return None if self.implicit.converged else usual_thickness(self.implicit)
+
+    @property
     def latent(self) -> PairModel:
         """The model of the fitted vectors; for images, the model of their codes."""
         return self.model.latent if isinstance(self.model, ImageModel) else self.model
@@ -98,6 +115,11 @@ class Outcome(ABC):
     def vectors(self) -> PairData | None:
         """The vectors that `latent` was fitted to: the data; for images, their codes."""
         return self.data if self.codes is None else self.codes
+
+    @property
+    @abstractmethod
+    def certificate(self) -> Certificate:
+        """What these data say of every assumption of the theorem and of the method."""
 
     @property
     @abstractmethod

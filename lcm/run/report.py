@@ -73,8 +73,10 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains
     [j, i, k] with j -> i and i -> k but not j -> k. other_restarts: each other restart compared with the kept one:
     restart, worse_by and standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance,
-    reasons. doubts: texts. columns: names of the columns of x, if they have names; related_columns: for each variable,
-    its most related columns with |Spearman|. image: shape, code and reconstruction_error, for images.
+    reasons. doubts: texts. certificate: rows and notes (`lcm.Certificate.to_json`). cut_short_at: the usual
+    thickness at which a limit of time ended the noise encoder, else null. columns: names of the columns of x, if they
+    have names; related_columns: for each variable, its most related columns with |Spearman|. image: shape, code and
+    reconstruction_error, for images.
     """
     latent, distribution = result.latent, result.model.target_distribution
     tested = result.ancestry is not None
@@ -108,6 +110,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         }
     if result.ancestry is not None or result.doubts:
         numbers["doubts"] = list(result.doubts)
+    if result.is_tested:
+        numbers |= {"certificate": result.certificate.to_json(), "cut_short_at": result.cut_short_at}
     if isinstance(result.model, ImageModel):
         numbers["image"] = {
             "shape": list(result.model.observation_shape),
@@ -195,7 +199,6 @@ def _targets(result: Outcome) -> str:
 def fit_report(result: Outcome) -> str:
     """The content of report.md."""
     listed = "\n".join(f"- {line}" for line in _edges(result)) or "- no edge"
-    doubtful = "".join(f"\n**Doubt.** {doubt}\n" for doubt in result.doubts)
     times = "".join(
         f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
         for stage in stage_seconds(result.records)
@@ -212,10 +215,10 @@ The numbering, orientation and units of learned variables are arbitrary. Variabl
 {listed}
 
 Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
-{_columns_text(result)}{doubtful}
+{_columns_text(result)}
 ![graph](figures/graph.png)
 
-## Held-out log-likelihood, nats per pair
+{_certificate_section(result)}## Held-out log-likelihood, nats per pair
 
 {_likelihood_lines(result)}
 ![training](figures/training.png)
@@ -229,6 +232,19 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 ## Time
 
 {times}{_image_section(result)}"""
+
+
+def _certificate_section(result: Outcome) -> str:
+    notes = "".join(f"\n**Note.** {note}\n" for note in result.certificate.notes)
+    if not result.certificate.rows:
+        return f"## Data\n{notes}\n" if notes else ""
+    return f"""## Certificate
+
+{result.certificate.summary()[0].upper() + result.certificate.summary()[1:]}. `holds` means that a test found nothing,
+with the power that is stated; the level of each test is 0.01 % (docs/certificate.md).
+
+{result.certificate.markdown()}{notes}
+"""
 
 
 def _numbers_paragraph(result: Outcome) -> str:
@@ -365,7 +381,19 @@ def fit_text(result: Outcome) -> str:
         lines += ["Held-out log-likelihood, nats per pair", both]
     lines += [f"Interventions. {_targets(result)}"]
     lines += [f"Restarts: {agreement_text(result)}"] if result.other_restarts else []
-    return "\n".join([*lines, *(f"Doubt: {doubt}" for doubt in result.doubts)])
+    return "\n".join([*lines, *_certificate_lines(result)])
+
+
+def _certificate_lines(result: Outcome) -> list[str]:
+    """The verdicts in one line, and one line for each broken assumption and each note."""
+    try:
+        certificate = result.certificate
+    except ValueError:
+        # a run of a version that wrote no certificate
+        return [f"Broken: {doubt}" for doubt in result.doubts]
+    summary = [f"Certificate: {certificate.summary()}"] if certificate.rows else []
+    broken = [f"Broken: {finding}" for row in certificate.rows for finding in row.findings]
+    return [*summary, *broken, *(f"Note: {note}" for note in certificate.notes)]
 
 
 def next_steps(result: Outcome, folder: str) -> str:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.arrays import in_kind_of
-from lcm.data.encode import encode_pairs
+from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
 from lcm.data.pairs import PairData, load_pairs
 from lcm.data.sample import sample_pairs
 from lcm.model.do import Do
+from lcm.model.image import ImageModel
 from lcm.model.pair_model import EncodedPairs
-from lcm.run.doubts import find_doubts
+from lcm.run.assumption import Certificate
+from lcm.run.certificate import certify
 from lcm.run.outcome import Outcome
 from lcm.run.report import fit_report, fit_text
 
@@ -28,6 +30,7 @@ class FitResult(Outcome):
         model: the fitted model, in the units of the data (`lcm.LatentCausalModel`, or a peer).
         graph: the graph over the learned variables, which are numbered from 0.
         p_values: (n, n) in [0, 1]; [i, j] is the p-value of "there is no edge i → j". None if the model has no test.
+        certificate: what these data say of every assumption of the theorem and of the method.
         doubts: one text for each sign that an assumption is broken or that the fit fell short.
         edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3).
         order: the variables, causes first.
@@ -42,7 +45,37 @@ class FitResult(Outcome):
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """One text for each sign that an assumption is broken or that the fit fell short."""
-        return tuple(find_doubts(self)) if self.stored_doubts is None else self.stored_doubts
+        return self.certificate.sentences if self.stored_doubts is None else self.stored_doubts
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """What these data say of every assumption of the theorem and of the method.
+
+        Raises:
+            ValueError: a fit that an earlier version wrote without a certificate; `certify` makes one from its data.
+        """
+        if self.stored_certificate is not None:
+            return self.stored_certificate
+        if self.data is None:
+            raise ValueError(
+                "Expected a fit with a certificate; got one of a version that wrote none. result.certify(pairs) and"
+                " lcm certify RUN DATA make one."
+            )
+        return certify(self)
+
+    def certify(self, pairs: Any, x_tilde: Any = None) -> Certificate:
+        """The certificate on given pairs, those of the fit or others of the same kind.
+
+        Args:
+            pairs, x_tilde: anything that `lcm.load_pairs` takes.
+
+        Raises:
+            ValueError: observations of another shape than the model's.
+        """
+        data = load_pairs(pairs, x_tilde)
+        require_same_dimensions(self.model, data)
+        codes = encode_codes(self.model, data) if isinstance(self.model, ImageModel) else None
+        return certify(replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None))
 
     @property
     def p_values(self) -> NDArray[np.float64] | None:

@@ -26,6 +26,7 @@ from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
 from lcm.readout.evidence import FoundGraph, GraphEvidence
+from lcm.run.assumption import Certificate
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
@@ -295,4 +296,6 @@ def _stored_result(run: Run) -> FitResult:
         columns=tuple(fit.get("columns", ())),
         related=related,
         stored_doubts=tuple(fit.get("doubts", ())),
+        stored_certificate=Certificate.from_json(fit["certificate"]) if "certificate" in fit else None,
+        stored_cut_short_at=fit.get("cut_short_at"),
     )
