@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lcm.model.graph import Graph
     from lcm.model.latent_causal_model import LatentCausalModel
     from lcm.model.scm import SCM
+    from lcm.run.assumption import Certificate
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lcm.run.result import FitResult
 
 _HOMES = {
+    "Certificate": "lcm.run.assumption",
     "Do": "lcm.model.do",
     "FitConfig": "lcm.run.config",
     "FitResult": "lcm.run.result",
@@ -45,6 +47,7 @@ _HOMES = {
 
 __all__ = [
     "SCM",
+    "Certificate",
     "Do",
     "FitConfig",
     "FitResult",

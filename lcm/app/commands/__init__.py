@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from lcm.app.commands import (
+    certify,
     check,
     compare,
     encode,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, ModuleType] = {
     "encode": encode,
     "evaluate": evaluate,
     "compare": compare,
+    "certify": certify,
     "sample": sample,
     "protocol": protocol,
     "sweep": sweep,

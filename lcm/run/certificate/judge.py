@@ -49,7 +49,8 @@ def certify(result: Outcome) -> Certificate:
     material = Material(result, whole, result.latent)
     independence = independence_p_value(material.data)
     lost = independence >= INDEPENDENCE_LEVEL
-    pairs = counterfactual(material, independence), atomic(material, independence)
+    first = counterfactual(material, independence)
+    pairs = first, atomic(material, independence, first.verdict == BROKEN)
     unpaired = any(row.verdict == BROKEN for row in pairs)
     rows = (
         real_valued(material),

@@ -95,16 +95,25 @@ class Material:
         return self.after - self.before
 
     @cached_property
+    def common_change(self) -> Array:
+        """Median change (n,) of noise that is no target: 0 if only interventions tell x̃ from x."""
+        return self._median(self.change)
+
+    @cached_property
     def width(self) -> float:
-        """Usual change of noise that is no target, largest over variables: a robust standard deviation.
+        """Usual change of noise that is no target, about its median, largest over variables: a standard deviation.
 
         Unlike the thickness, it does not grow with a few pairs in which everything changes.
         """
-        stays = np.where(self.weights < 0.5, np.abs(self.change), np.nan)
-        filled = ~np.isnan(stays).all(0)
-        if len(self.change) == 0 or not filled.any():
-            return 0.0
-        return float(_TO_DEVIATION * np.nanmedian(stays[:, filled], axis=0).max())
+        return float(_TO_DEVIATION * self._median(np.abs(self.change - self.common_change)).max())
+
+    def _median(self, change: Array) -> Array:
+        """Medians (n,) of changes (K, n) over the pairs in which a variable is no target; 0 without such pairs."""
+        medians = np.zeros(self.n)
+        for j in range(self.n):
+            stays = change[self.weights[:, j] < 0.5, j]
+            medians[j] = np.median(stays) if len(stays) else 0.0
+        return medians
 
     @property
     def least_move(self) -> float:
@@ -113,8 +122,8 @@ class Material:
 
     @cached_property
     def moved(self) -> NDArray[np.bool_]:
-        """Whether noise moved (K, n), of the pairs that differ."""
-        return np.asarray(np.abs(self.change) > self.least_move)
+        """Whether noise moved (K, n), beyond what all pairs have in common, of the pairs that differ."""
+        return np.asarray(np.abs(self.change - self.common_change) > self.least_move)
 
     @property
     def encoded_rows(self) -> int:

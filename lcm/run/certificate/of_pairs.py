@@ -88,8 +88,8 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
     )
 
 
-def atomic(material: Material, independence: float) -> CertificateRow:
-    """The row on one target at a time."""
+def atomic(material: Material, independence: float, strangers_found: bool) -> CertificateRow:
+    """The row on one target at a time, which pairs of strangers alone do not break."""
     moves = count_moves(material)
     # pairs of strangers that by chance moved less than `most` variables are no sign of several targets
     strangers = moves.all_moved / max(moves.rows, 1) * max(0.0, 1.0 / max(moves.seen_all, 0.05) - 1.0)
@@ -98,7 +98,8 @@ def atomic(material: Material, independence: float) -> CertificateRow:
     smallest = smallest_share(moves.rows, allowed, moves.seen_two)
     share = moves.several / max(moves.rows, 1)
     lost = independence >= INDEPENDENCE_LEVEL
-    spread = "" if lost or material.several_targets else spread_text(material)
+    explained = lost or material.several_targets or (strangers_found and p_value >= LEVEL)
+    spread = "" if explained else spread_text(material)
     findings = [spread] if spread else []
     if not findings and not lost and not material.several_targets and material.width <= _INEXACT and p_value < LEVEL:
         findings.append(
