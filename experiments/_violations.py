@@ -212,7 +212,7 @@ VIOLATIONS: Mapping[str, Violation] = {
         "pairs of strangers", "share of pairs", _SHARES, ("counterfactual",), _strangers, scales=True
     ),
     "shift": Violation(
-        "noise shifted in all x̃", "standard deviations", (0.05, 0.2, 0.5), ("baseline",), _shifted, scales=True
+        "noise shifted in all x̃", "standard deviations", (0.05, 0.2, 0.5), ("drift",), _shifted, scales=True
     ),
 }
 """By name: what is broken, at which strengths, and which rows of a certificate name it."""

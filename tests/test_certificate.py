@@ -40,7 +40,7 @@ from lcm.run.runs import load_run, write_run
 NATURE = build_nature(NatureConfig(4, ChainConfig()), 0)
 DATA_OF_THREE = PairData(x=np.eye(5, 3, dtype=np.float32), x_tilde=np.eye(5, 3, dtype=np.float32))
 NEVER_KNOWN = {"real", "perfect", "faithful", "direction"}
-ONE_ROW_EACH = {"real", "diffeomorphic", "counterfactual", "atomic", "baseline", "perfect", "support", "acyclic"}
+ONE_ROW_EACH = {"real", "diffeomorphic", "counterfactual", "atomic", "drift", "perfect", "support", "acyclic"}
 ONE_ROW_EACH |= {"common_cause", "faithful", "n", "converged", "pairs", "direction"}
 SHOWN = sorted(name for name, violation in VIOLATIONS.items() if violation.rows and violation.columns == 1)
 
@@ -127,17 +127,17 @@ def test_a_correlation_is_found_as_often_as_stated(rows: int, allowed: float, te
 @pytest.mark.parametrize("shift", [0.0, 0.5, -0.5])
 def test_a_shift_and_a_scale_of_what_is_no_target_are_told_apart(shift: float, sound: FitResult) -> None:
     data = pairs_of("shift", shift)
-    row = known(sound, data).certificate.row("baseline")
+    row = known(sound, data).certificate.row("drift")
     assert row.statistic == pytest.approx(abs(shift), abs=0.01)
     assert (row.verdict, bool(row.findings)) == ((BROKEN, True) if shift else (HOLDS, False))
     assert not shift or f"shifts by {shift:+.2g} standard deviations" in row.findings[0]
 
 
-def test_a_scaled_baseline_is_named(sound: FitResult) -> None:
+def test_a_scaled_background_is_named(sound: FitResult) -> None:
     drawn = NATURE.sample_pairs(4_000, torch_generator(0, "scaled"))
     kept = torch.where(drawn.targets, drawn.noise_tilde, 1.1 * drawn.noise)
     x_tilde = NATURE.decode(NATURE.scm.solve(kept)[0])
-    row = known(sound, PairData(x=drawn.x.numpy(), x_tilde=x_tilde.numpy())).certificate.row("baseline")
+    row = known(sound, PairData(x=drawn.x.numpy(), x_tilde=x_tilde.numpy())).certificate.row("drift")
     assert row.verdict == BROKEN and "is scaled by 1.10" in row.findings[0]
 
 
@@ -185,7 +185,7 @@ def test_a_fit_without_certificate_says_how_to_make_one(sound: FitResult) -> Non
         ValueError, match=r"Expected a fit with a certificate; got one .* lcm certify RUN DATA make one"
     ):
         _ = old.certificate
-    assert "Broken: something" in str(old)
+    assert "Note: something" in str(old) and "**Note.** something" in old.report()
 
 
 def test_an_unknown_row_is_refused(sound: FitResult) -> None:

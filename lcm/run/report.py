@@ -17,6 +17,7 @@ from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.readout.evidence import GraphEvidence
+from lcm.run.certificate_text import certificate_lines, certificate_section
 from lcm.run.columns import coordinates_text
 from lcm.run.outcome import Outcome
 
@@ -218,7 +219,7 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 {_columns_text(result)}
 ![graph](figures/graph.png)
 
-{_certificate_section(result)}## Held-out log-likelihood, nats per pair
+{certificate_section(result)}## Held-out log-likelihood, nats per pair
 
 {_likelihood_lines(result)}
 ![training](figures/training.png)
@@ -232,19 +233,6 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 ## Time
 
 {times}{_image_section(result)}"""
-
-
-def _certificate_section(result: Outcome) -> str:
-    notes = "".join(f"\n**Note.** {note}\n" for note in result.certificate.notes)
-    if not result.certificate.rows:
-        return f"## Data\n{notes}\n" if notes else ""
-    return f"""## Certificate
-
-{result.certificate.summary()[0].upper() + result.certificate.summary()[1:]}. `holds` means that a test found nothing,
-with the power that is stated; the level of each test is 0.01 % (docs/certificate.md).
-
-{result.certificate.markdown()}{notes}
-"""
 
 
 def _numbers_paragraph(result: Outcome) -> str:
@@ -381,19 +369,7 @@ def fit_text(result: Outcome) -> str:
         lines += ["Held-out log-likelihood, nats per pair", both]
     lines += [f"Interventions. {_targets(result)}"]
     lines += [f"Restarts: {agreement_text(result)}"] if result.other_restarts else []
-    return "\n".join([*lines, *_certificate_lines(result)])
-
-
-def _certificate_lines(result: Outcome) -> list[str]:
-    """The verdicts in one line, and one line for each broken assumption and each note."""
-    try:
-        certificate = result.certificate
-    except ValueError:
-        # a run of a version that wrote no certificate
-        return [f"Broken: {doubt}" for doubt in result.doubts]
-    summary = [f"Certificate: {certificate.summary()}"] if certificate.rows else []
-    broken = [f"Broken: {finding}" for row in certificate.rows for finding in row.findings]
-    return [*summary, *broken, *(f"Note: {note}" for note in certificate.notes)]
+    return "\n".join([*lines, *certificate_lines(result)])
 
 
 def next_steps(result: Outcome, folder: str) -> str:

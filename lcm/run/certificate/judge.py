@@ -22,8 +22,8 @@ from lcm.run.certificate.of_noise import (
 )
 from lcm.run.certificate.of_pairs import (
     atomic,
-    baseline,
     counterfactual,
+    drift,
     independence_p_value,
 )
 from lcm.run.certificate.power import INDEPENDENCE_LEVEL
@@ -56,7 +56,7 @@ def certify(result: Outcome) -> Certificate:
         real_valued(material),
         diffeomorphic(material),
         *pairs,
-        baseline(material, lost),
+        drift(material, lost),
         perfect(material, lost),
         support(material),
         acyclic(material, lost),

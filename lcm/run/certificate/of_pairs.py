@@ -180,7 +180,7 @@ def _together_text(material: Material) -> str:
     return f" (most often z{i} with z{j})"
 
 
-def baseline(material: Material, lost: bool) -> CertificateRow:
+def drift(material: Material, lost: bool) -> CertificateRow:
     """The row on what is not intervened on: its noise is the same after as before, neither shifted nor scaled."""
     worst = _worst_shift(material)
     p_value, smallest = worst.p_value, worst.smallest
@@ -193,7 +193,7 @@ def baseline(material: Material, lost: bool) -> CertificateRow:
             " setting of the instrument."
         )
     return CertificateRow.judged(
-        "baseline",
+        "drift",
         "only interventions tell x̃ from x",
         f"median change of noise that is no target, in standard deviations, and its slope on the noise before; {_SHIFT}"
         " allowed",
