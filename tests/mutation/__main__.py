@@ -27,7 +27,10 @@ TESTS = {
         *("mechanism", "mechanism_circuit", "model", "model_image", "noise", "sample", "scm", "spline", "storage"),
         *("isomorphism_find", "learn_mechanisms", "models"),
     ),
-    "readout": ("readout_evidence", "learn_dependence", "learn_parents", "learn_readout", "discovery", "doubts"),
+    "readout": (
+        *("readout_evidence", "learn_dependence", "learn_parents", "learn_readout", "discovery"),
+        *("certificate", "certificate_of_fits"),
+    ),
     "isomorphism": ("isomorphism", "isomorphism_random", "isomorphism_verdict", "isomorphism_find", "metric_matching"),
     "metric": ("metric_intervention", "metric_graph", "metric_disentanglement", "metric_matching", "evaluate"),
 }
