@@ -44,17 +44,24 @@ NEEDS_Z = {
     "r2",
     "r2_per_variable",
     "permutation",
+    "mcc_cauca",
+    "kernel_r2",
+    "kernel_r2_matched",
+    "tmex",
 }
+NEEDS_NATURE = {"ate_error", "interventional_mmd"}
+COUNTERFACTUAL = {"counterfactual_error_z", "counterfactual_error_x"}
 NEEDS_TARGETS = {"intervention_accuracy", "intervention_calibration_error"}
 NEEDS_GRAPH = {"shd", "edge_precision", "edge_recall", "edge_f1", "edge_auroc"}
 MISSING: dict[tuple[str, ...], set[str]] = {
     (): set(),
-    ("targets",): NEEDS_TARGETS,
+    ("targets",): NEEDS_TARGETS | COUNTERFACTUAL,
+    ("z_tilde",): COUNTERFACTUAL,
     ("adjacency",): NEEDS_GRAPH | {"graph_isomorphic"},
-    ("z",): NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH,
-    ("z", "targets"): NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH,
+    ("z",): NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH | COUNTERFACTUAL,
+    ("z", "targets"): NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH | COUNTERFACTUAL,
     ("z", "z_tilde", "noise", "noise_tilde", "targets", "adjacency"): (
-        NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH | {"graph_isomorphic"}
+        NEEDS_Z | NEEDS_TARGETS | NEEDS_GRAPH | COUNTERFACTUAL | {"graph_isomorphic"}
     ),
 }
 
@@ -75,6 +82,7 @@ def strength(model: LatentCausalModel) -> np.ndarray:
 
 
 FURTHER = {"mcc_pearson", "r2_per_variable", "edge_auroc", "intervention_calibration_error"}
+FURTHER |= {"mcc_cauca", "kernel_r2", "kernel_r2_matched", "tmex"} | NEEDS_NATURE | COUNTERFACTUAL
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +90,7 @@ def scores(model: LatentCausalModel, data: PairData) -> dict[str, Any]:
     return evaluate(model, data, edge_strength=strength(model), fit_seconds=1.5)
 
 
-def test_the_keys_are_those_of_the_contract_and_four_more(scores: dict[str, Any]) -> None:
+def test_the_keys_are_those_of_the_contract_and_more(scores: dict[str, Any]) -> None:
     assert set(scores) == CONTRACT | FURTHER == set(KEYS)
 
 
@@ -116,7 +124,7 @@ def test_what_has_no_truth_is_null_and_nothing_else(
         **{key: value if key == "adjacency" else value[:200] for key, value in data.tensors().items()}
     )
     found = evaluate(model, without(small, *keys), edge_strength=strength(model), fit_seconds=1.5)
-    assert {key for key, value in found.items() if value is None} == MISSING[keys]
+    assert {key for key, value in found.items() if value is None} == MISSING[keys] | NEEDS_NATURE
     assert found.keys() == scores.keys()
 
 
@@ -211,8 +219,10 @@ def test_few_rows_give_null_and_no_nan(rows: int, model: LatentCausalModel, data
     )
     found = evaluate(model, few, edge_strength=strength(model))
     json.dumps(found, allow_nan=False)
-    for key in ("dci_disentanglement", "dci_completeness", "dci_informativeness_r2", "r2", "r2_per_variable"):
+    kernel = ("kernel_r2", "kernel_r2_matched")
+    for key in ("dci_disentanglement", "dci_completeness", "dci_informativeness_r2", "r2", "r2_per_variable", *kernel):
         assert (found[key] is None) == (rows < 10)
+    assert all(found[key] is None for key in ("tmex", *COUNTERFACTUAL))
 
 
 def test_a_constant_true_variable_is_no_nan(model: LatentCausalModel, data: PairData) -> None:
