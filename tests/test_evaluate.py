@@ -11,9 +11,11 @@ import torch
 from laws import PERMUTATION, default_dtype, negative_affine
 from small import relabelled, sampled, small_data, small_nature, thick_nature, without
 
+from lcm.app.commands.evaluate import DESCRIPTION
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData
 from lcm.isomorphism import Isomorphism
+from lcm.metric.case import GROUPS, Metric
 from lcm.metric.scores import KEYS, METRICS, evaluate
 from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
@@ -280,3 +282,39 @@ def test_seeded_scores_are_the_same_twice_and_on_any_number_of_threads(
     model: LatentCausalModel, data: PairData, scores: dict[str, Any]
 ) -> None:
     assert evaluate(model, data, edge_strength=strength(model), fit_seconds=1.5, n_jobs=1) == scores
+
+
+def test_the_pearson_match_is_its_own() -> None:
+    data = small_data("linear", 400)
+    assert data.z is not None
+    # by ranks the first learned variable is the first true one; by values, which outliers dominate, the second
+    learned = data.z.astype(np.float64).copy()
+    learned[0] = [40.0, -40.0]
+    true = data.z.astype(np.float64).copy()
+    true[0] = [-40.0, 50.0]
+    true[1:, 0] += true[1:, 1]
+    pairs = PairData.from_arrays(data.x, data.x_tilde, z=true)
+    model = small_nature("linear")
+    encoded = encode_pairs(model, pairs)._replace(z=torch.from_numpy(learned))
+    found = evaluate(model, pairs, encoded=encoded)
+    table = np.abs(np.corrcoef(true.T, learned.T)[:2, 2:])
+    best = max(table[0, 0] + table[1, 1], table[0, 1] + table[1, 0]) / 2
+    assert found["mcc_cauca"] == pytest.approx(best, abs=1e-6) and found["mcc_cauca"] >= found["mcc_pearson"]
+
+
+def test_a_group_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^pairs: Expected a group of variables, .*, further; got 'others'\.$"):
+        Metric("pairs", "number of pairs", lambda case: len(case.learned), group="others")
+
+
+def test_every_score_is_in_the_help_under_its_group() -> None:
+    heads, group = {"dci_*": "dci_", "edge_*": "edge_"}, ""
+    named: dict[str, str] = {}
+    for line in DESCRIPTION.splitlines():
+        group = line.rstrip(":") if line.rstrip(":") in GROUPS else group
+        if line.startswith("  ") and not line.startswith("   "):
+            for name in line[2:].partition("  ")[0].split(", "):
+                named |= {
+                    key: group for key in METRICS if key == name.split(" ")[0] or key.startswith(heads.get(name, "-"))
+                }
+    assert named == {key: metric.group for key, metric in METRICS.items()}

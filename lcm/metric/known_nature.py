@@ -42,7 +42,5 @@ def checked_nature(nature: Any, data: PairData) -> LatentCausalModel:
     variance = x.var(0).sum()
     share = 1.0 - np.square(x - decoded).mean(0).sum() / variance if variance > 0 else 1.0
     if not share >= _LEAST_SHARE:
-        raise ValueError(
-            f"nature: Expected the model that drew the data; got one that gives {share:.0%} of x for its z."
-        )
+        raise ValueError(f"nature: Expected the model that drew the data; got one whose z explains {share:.0%} of x.")
     return nature
