@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -318,3 +320,9 @@ def test_every_score_is_in_the_help_under_its_group() -> None:
                     key: group for key in METRICS if key == name.split(" ")[0] or key.startswith(heads.get(name, "-"))
                 }
     assert named == {key: metric.group for key, metric in METRICS.items()}
+
+
+def test_every_score_is_in_the_table_of_the_docs_under_its_group() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "scores.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", text, flags=re.MULTILINE)
+    assert rows == [(key, metric.group) for group in GROUPS for key, metric in METRICS.items() if metric.group == group]
