@@ -24,14 +24,18 @@ _MOST_ROWS = 10_000
 @final
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """Monotone maps h_i from each true variable to the learned one that is matched with it, linear outside the data.
+    """Monotone maps h_i from each true variable to the learned one that is matched with it.
 
-    permutation: (n,), true variable i is learned variable permutation[i]. maps: h, in the true numbering.
-    m: number of learned variables, at least n.
+    Outside the data they are lines whose slope is the ratio of the standard deviations.
+
+    permutation: (n,), true variable i is learned variable permutation[i]. maps: h inside, in the true numbering.
+    edges: (2, n), least and greatest true values. slope: (n,), outside. m: number of learned variables, at least n.
     """
 
     permutation: IntArray
     maps: KnotMap
+    edges: FloatArray
+    slope: FloatArray
     m: int
 
     @staticmethod
@@ -39,18 +43,26 @@ class Translation:
         """The maps that ranks of true (N, n) and learned (N, m) variables give, fitted as `lcm compare` fits them."""
         matched = learned[:, permutation]
         between = fit_monotone(normal_scores(true), normal_scores(matched))
-        return Translation(permutation, quantile_map(true, matched, between), learned.shape[1])
+        # the slope of the curve at its ends is that of two rows, and may be almost 0
+        spreads = [np.where(table.max(0) > table.min(0), table.std(0), 1.0) for table in (true, matched)]
+        slope = between.orientation.numpy() * spreads[1] / spreads[0]
+        edges = np.stack([true.min(0), true.max(0)])
+        return Translation(permutation, quantile_map(true, matched, between), edges, slope, learned.shape[1])
 
     def to_learned(self, targets: BoolArray, values: FloatArray) -> tuple[BoolArray, FloatArray]:
         """Bool targets and values (N, n) of true variables, as those (N, m) of learned ones; 0 where not a target."""
         placed, where = np.zeros((len(values), self.m)), np.zeros((len(values), self.m), dtype=np.bool_)
-        placed[:, self.permutation], where[:, self.permutation] = mapped(self.maps, values), targets
+        inside = values.clip(*self.edges)
+        placed[:, self.permutation] = mapped(self.maps, inside) + (values - inside) * self.slope
+        where[:, self.permutation] = targets
         return where, placed * where
 
     def to_true(self, learned: FloatArray) -> FloatArray:
         """Learned variables (N, m) in true units and the true numbering, (N, n)."""
-        values: FloatArray = self.maps.inverse(torch.from_numpy(learned[:, self.permutation]))[0].numpy()
-        return values
+        matched = learned[:, self.permutation]
+        inside = matched.clip(*np.sort(mapped(self.maps, self.edges), axis=0))
+        values: FloatArray = self.maps.inverse(torch.from_numpy(inside))[0].numpy()
+        return values + (matched - inside) / self.slope
 
 
 def translation_of(case: Case) -> Translation | None:
