@@ -59,7 +59,7 @@ def questions_of(case: Case) -> Questions | None:
 
 
 def _most_rows(case: Case) -> int:
-    return min(_ROWS, _MOST_ENTRIES // int(np.prod(case.data.x.shape[1:])))
+    return min(_ROWS, max(1, _MOST_ENTRIES // int(np.prod(case.data.x.shape[1:]))))
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def _asked_of_nature(case: Case, nature: LatentCausalModel) -> Questions:
     rows = np.arange(len(z))
     targets = rows[:, None] % z.shape[1] == np.arange(z.shape[1])
     values = np.random.default_rng(case.seed).permutation(z) * targets
-    start = torch.from_numpy(np.ascontiguousarray(z)).to(nature.thickness)
+    start = torch.from_numpy(np.array(z)).to(nature.thickness)
     after = solved(nature, nature.scm.abduct(start)[0], targets, values)
     x = None
     if nature.observation_shape == case.data.x.shape[1:]:
