@@ -99,7 +99,7 @@ def test_evaluating_without_truth_draws_nothing(
     np.savez(tmp_path / "d.npz", x=data.x, x_tilde=data.x_tilde)
     before = content(run_folder)
     said = called(capsys, "evaluate", run_folder, tmp_path / "d.npz")
-    assert "figure:" not in said and f"\n{'mcc':<32}-\n" in said
+    assert "figure:" not in said and f"\n  {'mcc':<32}-\n" in said
     assert f"\n{'nll':<32}-\n" not in said
     assert content(run_folder) == before
 
@@ -114,14 +114,16 @@ def test_a_failed_figure_is_an_error(
     assert "no space left" in refused(capsys, "evaluate", run_folder, data_file)
 
 
-def test_scores_are_a_table() -> None:
+def test_scores_are_a_table_in_groups() -> None:
     scores = {"mcc": 0.5, "graph_isomorphic": True, "permutation": [1, -1], "r2_per_variable": [0.25, 1.0], "r2": None}
     assert format_scores(scores).splitlines() == [
-        "mcc               0.5000",
-        "graph_isomorphic  yes",
-        "permutation       1 -1",
-        "r2_per_variable   0.2500 1.0000",
-        "r2                -",
+        "variables:",
+        "  mcc               0.5000",
+        "  permutation       1 -1",
+        "  r2_per_variable   0.2500 1.0000",
+        "  r2                -",
+        "graph:",
+        "  graph_isomorphic  yes",
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import called, refused
+from small import small_nature
 from small_images import image_pairs
 
 from lcm.app.cli import main
@@ -59,10 +60,14 @@ def fitted(folder: Path) -> ImageModel:
 
 def test_variables_targets_and_graph_are_recovered(folder: Path) -> None:
     # n was not given: two variables are found
-    scores = evaluate(fitted(folder), load_pairs(folder / "test.safetensors"), n_jobs=1)
+    # a nature of other variables, so that its effects are others; of images it has no decoder
+    nature = small_nature("linear")
+    scores = evaluate(fitted(folder), load_pairs(folder / "test.safetensors"), n_jobs=1, nature=nature)
     assert scores["n_variables"] == 2 and scores["shd"] == 0
     assert scores["mcc"] > 0.98 and scores["dci_disentanglement"] > 0.9
     assert scores["intervention_accuracy"] > 0.9
+    assert scores["counterfactual_error_z"] < 0.15 and scores["counterfactual_error_x"] < 0.3
+    assert scores["ate_error"] > 0.5 and scores["interventional_mmd"] is None
 
 
 def test_a_run_says_what_was_fitted_and_shows_it(folder: Path) -> None:

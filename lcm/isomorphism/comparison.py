@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lcm.isomorphism.apply import Isomorphism
+from lcm.isomorphism.consistency import Consistency
 from lcm.isomorphism.findings import Findings
 from lcm.isomorphism.text import comparison_text
 from lcm.isomorphism.verdict import Judgement, Verdict, judge
@@ -71,6 +72,8 @@ class Comparison(Findings):
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
+    if isinstance(value, Consistency):
+        return {name: _plain(part) for name, part in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

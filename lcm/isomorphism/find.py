@@ -75,7 +75,8 @@ def find_isomorphism(
         return _compare_models(in_double(a), in_double(b), data, allowed, seed)
     x, x_tilde = (torch.from_numpy(writable(part)) for part in (data.x, data.x_tilde))
     first, second = (View(*map(np.vstack, zip(view(m, x), view(m, x_tilde), strict=True))) for m in (a, b))
-    return Comparison(**MatchedVariables.match(first, second, len(data)).numbers(), tolerances=allowed)
+    matched = MatchedVariables.match(first, second, len(data))
+    return Comparison(**matched.numbers(allowed.leakage), tolerances=allowed)
 
 
 def _checked(a: Any, b: Any, data: Any) -> PairData:
@@ -125,7 +126,7 @@ def _compare_models(
     permutation = matched.permutation
     one_sided = thicknesses(a, b, permutation).one_sided.numpy()
     numbers: dict[str, Any] = {
-        **matched.numbers(),
+        **matched.numbers(allowed.leakage),
         **_compared_maps(a, b, views, matched),
         **_compared_settings(a, b, permutation),
         **imposed_laws(a, b, probes, _imposed_on(views, probes, n_observed), permutation),

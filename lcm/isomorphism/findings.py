@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.isomorphism.consistency import Consistency
 from lcm.model.elementwise import KnotMap
 
 Array = NDArray[np.float64]
@@ -62,6 +63,7 @@ class Findings:
         leakage: (n,) share of the variance of z′_π(i) that other z_j explain beyond h_i, at least 0.
         leakage_matrix: (n, n), [i, j]: the share that z_j alone explains.
         monotone_gain: (n,) gain in R² of a curve that need not be monotone.
+        consistency: of x of the data, between the two models, beside the verdict.
         tolerances: of the verdict.
         variable_map: h, a monotone spline for each variable, in A's numbering.
         noise_map: k, likewise, of raw noise.
@@ -91,6 +93,7 @@ class Findings:
     leakage: Array
     leakage_matrix: Array
     monotone_gain: Array
+    consistency: Consistency
     variable_map: KnotMap
     tolerances: Tolerances
     noise_map: KnotMap | None = None

@@ -31,8 +31,24 @@ def comparison_text(found: Findings, judged: Judgement) -> str:
         noise = "-" if found.noise_r2 is None else f"{found.noise_r2[i]:.4f}"
         pair = f"z{i} -> z{found.permutation[i]}"
         lines.append(f"{pair:<10}  {found.r2[i]:.4f}    {found.leakage[i]:.4f}              {shape:<19} {noise}")
-    lines += ["", *_model_lines(found), *_compared_lines(judged), *_meaning(found, judged), ""]
+    lines += [
+        "",
+        _consistency_line(found),
+        *_model_lines(found),
+        *_compared_lines(judged),
+        *_meaning(found, judged),
+        "",
+    ]
     return "\n".join([*lines, _tolerance_text(found.tolerances)])
+
+
+def _consistency_line(found: Findings) -> str:
+    measured = found.consistency
+    mixed = [", z" + " z".join(map(str, block)) + " in one block" for block in measured.blocks if len(block) > 1]
+    return (
+        f"Consistency, mean R2 of affine maps: of all variables {measured.affine:.4f}, of blocks {measured.block:.4f}"
+        + "".join(mixed)
+    )
 
 
 def _model_lines(found: Findings) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.isomorphism.consistency import consistency_of
 from lcm.isomorphism.matching import FloatArray, IntArray, correlation_matrix, leakage, match_variables
 from lcm.isomorphism.monotone import fit_monotone, knots_of, mapped, normal_scores, piecewise_linear, quantile_map
 from lcm.isomorphism.views import View, require_finite
@@ -72,8 +73,12 @@ class MatchedVariables:
         """h, in A's numbering."""
         return quantile_map(self.z_a, self.z_b, self.between_scores)
 
-    def numbers(self) -> dict[str, Any]:
-        """The attributes of a `Comparison` that need no more than variables, all in normal scores."""
+    def numbers(self, mixing: float) -> dict[str, Any]:
+        """The attributes of a `Comparison` that need no more than variables, in normal scores but for the consistency.
+
+        Args:
+            mixing: the leakage above which variables are in one block.
+        """
         source, target = self.scores_a[: self.n_data], self.scores_b[: self.n_data]
         train = np.arange(self.n_data) % 2 == 0
         residual = (target - mapped(self.between_scores, source)) / _spread(target)
@@ -86,6 +91,7 @@ class MatchedVariables:
             "leakage": leaks.total,
             "leakage_matrix": leaks.by_source,
             "monotone_gain": _free_r2(source, target, train) - r2,
+            "consistency": consistency_of(self.z_a[: self.n_data], self.z_b[: self.n_data], leaks.by_source, mixing),
             "variable_map": self.variable_map,
         }
 

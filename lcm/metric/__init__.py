@@ -1,1 +1,1 @@
-"""Scores of a learned model against a known truth: matching, graphs, disentanglement, interventions."""
+"""Scores of a learned model against a known truth: variables, targets, graphs, and answers to interventions."""

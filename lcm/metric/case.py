@@ -12,9 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import FloatArray, IntArray, correlation_matrix, match_variables
+from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 T = TypeVar("T")
+
+GROUPS = ("variables", "targets", "graph", "answers", "further")
+"""The groups of metrics, in the order in which `lcm evaluate` prints them."""
 
 
 def _truth(value: NDArray[Any] | None, key: str) -> NDArray[Any]:
@@ -29,7 +33,8 @@ class Case:
     """A model and the data that it is scored on.
 
     encoded: the data's encodings. edge_strength (m, m) and fit_seconds: as `lcm.metric.scores.evaluate` was given them.
-    seed, n_jobs: of the regressors of the DCI scores.
+    seed: of the regressors of the DCI scores, and of what other scores draw. n_jobs: of the regressors.
+    nature: the model that drew the data, where it is known.
     """
 
     model: PairModel
@@ -39,6 +44,7 @@ class Case:
     fit_seconds: float | None = None
     seed: int = 0
     n_jobs: int = -1
+    nature: LatentCausalModel | None = None
     _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -79,8 +85,8 @@ class Case:
         return found
 
     def has(self, name: str) -> bool:
-        """Whether z, targets, adjacency or edge_strength is known."""
-        return (self.edge_strength if name == "edge_strength" else getattr(self.data, name)) is not None
+        """Whether some truth in the data, the edge strengths or the nature is known."""
+        return getattr(self if name in ("edge_strength", "nature") else self.data, name) is not None
 
 
 @final
@@ -91,13 +97,20 @@ class Metric:
     key: under which `lcm.metric.scores.evaluate` gives it.
     about: meaning, range and source, in a sentence.
     compute: the value, one that JSON holds; None where the case does not allow it.
-    needs: which of z, targets, adjacency and edge_strength it needs; without them it is None.
+    needs: which of z, targets, adjacency, edge_strength and nature it needs; without them it is None.
+    group: one of `GROUPS`, under which `lcm evaluate` prints it.
     """
 
     key: str
     about: str
     compute: Callable[[Case], Any]
     needs: tuple[str, ...] = ()
+    group: str = "further"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a group that is not in `GROUPS`."""
+        if self.group not in GROUPS:
+            raise ValueError(f"{self.key}: Expected a group of {', '.join(GROUPS)}; got {self.group!r}.")
 
     def __call__(self, case: Case) -> Any:
         """The value for a case, None where what it needs is not known."""

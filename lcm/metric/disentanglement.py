@@ -229,23 +229,27 @@ DCI_DISENTANGLEMENT = Metric(
     f"whether no learned variable helps to predict more than one true one, [0, 1], {_BOOSTING}",
     _of_dci("disentanglement"),
     ("z",),
+    "variables",
 )
 DCI_COMPLETENESS = Metric(
     "dci_completeness",
     f"whether every true variable is predicted from one learned variable alone, [0, 1], {_BOOSTING}",
     _of_dci("completeness"),
     ("z",),
+    "variables",
 )
 DCI_INFORMATIVENESS_R2 = Metric(
     "dci_informativeness_r2",
     f"held-out R² of the true variables on all learned ones, at most 1, {_BOOSTING}",
     _of_dci("informativeness_r2"),
     ("z",),
+    "variables",
 )
-R2 = Metric("r2", "mean of r2_per_variable, at most 1; null below 10 rows", _mean_r2, ("z",))
+R2 = Metric("r2", "mean of r2_per_variable, at most 1; null below 10 rows", _mean_r2, ("z",), "variables")
 R2_PER_VARIABLE = Metric(
     "r2_per_variable",
     "(n,) held-out R² of each true variable on a cubic spline of its match alone, at most 1; 0 where unmatched",
     _listed_r2,
     ("z",),
+    "variables",
 )

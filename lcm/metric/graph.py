@@ -151,28 +151,40 @@ SHD = Metric(
     "structural Hamming distance, 0..n(n-1)/2; a reversed edge is one error (Tsamardinos et al. 2006)",
     lambda case: structural_hamming_distance(case.adjacency, case.once(_aligned)),
     _NEEDS,
+    "graph",
 )
 EDGE_PRECISION = Metric(
     "edge_precision",
     "share of learned edges that are true, [0, 1]; 1 where none is learned",
     _of_edges("precision"),
     _NEEDS,
+    "graph",
 )
 EDGE_RECALL = Metric(
-    "edge_recall", "share of true edges that are learned, [0, 1]; 1 where there is none", _of_edges("recall"), _NEEDS
+    "edge_recall",
+    "share of true edges that are learned, [0, 1]; 1 where there is none",
+    _of_edges("recall"),
+    _NEEDS,
+    "graph",
 )
 EDGE_F1 = Metric(
-    "edge_f1", "harmonic mean of precision and recall, [0, 1]; 1 where both graphs are empty", _of_edges("f1"), _NEEDS
+    "edge_f1",
+    "harmonic mean of precision and recall, [0, 1]; 1 where both graphs are empty",
+    _of_edges("f1"),
+    _NEEDS,
+    "graph",
 )
 EDGE_AUROC = Metric(
     "edge_auroc",
     "how often a true edge is stronger than a non-edge, [0, 1]; null without strengths, true edges or non-edges",
     _auroc,
     (*_NEEDS, "edge_strength"),
+    "graph",
 )
 GRAPH_ISOMORPHIC = Metric(
     "graph_isomorphic",
     "whether some relabelling makes the graphs equal, true or false; exact",
     lambda case: case.model.graph.is_isomorphic(Graph(case.adjacency)),
     ("adjacency",),
+    "graph",
 )

@@ -172,10 +172,12 @@ INTERVENTION_ACCURACY = Metric(
     " and a set that the model lacks counts as wrong",
     lambda case: intervention_accuracy(*_inferred(case)),
     ("z", "targets"),
+    "targets",
 )
 INTERVENTION_CALIBRATION_ERROR = Metric(
     "intervention_calibration_error",
     "expected calibration error of the most probable set's probability, [0, 1], in ten bins (Guo et al. 2017)",
     lambda case: confidence_reliability(*_inferred(case)).error(),
     ("z", "targets"),
+    "targets",
 )

@@ -10,9 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData
-from lcm.isomorphism.matching import correlation_matrix, mean_correlation
-from lcm.metric import disentanglement, graph, intervention
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
+from lcm.metric import (
+    counterfactual,
+    disentanglement,
+    graph,
+    intervention,
+    interventional,
+    kernel_regression,
+    measurement_exclusivity,
+)
 from lcm.metric.case import Case, Metric
+from lcm.metric.known_nature import checked_nature
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 
@@ -21,18 +30,35 @@ def _nll(case: Case) -> float | None:
     return nll if math.isfinite(nll) else None
 
 
-N_VARIABLES = Metric("n_variables", "number of learned variables, at least 1", lambda case: case.model.n)
+def _mcc_cauca(case: Case) -> float:
+    correlations = correlation_matrix(case.z, case.learned, "pearson")
+    return mean_correlation(correlations, match_variables(correlations))
+
+
+N_VARIABLES = Metric(
+    "n_variables", "number of learned variables, at least 1", lambda case: case.model.n, (), "variables"
+)
 MCC = Metric(
     "mcc",
     "mean |Spearman| of true variables with their match, [0, 1]; an unmatched one and a constant one count 0",
     lambda case: mean_correlation(case.abs_spearman, case.permutation),
     ("z",),
+    "variables",
 )
 MCC_PEARSON = Metric(
     "mcc_pearson",
     "mean |Pearson| of true variables with the same match, [0, 1]",
     lambda case: mean_correlation(correlation_matrix(case.z, case.learned, "pearson"), case.permutation),
     ("z",),
+    "variables",
+)
+MCC_CAUCA = Metric(
+    "mcc_cauca",
+    "mean |Pearson| of true variables with the match that maximises its sum, [0, 1], at least mcc_pearson (CauCA, Liang"
+    " et al. 2023); an unmatched one counts 0",
+    _mcc_cauca,
+    ("z",),
+    "variables",
 )
 PERMUTATION = Metric(
     "permutation",
@@ -40,6 +66,7 @@ PERMUTATION = Metric(
     " -1 where unmatched",
     lambda case: case.permutation.tolist(),
     ("z",),
+    "variables",
 )
 NLL = Metric(
     "nll",
@@ -59,11 +86,15 @@ METRICS: dict[str, Metric] = {
         N_VARIABLES,
         MCC,
         MCC_PEARSON,
+        MCC_CAUCA,
         disentanglement.DCI_DISENTANGLEMENT,
         disentanglement.DCI_COMPLETENESS,
         disentanglement.DCI_INFORMATIVENESS_R2,
         disentanglement.R2,
         disentanglement.R2_PER_VARIABLE,
+        kernel_regression.KERNEL_R2,
+        kernel_regression.KERNEL_R2_MATCHED,
+        measurement_exclusivity.TMEX,
         intervention.INTERVENTION_ACCURACY,
         intervention.INTERVENTION_CALIBRATION_ERROR,
         graph.SHD,
@@ -72,6 +103,10 @@ METRICS: dict[str, Metric] = {
         graph.EDGE_F1,
         graph.EDGE_AUROC,
         graph.GRAPH_ISOMORPHIC,
+        interventional.EFFECT_ERROR,
+        counterfactual.COUNTERFACTUAL_ERROR_Z,
+        counterfactual.COUNTERFACTUAL_ERROR_X,
+        interventional.INTERVENTIONAL_MMD,
         PERMUTATION,
         NLL,
         FIT_SECONDS,
@@ -104,6 +139,7 @@ def evaluate(
     dci_seed: int = 0,
     n_jobs: int = -1,
     encoded: EncodedPairs | None = None,
+    nature: PairModel | None = None,
 ) -> dict[str, Any]:
     """Score a model, learned or true, against the truth in `data`: every key of `METRICS`, with values that JSON holds.
 
@@ -116,13 +152,14 @@ def evaluate(
         data: pairs (N, d) of the model's dimension.
         edge_strength: (m, m) of the m learned variables, as in graph.json.
         fit_seconds: passed on.
-        dci_seed: of the gradient boosting.
+        dci_seed: of the gradient boosting, and of what other scores draw.
         n_jobs: regressors fitted at once, -1 for one a core; no score depends on it.
         encoded: what `encode_pairs` gave for this model and data, where it is at hand.
+        nature: the latent causal model that drew the data, for the scores of answers to interventions.
 
     Raises:
-        ValueError: images, another dimension than the model's, edge strengths of another size, or encodings that are
-            not finite.
+        ValueError: images, another dimension than the model's, edge strengths of another size, encodings that are
+            not finite, or a nature that cannot have drawn the data.
 
     Example:
         >>> import lcm
@@ -138,5 +175,6 @@ def evaluate(
     if edge_strength is not None and np.shape(edge_strength) != (model.n, model.n):
         raise ValueError(f"edge_strength: Expected shape ({model.n}, {model.n}); got {np.shape(edge_strength)}")
     encoded = encode_pairs(model, data) if encoded is None else encoded
-    case = Case(model, data, encoded, edge_strength, fit_seconds, dci_seed, n_jobs)
+    known = None if nature is None else checked_nature(nature, data)
+    case = Case(model, data, encoded, edge_strength, fit_seconds, dci_seed, n_jobs, known)
     return {key: metric(case) for key, metric in METRICS.items()}

@@ -27,6 +27,9 @@ the two models draw. It prints a verdict and its tolerances. The exit code is 0 
   NOT isomorphic   something differs by more than its tolerance
   NOT DECIDED      nothing that was compared differs, but something could not be compared well enough
 
+The consistency is R2 of affine maps between all variables, and between the blocks of variables that mix. It is no part
+of the verdict (docs/scores.md).
+
 The figure shows the maps, both graphs and the leakage between variables.
 """
 EPILOG = """\
