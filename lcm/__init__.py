@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
     from lcm.run.public import fit, load, save
+    from lcm.run.refitting import refit
     from lcm.run.result import FitResult
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
+    "refit": "lcm.run.refitting",
     "save": "lcm.run.public",
     "save_pairs": "lcm.data.pairs",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "fit_ensemble",
     "load",
     "load_pairs",
+    "refit",
     "save",
     "save_pairs",
 ]

@@ -34,6 +34,7 @@ from lcm.run.fittable import (
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
 from lcm.run.result import FitResult
+from lcm.run.support import support_of
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 _MOST_NUMBERS = 3
@@ -223,6 +224,7 @@ def _best(
         size=(len(data.without_outliers), data.n_dimensions),
         columns=data.columns,
         related=related_columns(results[best].model, data),
+        support=support_of(results[best].model, data),
         seconds=recorder.seconds,
         records=tuple(records),
         restart=best,

@@ -20,6 +20,7 @@ from lcm.readout.ancestors import Ancestry
 from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.assumption import Certificate
 from lcm.run.config import FitConfig
+from lcm.run.refits import Refits
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class Outcome(ABC):
         restart_nll: `held_out_nll` of each restart.
         tried: with `n: auto`, each number of variables that was fitted with its `held_out_nll`; empty for one alone.
         other_restarts: the other restarts, compared with the kept one up to isomorphism.
+        support: (n, 2), the range of each variable in x and x_tilde, without the outer thousandth; None where unknown.
+        refits: fits to halves of the pairs, for intervals; None without.
         columns: names of the columns of x; empty if the data have no names.
         related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
         stored_doubts, stored_certificate, stored_cut_short_at: of a fit that was read from its folder; None otherwise,
@@ -66,6 +69,8 @@ class Outcome(ABC):
     restart_nll: tuple[float, ...] = ()
     tried: tuple[tuple[int, float], ...] = ()
     other_restarts: tuple[Restart, ...] = ()
+    support: NDArray[np.float64] | None = None
+    refits: Refits | None = None
     columns: tuple[str, ...] = ()
     related: tuple[tuple[tuple[str, float], ...], ...] = ()
     stored_doubts: tuple[str, ...] | None = None

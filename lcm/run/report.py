@@ -71,6 +71,7 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     data (for images, of their codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same
     for the two models of `flow` and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was
     kept, with the lowest. thickness: (n,), in standard-normal gauge. target_sets, target_probabilities: p_I.
+    support: (n, 2), the range of each variable in the data, without the outer thousandth.
     order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains
     [j, i, k] with j -> i and i -> k but not j -> k. other_restarts: each other restart compared with the kept one:
     restart, worse_by and standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance,
@@ -94,6 +95,7 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         "implicit_nll": None if result.implicit_nll is None else finite(result.implicit_nll),
         "explicit_nll": finite(result.held_out_nll) if tested else None,
         "restart": result.restart,
+        "support": None if result.support is None else result.support.tolist(),
         "restart_nll": [finite(nll) for nll in result.restart_nll],
         "target_sets": distribution.as_lists(),
         "target_probabilities": distribution.probabilities.tolist(),

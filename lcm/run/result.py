@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lcm.base.arrays import in_kind_of
@@ -19,7 +21,9 @@ from lcm.model.pair_model import EncodedPairs
 from lcm.run.assumption import Certificate
 from lcm.run.certificate import certify
 from lcm.run.outcome import Outcome
+from lcm.run.refits import Interval
 from lcm.run.report import fit_report, fit_text
+from lcm.run.support import beyond_data
 
 
 @final
@@ -108,9 +112,43 @@ class FitResult(Outcome):
         """Draw pairs and their truth from the fitted model. Raises NotImplementedError if it has no mechanisms."""
         return replace(sample_pairs(self.model, n_pairs, seed=seed), columns=self.columns)
 
-    def counterfactual(self, x: Any, do: Do) -> Any:
-        """What each observation x (N, d) would have been after `do`. Raises NotImplementedError without mechanisms."""
-        return self.model.counterfactual(x, do)
+    def counterfactual(self, x: Any, do: Do, interval: float | None = None) -> Any:
+        """What each observation x (N, d) would have been after `do`.
+
+        Warns (UserWarning) of variables that `do` or x puts beyond the data of the fit, where the answer extrapolates.
+
+        Args:
+            x: observations, as an array, a tensor or a DataFrame.
+            do: the values of learned variables.
+            interval: level of an interval for each column, strictly between 0 and 1, such as 0.9; needs `lcm.refit`.
+
+        Returns:
+            x̃ (N, d), or with an interval `Interval(estimate, low, high, error)` of such values; of the same kind as x.
+
+        Raises:
+            ValueError: a target out of range, another level, or an interval without refits.
+            NotImplementedError: a model without mechanisms.
+        """
+        for text in beyond_data(self, x, do):
+            warnings.warn(text, stacklevel=2)
+        estimate = self.model.counterfactual(x, do)
+        if interval is None:
+            return estimate
+        if self.refits is None:
+            raise ValueError("interval: Expected a result with refits; got one without. lcm.refit(result) makes them.")
+        answers = self.refits.counterfactuals(x, do)
+        ends = self.refits.interval(np.asarray(estimate, dtype=np.float64), answers, interval)
+        return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part)) for part in ends))
+
+    def standard_error(self, x: Any) -> NDArray[np.float64]:
+        """Standard errors (N, n) of the variables of observations x (N, d), from refits.
+
+        Raises:
+            ValueError: a result without refits.
+        """
+        if self.refits is None:
+            raise ValueError("x: Expected a result with refits; got one without. lcm.refit(result) makes them.")
+        return self.refits.standard_errors(self.model, x)
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
         """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.

@@ -22,6 +22,7 @@ RUN_SCHEMA_VERSION = 2
 RUN_FILE, FIT_FILE, GRAPH_FILE = "run.json", "fit.json", "graph.json"
 MODEL_FILE, CONFIG_FILE, REPORT_FILE = "model.safetensors", "config.yaml", "report.md"
 FIGURE_FOLDER = "figures"
+REFITS_FOLDER, MAPS_FILE = "refits", "maps.safetensors"
 
 CLEARING, UNFINISHED, FINISHED = "clearing", "unfinished", "finished"
 
@@ -36,6 +37,7 @@ _FIGURES = ("graph", "training", "pairs", "variables", "graphs", "traversals", "
 _FOLDERS = {
     FIGURE_FOLDER: (*(f"{name}.png" for name in _FIGURES), "compared_with_*.png"),
     CHECKPOINT_FOLDER: ("*.safetensors",),
+    REFITS_FOLDER: ("*.safetensors",),
 }
 
 
@@ -92,6 +94,21 @@ def claimed_figures(folder: Path) -> Iterator[Path]:
         figures.mkdir(exist_ok=True)
         _clear_leftovers(folder)
         yield figures
+
+
+@contextmanager
+def claimed_refits(folder: Path) -> Iterator[Path]:
+    """Claim a finished run for refits; yield their folder.
+
+    Raises:
+        ValueError: another process writes to the run, or its folder of refits is a link that leads out of it.
+    """
+    with locked_folder(folder, REFITS_FOLDER):
+        require_own(folder)
+        inside = folder / REFITS_FOLDER
+        inside.mkdir(exist_ok=True)
+        _clear_leftovers(folder)
+        yield inside
 
 
 def fit_hash(info: Mapping[str, Any]) -> str:

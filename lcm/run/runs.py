@@ -290,6 +290,7 @@ def _stored_result(run: Run) -> FitResult:
         seconds=fit["fit_seconds"],
         records=tuple(read_metrics(metrics)) if metrics.exists() else (),
         restart=fit["restart"],
+        support=np.asarray(fit["support"], dtype=np.float64) if fit.get("support") else None,
         tried=tuple((int(n), nll) for n, nll in fit.get("tried", ())),
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),

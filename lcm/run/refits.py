@@ -1,0 +1,123 @@
+"""Refits: fits to random halves of the pairs, aligned with the fit of all, and the error bars that they give.
+
+The estimate from a random half of N pairs lies about as far from that of all N as that of all N from the truth: the
+variance of the first is twice that of the second, of which they share one half (Politis, Romano and Wolf 1999).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from lcm.isomorphism.monotone import map_through, mapped
+from lcm.model.do import Do
+from lcm.model.noise import Noise
+from lcm.model.pair_model import PairModel
+
+Array = NDArray[np.float64]
+
+_BINS = 20
+
+
+class Interval(NamedTuple):
+    """An answer with its interval, of the shape of the answer; `error` is the standard error."""
+
+    estimate: Any
+    low: Any
+    high: Any
+    error: Any
+
+
+class Band(NamedTuple):
+    """Half-widths (n, B) of a band around each variable, at the centres (n, B) of bins of equal numbers of rows."""
+
+    centres: Array
+    half_widths: Array
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """Fits to random halves of the pairs, whose variables are matched with those of the fit of all pairs.
+
+    Attributes:
+        models: K models of the observations.
+        permutations: (K, n): variable i of the fit is variable permutations[k, i] of refit k.
+        positions: (G, n), values of the variables of the fit. images: (K, G, n), those of the matched variables there.
+    """
+
+    models: tuple[PairModel, ...]
+    permutations: NDArray[np.int64]
+    positions: Array
+    images: Array
+
+    def variables(self, x: Any) -> Array:
+        """The variables (K, N, n) that each refit finds in observations x (N, d), in the units of the fit."""
+        found = []
+        for k, model in enumerate(self.models):
+            z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
+            found.append(mapped(map_through(self.images[k], self.positions), z[:, self.permutations[k]]))
+        return np.stack(found)
+
+    def standard_errors(self, model: PairModel, x: Any) -> Array:
+        """Standard errors (N, n) of the variables that the fit `model` finds in observations x (N, d)."""
+        z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
+        errors: Array = np.sqrt(np.square(self.variables(x) - z).mean(0))
+        return errors
+
+    def band(self, model: PairModel, x: Any, level: float = 0.9) -> Band:
+        """A band that holds all refits' maps of each variable in a share `level` of observations x (N, d)."""
+        z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
+        farthest = np.abs(self.variables(x) - z).max(0)
+        bins = [np.array_split(np.argsort(column), _BINS) for column in z.T]
+        centres = [[np.median(z[rows, i]) for rows in each] for i, each in enumerate(bins)]
+        widths = [[np.quantile(farthest[rows, i], level) for rows in each] for i, each in enumerate(bins)]
+        return Band(np.asarray(centres), np.asarray(widths))
+
+    def translated(self, do: Do) -> list[Do]:
+        """The intervention in the variables of each refit.
+
+        Raises:
+            ValueError: a stochastic value, or a target out of range.
+        """
+        n = self.positions.shape[1]
+        for variable, value in do.values.items():
+            if isinstance(value, Noise):
+                raise ValueError("interval: Expected numbers as values of the intervention; got a distribution.")
+            if not 0 <= variable < n:
+                raise ValueError(f"Expected intervention targets in 0..{n - 1}; got {variable}.")
+        row = np.array([[float(do.values.get(i, 0.0)) for i in range(n)]])  # type: ignore[arg-type]
+        found = []
+        for permutation, images in zip(self.permutations, self.images, strict=True):
+            values = mapped(map_through(self.positions, images), row)[0]
+            found.append(Do({int(permutation[i]): float(values[i]) for i in do.values}))
+        return found
+
+    def counterfactuals(self, x: Any, do: Do) -> Array:
+        """What each refit answers (K, N, …) for observations x (N, …) under `do`, given in the units of the fit."""
+        answers = [
+            np.asarray(model.counterfactual(_as_tensor(x, model), each).double().cpu().numpy())
+            for model, each in zip(self.models, self.translated(do), strict=True)
+        ]
+        return np.stack(answers)
+
+    def interval(self, estimate: Array, answers: Array, level: float) -> tuple[Array, Array, Array]:
+        """Lower and upper ends, and standard errors, of an answer, from those (K, …) of the refits.
+
+        Raises:
+            ValueError: a level that is not strictly between 0 and 1.
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"interval: Expected a level strictly between 0 and 1; got {level}.")
+        error = np.sqrt(np.square(answers - estimate).mean(0))
+        reach = float(student.ppf(0.5 + 0.5 * level, len(answers))) * error
+        return estimate - reach, estimate + reach, error
+
+
+def _as_tensor(x: Any, model: PairModel) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(x)).to(model.like_observations)

@@ -1,0 +1,137 @@
+"""Refit a model to random halves of its pairs, and keep the refits in the folder of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lcm.base.files import read_tensors, write_tensors
+from lcm.base.rows import take_rows
+from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
+from lcm.data.pairs import PairData, load_pairs
+from lcm.isomorphism.matching import correlation_matrix, match_variables
+from lcm.isomorphism.monotone import fit_monotone, mapped, normal_scores, quantile_map
+from lcm.learn.training.tracker import Recorder
+from lcm.model.image import ImageModel
+from lcm.model.pair_model import PairModel
+from lcm.model.storage import load_model, save_model
+from lcm.run.fitting import fit_ensemble
+from lcm.run.refits import Refits
+from lcm.run.result import FitResult
+from lcm.run.run_folder import MAPS_FILE, REFITS_FOLDER, claimed_refits
+
+_ROWS = 10_000
+_SEED = 20_261
+_LEVELS = np.concatenate([[0.0, 1e-3, 5e-3], np.linspace(0.01, 0.99, 99), [0.995, 0.999, 1.0]])
+
+
+def refit(
+    result: FitResult,
+    pairs: Any = None,
+    x_tilde: Any = None,
+    *,
+    halves: int = 8,
+    device: str | torch.device = "auto",
+    quiet: bool = False,
+) -> FitResult:
+    """The same result with refits to random halves of its pairs, which give its answers intervals.
+
+    The refits run as one batched computation and cost together about `halves` / 2 fits or less. Refits of images share
+    the autoencoder, so that its error is not counted.
+
+    Args:
+        result: a fit of vectors or images whose model has mechanisms.
+        pairs, x_tilde: the pairs of the fit, if the result does not hold them; anything that `lcm.load_pairs` takes.
+        halves: number of refits, at least 2.
+
+    Raises:
+        ValueError: fewer than 2 refits, no pairs, pairs of another shape, or halves that are too small to fit.
+        NotImplementedError: a model without mechanisms.
+
+    Example:
+        >>> import lcm
+        >>> pairs = lcm.load_pairs("data/sample.safetensors")
+        >>> result = lcm.refit(lcm.fit(pairs, model="linear", quiet=True), halves=4, quiet=True)
+        >>> answer = result.counterfactual(pairs.x[:1], lcm.Do({0: 1.0}), interval=0.9)
+        >>> bool((answer.low < answer.high).all())
+        True
+    """
+    if halves < 2:
+        raise ValueError(f"halves: Expected at least 2 refits; got {halves}.")
+    result.model.causal_model()
+    data = result.data if pairs is None else load_pairs(pairs, x_tilde)
+    if data is None:
+        raise ValueError("pairs: Expected the pairs of the fit, which this result does not hold; got none.")
+    require_same_dimensions(result.model, data)
+    vectors = (encode_codes(result.model, data) if isinstance(result.model, ImageModel) else data).without_outliers
+    config = replace(result.config, n=result.model.n, restarts=1)
+    parts = [_half(vectors, np.random.default_rng([config.seed, _SEED, k])) for k in range(halves)]
+    configs = [replace(config, seed=config.seed + 1 + k) for k in range(halves)]
+    found = fit_ensemble(parts, configs, device, Recorder(progress=not quiet))
+    return replace(result, refits=_aligned(result.model, [each.model for each in found], data))
+
+
+def _half(data: PairData, rng: np.random.Generator) -> PairData:
+    rows = np.sort(rng.permutation(len(data))[: len(data) // 2])
+    targets = None if data.targets is None else data.targets[rows]
+    return PairData(x=take_rows(data.x, rows), x_tilde=take_rows(data.x_tilde, rows), targets=targets)
+
+
+def _aligned(model: PairModel, models: list[PairModel], data: PairData) -> Refits:
+    """Match the variables of refits with those of the model, by their values in up to 10,000 observations."""
+    few = data.first(_ROWS)
+    z = encode_pairs(model, few).z.double().cpu().numpy()
+    # beyond the data, maps go on as straight lines
+    positions = np.quantile(z, _LEVELS, axis=0) + 1e-9 * z.std(0) * np.arange(len(_LEVELS))[:, None]
+    whole, permutations, images = [], [], []
+    for each in models:
+        wrapped = ImageModel(model.autoencoder, each) if isinstance(model, ImageModel) else each
+        other = encode_pairs(wrapped, few).z.double().cpu().numpy()
+        permutation = match_variables(correlation_matrix(z, other))
+        other = other[:, permutation]
+        between = fit_monotone(normal_scores(z), normal_scores(other))
+        images.append(mapped(quantile_map(z, other, between), positions))
+        whole.append(wrapped)
+        permutations.append(permutation)
+    return Refits(tuple(whole), np.stack(permutations), positions, np.stack(images))
+
+
+def save_refits(folder: Path, refits: Refits) -> None:
+    """Keep refits in the folder of a finished run, in place of earlier ones.
+
+    Raises:
+        ValueError: no finished run, or another process writes to it.
+    """
+    with claimed_refits(folder) as inside:
+        # the maps are removed first and written last, so that a folder without them holds no refits
+        (inside / MAPS_FILE).unlink(missing_ok=True)
+        for path in inside.glob("*.safetensors"):
+            path.unlink()
+        for k, model in enumerate(refits.models):
+            save_model(model, inside / f"{k}.safetensors")
+        arrays = {"permutations": refits.permutations, "positions": refits.positions, "images": refits.images}
+        write_tensors(inside / MAPS_FILE, arrays, {"schema": "1"})
+
+
+def load_refits(folder: Path) -> Refits | None:
+    """The refits in the folder of a run; None if there are none.
+
+    Raises:
+        ValueError: a broken file, or refits that do not belong together.
+    """
+    inside = folder / REFITS_FOLDER
+    if not (inside / MAPS_FILE).exists():
+        return None
+    arrays, _ = read_tensors(inside / MAPS_FILE)
+    shapes = {name: arrays[name].shape if name in arrays else () for name in ("permutations", "positions", "images")}
+    count, n = shapes["permutations"] if len(shapes["permutations"]) == 2 else (0, 0)
+    if count == 0 or len(shapes["positions"]) != 2 or shapes["images"] != (count, *shapes["positions"]):
+        raise ValueError(f"{inside / MAPS_FILE}: Expected maps of refits of one shape; got {shapes}")
+    models = tuple(load_model(inside / f"{k}.safetensors") for k in range(count))
+    if any(model.n != n for model in models) or not (np.sort(arrays["permutations"]) == np.arange(n)).all():
+        raise ValueError(f"{inside}: Expected refits of {n} variables, each once; got others")
+    return Refits(models, arrays["permutations"], arrays["positions"], arrays["images"])

@@ -1,0 +1,58 @@
+"""The range of the variables in the data of a fit, and which queries lie beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcm.data.encode import encode_pairs
+from lcm.data.pairs import PairData
+from lcm.model.do import Do
+from lcm.model.pair_model import PairModel
+from lcm.run.outcome import Outcome
+
+_ROWS = 5_000
+_OUTER = 5e-4
+_MARGIN = 0.1
+
+
+def support_of(model: PairModel, data: PairData) -> NDArray[np.float64]:
+    """The range (n, 2) of each variable in up to 5,000 pairs, without the outer thousandth."""
+    found = encode_pairs(model, data.first(_ROWS))
+    z = torch.cat([found.z, found.z_tilde]).double().cpu().numpy()
+    return np.stack([np.quantile(z, _OUTER, axis=0), np.quantile(z, 1.0 - _OUTER, axis=0)], 1)
+
+
+def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
+    """One text for each variable that `do`, or one of the observations x (N, d), puts beyond the data of a fit.
+
+    A value is beyond if it exceeds the range by a tenth of its width. Empty where the range is not known.
+    """
+    if result.support is None:
+        return []
+    low, width = result.support[:, 0], np.maximum(np.diff(result.support)[:, 0], 1e-300)
+    texts = []
+    for i, value in do.values.items():
+        if isinstance(value, int | float) and 0 <= i < len(low):
+            away = max(low[i] - value, value - low[i] - width[i]) / width[i]
+            if away > _MARGIN:
+                texts.append(
+                    f"z{i} = {value:.3g} lies {away:.2f} times the width of the data beyond their range"
+                    f" ({low[i]:.3g} to {low[i] + width[i]:.3g}), so the answer extrapolates."
+                )
+    z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
+    outside = np.maximum(low - z, z - low - width) / width
+    for i in np.nonzero((outside > _MARGIN).any(0))[0].tolist():
+        rows, away = int((outside[:, i] > _MARGIN).sum()), float(outside[:, i].max())
+        texts.append(
+            f"{rows} observations have z{i} beyond the range of the data ({low[i]:.3g} to {low[i] + width[i]:.3g}), by"
+            f" up to {away:.2f} times its width, so their answers extrapolate."
+        )
+    return texts
+
+
+def _plain(x: Any) -> Any:
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
