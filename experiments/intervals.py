@@ -1,8 +1,9 @@
 """intervals: do the stated intervals of counterfactuals hold the true ones as often as they say?
 
-Random natures, linear and curved, and fits with refits to halves of their pairs. Each query sets one variable to the
-value that it has in another observation, so that the truth is known without units. Coverage is the share of columns of
-true counterfactuals inside intervals of 90 %, averaged within a nature, then over natures.
+Random natures, linear and curved, and fits with refits to halves of their pairs. Each query sets one learned variable
+to a value in its own units, which a monotone map from learned to true variables translates for the truth.
+Coverage is the share of columns of true counterfactuals inside intervals of 90 %, averaged within a nature, then over
+natures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 KINDS, PAIRS, LEVEL = ("linear", "curved"), (2_000, 10_000, 100_000), 0.9
-_QUERIES, _ROWS = 12, 200
+_QUERIES, _ROWS, _MAPPED = 12, 200, 20_000
 
 
 def main(argv: Sequence[str]) -> None:
@@ -84,24 +85,25 @@ def measure(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answers(nature: LatentCausalModel, result: FitResult, seed: int) -> dict[str, Any]:
+    from lcm.data.encode import encode_pairs
     from lcm.data.nature.build import torch_generator
     from lcm.data.sample import sample_data
     from lcm.isomorphism.matching import correlation_matrix, match_variables
+    from lcm.isomorphism.monotone import fit_monotone, mapped, normal_scores, quantile_map
     from lcm.model.do import Do
 
-    test = sample_data(nature, 2 * _ROWS, torch_generator(seed, "queries"))
-    x, others = test.x[:_ROWS], test.x[_ROWS:]
-    learned, z = result.encode(test.x), test.z
-    if z is None:
-        raise ValueError("Expected pairs with their truth; got none.")
-    permutation = match_variables(correlation_matrix(z, learned))
-    spread = x.std(0)
+    test = sample_data(nature, _MAPPED, torch_generator(seed, "queries"))
+    x, spread, true = test.x[:_ROWS], test.x.std(0), encode_pairs(nature, test).z.double().numpy()
+    permutation = match_variables(correlation_matrix(true, result.encode(test.x)))
+    learned = result.encode(test.x)[:, permutation].astype(np.float64)
+    units = quantile_map(learned, true, fit_monotone(normal_scores(learned), normal_scores(true)))
+    values = learned[_ROWS : _ROWS + _QUERIES]
+    translated = mapped(units, values)
     inside, widths, errors = [], [], []
     for query in range(_QUERIES):
         i = query % nature.n
-        truth = nature.counterfactual(x, Do({i: float(z[_ROWS + query, i])}))
-        value = float(result.encode(others[query : query + 1])[0, permutation[i]])
-        answer = result.counterfactual(x, Do({int(permutation[i]): value}), interval=LEVEL)
+        truth = nature.counterfactual(x, Do({i: float(translated[query, i])}))
+        answer = result.counterfactual(x, Do({int(permutation[i]): float(values[query, i])}), interval=LEVEL)
         inside.append(((truth >= answer.low) & (truth <= answer.high)).mean())
         widths.append(((answer.high - answer.low) / spread).mean())
         errors.append(np.abs((truth - answer.estimate) / spread).mean())

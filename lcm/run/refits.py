@@ -56,6 +56,7 @@ class Refits:
     positions: Array
     images: Array
 
+    @torch.no_grad()
     def variables(self, x: Any) -> Array:
         """The variables (K, N, n) that each refit finds in observations x (N, d), in the units of the fit."""
         found = []
@@ -64,12 +65,14 @@ class Refits:
             found.append(mapped(map_through(self.images[k], self.positions), z[:, self.permutations[k]]))
         return np.stack(found)
 
+    @torch.no_grad()
     def standard_errors(self, model: PairModel, x: Any) -> Array:
         """Standard errors (N, n) of the variables that the fit `model` finds in observations x (N, d)."""
         z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
         errors: Array = np.sqrt(np.square(self.variables(x) - z).mean(0))
         return errors
 
+    @torch.no_grad()
     def band(self, model: PairModel, x: Any, level: float = 0.9) -> Band:
         """A band that holds all refits' maps of each variable in a share `level` of observations x (N, d)."""
         z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
@@ -98,6 +101,7 @@ class Refits:
             found.append(Do({int(permutation[i]): float(values[i]) for i in do.values}))
         return found
 
+    @torch.no_grad()
     def counterfactuals(self, x: Any, do: Do) -> Array:
         """What each refit answers (K, N, …) for observations x (N, …) under `do`, given in the units of the fit."""
         answers = [

@@ -33,7 +33,10 @@ _NOTE = "fit"
 _EXACT = (*IDENTITY, "torch")
 _FILES = (FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, METRICS_FILE, RUN_FILE)
 _EVENTS = "events.out.tfevents.*"
-_FIGURES = ("graph", "training", "pairs", "variables", "graphs", "traversals", "counterfactuals", "samples", "targets")
+_FIGURES = (
+    *("graph", "training", "pairs", "variables", "graphs", "traversals", "counterfactuals", "samples", "targets"),
+    *("number_of_variables", "refits"),
+)
 _FOLDERS = {
     FIGURE_FOLDER: (*(f"{name}.png" for name in _FIGURES), "compared_with_*.png"),
     CHECKPOINT_FOLDER: ("*.safetensors",),

@@ -30,6 +30,7 @@ from lcm.run.assumption import Certificate
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
+from lcm.run.refitting import load_refits
 from lcm.run.report import fit_numbers, fit_report, graph_numbers, shows_numbers
 from lcm.run.result import FitResult
 from lcm.run.run_folder import (
@@ -290,6 +291,7 @@ def _stored_result(run: Run) -> FitResult:
         seconds=fit["fit_seconds"],
         records=tuple(read_metrics(metrics)) if metrics.exists() else (),
         restart=fit["restart"],
+        refits=load_refits(run.folder),
         support=np.asarray(fit["support"], dtype=np.float64) if fit.get("support") else None,
         tried=tuple((int(n), nll) for n, nll in fit.get("tried", ())),
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),

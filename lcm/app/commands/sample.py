@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lcm.app.commands.common import add_mark_argument, check_output, open_model, open_pairs
+
+if TYPE_CHECKING:
+    from lcm.app.commands.common import Opened
+    from lcm.data.pairs import PairData
+    from lcm.run.refits import Refits
 
 HELP = "draw pairs from a fit, intervene, compute counterfactuals"
 DESCRIPTION = """\
@@ -14,6 +22,9 @@ Draw pairs from a fitted model.
 
 Without --do, the pairs come from the model's own p(x, x_tilde). With --do, x is a new sample or, with --from, the x of
 DATA, and x_tilde is the counterfactual of x under all given interventions at once.
+
+With --interval, FILE also holds x_tilde_low, x_tilde_high and x_tilde_error: an interval of x_tilde at the given level
+and its standard error, from the refits of `lcm refit`. Values beyond the data of the fit are answered with a warning.
 
 FILE holds x, x_tilde, z, z_tilde, noise, noise_tilde, targets and, unless it is a table, adjacency. If the model was
 fitted to images, x and x_tilde are images.
@@ -23,6 +34,7 @@ examples:
   lcm sample run --n 1000 --out pairs.safetensors
   lcm sample run --n 1000 --do 0=1.5 2=-1 --out intervened.safetensors
   lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --out counterfactuals.safetensors
+  lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --interval 0.9 --out intervals.safetensors
   lcm sample run --from before.csv after.csv --do 0=1.5 --out counterfactuals.csv
 """
 
@@ -47,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="one or two files of pairs, whose x is used; needs --do",
     )
+    parser.add_argument(
+        "--interval",
+        metavar="LEVEL",
+        type=float,
+        help="level of an interval of x_tilde, such as 0.9; needs lcm refit",
+    )
     add_mark_argument(parser)
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the sample; default: 0")
 
@@ -63,15 +81,47 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lcm.data.sample import sample_counterfactuals, sample_pairs
 
-    model = open_model(arguments.run_folder).model
+    opened = open_model(arguments.run_folder)
+    refits = _refits(arguments) if arguments.interval is not None else None
     if values:
-        pairs = sample_counterfactuals(model, values, source, n=arguments.n, seed=arguments.seed)
+        pairs = sample_counterfactuals(opened.model, values, source, n=arguments.n, seed=arguments.seed)
+        _warn(opened, pairs, values)
     else:
-        pairs = sample_pairs(model, arguments.n, seed=arguments.seed)
+        pairs = sample_pairs(opened.model, arguments.n, seed=arguments.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_pairs(out, pairs)
+    if refits is None:
+        save_pairs(out, pairs)
+    else:
+        _write_answers(out, pairs, refits, values, arguments.interval)
     if not arguments.quiet:
         print(f"Drew {len(pairs):,} pairs: {out}")
+
+
+def _refits(arguments: argparse.Namespace) -> Refits:
+    from lcm.run.refitting import load_refits
+
+    folder = Path(arguments.run_folder)
+    found = load_refits(folder) if folder.is_dir() else None
+    if found is None:
+        raise ValueError(f"{folder}: Expected a run with refits for --interval; got one without (lcm refit RUN DATA)")
+    return found
+
+
+def _warn(opened: Opened, pairs: PairData, values: dict[int, float]) -> None:
+    """Print what lies beyond the data of the fit."""
+    from lcm.model.do import Do
+    from lcm.run.support import beyond_data
+
+    if opened.run is not None:
+        for text in beyond_data(opened.run.result(), pairs.x, Do(dict(values))):
+            print(f"Warning: {text}", file=sys.stderr)
+
+
+def _write_answers(path: Path, pairs: PairData, refits: Refits, values: dict[int, float], level: float) -> None:
+    from lcm.model.do import Do
+    from lcm.run.answers import write_answers
+
+    write_answers(path, pairs, refits, Do(dict(values)), level)
 
 
 def parse_interventions(texts: Sequence[str]) -> dict[int, float]:
@@ -106,5 +156,9 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise ValueError("--n: Expected a number of pairs, or --from DATA with --do; got neither")
     if arguments.n is not None and arguments.n < 1:
         raise ValueError(f"--n: Expected at least 1 pair; got {arguments.n}")
+    if arguments.interval is not None and not arguments.do:
+        raise ValueError("--interval: Expected --do with it; got none")
+    if arguments.interval is not None and not 0.0 < arguments.interval < 1.0:
+        raise ValueError(f"--interval: Expected a level strictly between 0 and 1; got {arguments.interval:g}")
     if arguments.seed < 0:
         raise ValueError(f"--seed: Expected at least 0; got {arguments.seed}")

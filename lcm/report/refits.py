@@ -1,0 +1,36 @@
+"""Figure of the agreement of refits: a band around each variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.report.style import BLUE, INK, clean, new_figure, save_figure
+
+_COLUMNS = 4
+
+
+def draw_refits(path: str | Path, centres: NDArray[np.float64], half_widths: NDArray[np.float64]) -> None:
+    """Write a figure with one panel for each variable: the band of all refits around the fit, in standard deviations.
+
+    centres, half_widths: (n, B), of the band, in the units of the variables.
+
+    Where a panel is flat and thin, halves of the data agree on what the variable is.
+    """
+    n = len(centres)
+    columns = min(n, _COLUMNS)
+    figure = new_figure(2.6 * columns, 2.4 * -(-n // columns))
+    axes = np.atleast_1d(figure.subplots(-(-n // columns), columns, sharey=True)).ravel()
+    for i, ax in enumerate(axes[:n]):
+        spread = max(float(centres[i].std()), 1e-300)
+        width = half_widths[i] / spread
+        ax.fill_between(centres[i] / spread, -width, width, color=BLUE, alpha=0.3, linewidth=0)
+        ax.axhline(0.0, color=INK, linewidth=0.8)
+        ax.set_xlabel(f"$z_{{{i}}}$ (standard deviations)")
+        clean(ax)
+    axes[0].set_ylabel("refits minus fit\n(standard deviations)")
+    for ax in axes[n:]:
+        ax.set_visible(False)
+    save_figure(figure, path)

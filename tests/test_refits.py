@@ -1,0 +1,211 @@
+"""Refits to halves of the pairs: intervals that cover, alignment, files, and queries beyond the data."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import sampled
+
+import lcm
+from lcm.app.cli import main
+from lcm.base.files import read_tensors, write_tensors
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
+from lcm.data.nature.graphs import ChainConfig
+from lcm.data.pairs import PairData, save_pairs
+from lcm.isomorphism import Isomorphism
+from lcm.model.elementwise import AffineMap
+from lcm.model.noise import NormalNoise
+from lcm.run.config import FitConfig
+from lcm.run.fitting import fit_pairs
+from lcm.run.refits import Refits
+from lcm.run.refitting import _aligned, load_refits, save_refits
+from lcm.run.result import FitResult
+from lcm.run.runs import fit_run
+from lcm.run.support import beyond_data
+
+NATURE = build_nature(NatureConfig(3, ChainConfig()), 0)
+DATA = sampled(NATURE, 1_000)
+CONFIG = FitConfig(model="linear", n=3)
+DO = lcm.Do({0: 0.5})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("refits")
+    save_pairs(folder / "pairs.npz", DATA)
+    fit_run(lcm.load_pairs(folder / "pairs.npz"), folder / "run", CONFIG, progress=False)
+    assert main(["refit", str(folder / "run"), str(folder / "pairs.npz"), "--halves", "3", "--quiet"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def refitted(run: Path) -> FitResult:
+    return lcm.load(run)
+
+
+def aligned(isomorphism: Isomorphism) -> FitResult:
+    """The nature as a fit, and one refit that is isomorphic to it."""
+    fitted = fit_pairs(DATA, replace(CONFIG, mechanisms=replace(CONFIG.mechanisms, steps=2)))
+    return replace(fitted, model=NATURE, refits=_aligned(NATURE, [isomorphism.apply(NATURE)], DATA))
+
+
+def test_isomorphic_refits_give_one_answer_without_error() -> None:
+    maps = AffineMap(3, torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, -0.5, 3.0]))
+    found = aligned(Isomorphism((2, 0, 1), maps, AffineMap(3)))
+    x = DATA.x[:100]
+    answer = found.counterfactual(x, lcm.Do({0: 0.5, 2: -0.3}), interval=0.9)
+    np.testing.assert_allclose(answer.estimate, NATURE.counterfactual(x, lcm.Do({0: 0.5, 2: -0.3})))
+    assert np.abs(answer.high - answer.low).max() < 0.01 and found.standard_error(x).max() < 0.01
+
+
+def test_the_interval_of_an_average_covers_as_often_as_it_says() -> None:
+    # of known law: averages of normal draws, of which refits see random halves
+    rng = np.random.default_rng(0)
+    refits = Refits((), np.zeros((8, 1), np.int64), np.zeros((2, 1)), np.zeros((8, 2, 1)))
+    covered = []
+    for _ in range(1_500):
+        values = rng.standard_normal(60)
+        halves = np.array([[values[rng.permutation(60)[:30]].mean()] for _ in range(8)])
+        low, high, _ = refits.interval(np.array([values.mean()]), halves, 0.9)
+        covered.append(low[0] <= 0.0 <= high[0])
+    # four standard errors of 1,500 draws
+    assert abs(np.mean(covered) - 0.9) < 0.031
+
+
+def test_answers_have_intervals_and_variables_have_errors(refitted: FitResult) -> None:
+    x = DATA.x[:50]
+    narrow, wide = (refitted.counterfactual(x, DO, interval=level) for level in (0.5, 0.95))
+    np.testing.assert_array_equal(narrow.estimate, refitted.counterfactual(x, DO))
+    assert (wide.low <= narrow.low).all() and (narrow.low <= narrow.estimate).all() and (wide.high >= narrow.high).all()
+    # setting a variable without effects changes its own noise alone, which a linear fit finds exactly
+    errors = [refitted.counterfactual(x, lcm.Do({i: 0.5}), interval=0.9).error.max() for i in range(3)]
+    assert 1e-3 < max(errors) < 0.5 * DATA.x.std()
+    assert refitted.standard_error(x).shape == (50, 3)
+    centres, widths = refitted.refits.band(refitted.model, DATA.x)
+    assert centres.shape == widths.shape == (3, 20) and (np.diff(centres) > 0).all() and (widths >= 0).all()
+
+
+def test_intervals_have_the_kind_of_the_observations(refitted: FitResult) -> None:
+    given = torch.from_numpy(DATA.x[:5])
+    answer = refitted.counterfactual(given, DO, interval=0.9)
+    assert all(isinstance(part, torch.Tensor) and part.shape == (5, 3) for part in answer)
+
+
+def test_refits_come_back_and_are_replaced_as_a_whole(refitted: FitResult, run: Path) -> None:
+    again = load_refits(run)
+    np.testing.assert_array_equal(
+        again.counterfactuals(DATA.x[:5], DO), refitted.refits.counterfactuals(DATA.x[:5], DO)
+    )
+    two = Refits(*(part[:2] for part in (again.models, again.permutations)), again.positions, again.images[:2])
+    save_refits(run, two)
+    assert sorted(path.name for path in (run / "refits").iterdir()) == [
+        "0.safetensors",
+        "1.safetensors",
+        "maps.safetensors",
+    ]
+    save_refits(run, again)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "message"),
+    [
+        ({"positions": np.zeros((2, 3))}, r"maps.safetensors: Expected maps of refits of one shape; got"),
+        ({"permutations": np.zeros((3, 3), np.int64)}, r"Expected refits of 3 variables, each once; got others"),
+    ],
+)
+def test_broken_refits_are_refused(
+    spoiled: dict[str, np.ndarray], message: str, run: Path, tmp_path: Path, refitted: FitResult
+) -> None:
+    arrays, _ = read_tensors(run / "refits" / "maps.safetensors")
+    (tmp_path / "refits").mkdir()
+    for k in range(3):
+        refitted.refits.models[k].save(tmp_path / "refits" / f"{k}.safetensors")
+    write_tensors(tmp_path / "refits" / "maps.safetensors", {**arrays, **spoiled})
+    with pytest.raises(ValueError, match=message):
+        load_refits(tmp_path)
+
+
+def test_what_cannot_be_refitted_or_answered_is_refused(refitted: FitResult, run: Path) -> None:
+    plain = replace(refitted, refits=None)
+    with pytest.raises(ValueError, match=r"halves: Expected at least 2 refits; got 1\."):
+        lcm.refit(refitted, DATA, halves=1)
+    with pytest.raises(ValueError, match=r"pairs: Expected the pairs of the fit, which this result does not hold"):
+        lcm.refit(refitted)
+    with pytest.raises(ValueError, match=r"interval: Expected a result with refits; got one without"):
+        plain.counterfactual(DATA.x, DO, interval=0.9)
+    with pytest.raises(ValueError, match=r"x: Expected a result with refits; got one without"):
+        plain.standard_error(DATA.x)
+    with pytest.raises(ValueError, match=r"interval: Expected a level strictly between 0 and 1; got 90"):
+        refitted.counterfactual(DATA.x, DO, interval=90)
+    with pytest.raises(ValueError, match=r"interval: Expected numbers as values of the intervention"):
+        refitted.refits.translated(lcm.Do({0: NormalNoise(1)}))
+    with pytest.raises(ValueError, match=r"Expected intervention targets in 0\.\.2; got 3\."):
+        refitted.refits.translated(lcm.Do({3: 0.0}))
+
+
+def test_a_query_beyond_the_data_is_answered_with_a_warning(refitted: FitResult) -> None:
+    low, high = refitted.support[1]
+    inside, outside = lcm.Do({1: float(high)}), lcm.Do({1: float(high + 0.5 * (high - low))})
+    assert beyond_data(refitted, DATA.x[:50], inside) == []
+    with pytest.warns(UserWarning, match=r"z1 = .* lies 0.50 times the width of the data beyond their range"):
+        refitted.counterfactual(DATA.x[:50], outside)
+    with pytest.warns(UserWarning, match=r"1 observations have z\d beyond the range of the data"):
+        refitted.counterfactual(np.concatenate([DATA.x[:1], 20 * DATA.x[1:2]]), inside)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace(refitted, support=None).counterfactual(DATA.x[:50], outside)
+
+
+def test_the_support_is_that_of_both_observations(refitted: FitResult) -> None:
+    z = np.concatenate([refitted.encode(DATA.x), refitted.encode(DATA.x_tilde)])
+    outside = (z < refitted.support[:, 0]) | (z > refitted.support[:, 1])
+    assert (outside.mean(0) <= 2e-3).all() and (np.diff(refitted.support) > 0).all()
+
+
+def test_commands_refit_and_write_intervals(
+    run: Path, refitted: FitResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, out = run.parent / "pairs.npz", tmp_path / "answers.safetensors"
+    asked = ["sample", str(run), "--from", str(pairs), "--n", "20", "--do", "0=0.5", "--interval", "0.9", "--out"]
+    assert main([*asked, str(out)]) == main([*asked, str(tmp_path / "answers.csv")]) == 0
+    written, metadata = read_tensors(out)
+    expected = refitted.counterfactual(DATA.x[:20], DO, interval=0.9)
+    np.testing.assert_allclose(written["x_tilde_low"], expected.low, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(written["x_tilde_high"], expected.high, rtol=1e-5, atol=1e-6)
+    assert metadata["interval"] == "0.9" and (run / "figures" / "refits.png").stat().st_size > 5_000
+    header = (tmp_path / "answers.csv").read_text().splitlines()[0].split(",")
+    assert {"x0_tilde_low", "x2_tilde_high", "x1_tilde_error"} <= set(header)
+    capsys.readouterr()
+    assert main(["sample", str(run), "--n", "5", "--do", "0=99", "--out", str(tmp_path / "far.npz")]) == 0
+    assert "Warning: z0 = 99 lies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "RUN", "--n", "5", "--interval", "0.9"], "--interval: Expected --do with it; got none"),
+        (["sample", "RUN", "--n", "5", "--do", "0=1", "--interval", "2"], "--interval: Expected a level strictly"),
+        (
+            ["sample", "MODEL", "--n", "5", "--do", "0=1", "--interval", "0.9"],
+            "Expected a run with refits for --interval",
+        ),
+        (["refit", "RUN", "PAIRS", "--halves", "1"], "--halves: Expected at least 2 refits; got 1"),
+        (["refit", "RUN", "OTHERS"], "Expected the pairs of the fit in"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: list[str], message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_pairs(tmp_path / "others.npz", PairData(x=DATA.x[:500], x_tilde=DATA.x_tilde[:500]))
+    named = {"RUN": run, "MODEL": run / "model.safetensors", "PAIRS": run.parent / "pairs.npz"}
+    named["OTHERS"] = tmp_path / "others.npz"
+    out = ["--out", str(tmp_path / "out.npz")] if arguments[0] == "sample" else []
+    assert main([str(named.get(each, each)) for each in arguments] + out) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and message in errors[0]
