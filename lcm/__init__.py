@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
+    from lcm.run.planning import plan_pairs
     from lcm.run.public import fit, load, save
     from lcm.run.result import FitResult
 
@@ -39,6 +40,7 @@ _HOMES = {
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
+    "plan_pairs": "lcm.run.planning",
     "save": "lcm.run.public",
     "save_pairs": "lcm.data.pairs",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "fit_ensemble",
     "load",
     "load_pairs",
+    "plan_pairs",
     "save",
     "save_pairs",
 ]

@@ -34,6 +34,7 @@ def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         "evaluate",
         "compare",
         "sample",
+        "plan",
         "protocol",
         "sweep",
         "table",

@@ -11,6 +11,7 @@ from lcm.readout.allocation import shares_of
 
 _SELDOM = 0.5
 _ABOUT_UNIFORM = 0.95
+_DIGITS = 10**9
 
 
 @final
@@ -142,6 +143,13 @@ class PairPlan:
             "edges": [_edge_numbers(edge) for edge in self.edges],
             "curves": {"kind": self.curve_kind, "aim": self.aim, "further": list(self.steps), "of": curves},
         }
+
+    def targets_yaml(self) -> str:
+        """The recommended targets as YAML: for `lcm protocol --targets`, or as keys of `nature.intervention`."""
+        last = _DIGITS - sum(round(share * _DIGITS) for share in self.shares[:-1])
+        listed = [*(round(share * _DIGITS) for share in self.shares[:-1]), last]
+        probabilities = ", ".join(f"{part / _DIGITS:.9f}" for part in listed)
+        return f"# recommended by lcm plan, in the numbering of its run\ntargets: atomic\nprobabilities: [{probabilities}]\n"
 
     def __str__(self) -> str:
         return "\n".join([*_target_lines(self), *_edge_lines(self), *_summary_lines(self)])

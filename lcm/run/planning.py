@@ -16,7 +16,7 @@ from lcm.data.nature.build import torch_generator
 from lcm.learn.prepared import held_out_pairs
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.scm import SCM
-from lcm.readout.allocation import decide_most, least_total, raise_by, whole_numbers
+from lcm.readout.allocation import decide_most, least_total, raise_by, shares_of, whole_numbers
 from lcm.readout.needs import (
     FULL_WIDTH,
     best_division,
@@ -41,6 +41,7 @@ _MOST_ROWS = 100_000
 _DRAWN = 4_096
 _POINTS = 60
 _MOST_CURVES = 6
+_FARTHEST = 4.0
 _MOST_BUDGET = 10**9
 
 
@@ -51,7 +52,7 @@ class _Known:
 
     states: EdgeStates
     p_value: FloatArray
-    slopes: FloatArray
+    model: LatentCausalModel
     past: FloatArray
     rows: FloatArray
     kept: float
@@ -126,7 +127,7 @@ def plan_pairs(
     if planned.sum() == 0.0 and total:
         planned = np.ones(known.n)
     pairs = whole_numbers(planned, total)
-    steps, curves = _curves(needs, known, total)
+    steps, curves = _curves(needs, known, np.array(pairs))
     return PairPlan(
         goal=goal,
         past=tuple(known.past.tolist()),
@@ -167,8 +168,7 @@ def _known(result: Outcome, width: float, power: float, least: float, rate: floa
     distribution = model.target_distribution
     past = n_pairs * (distribution.probabilities.double() @ distribution.target_sets.double()).cpu().numpy()
     states = edge_states(evidence, kept * past, information(model), rate, least)
-    slopes = mean_slopes(model)
-    return _Known(states, evidence.edge_p_value, slopes, past, kept * past, kept, power, width, least, rate)
+    return _Known(states, evidence.edge_p_value, model, past, kept * past, kept, power, width, least, rate)
 
 
 @torch.no_grad()
@@ -267,7 +267,7 @@ def _variable_needs(known: _Known) -> _Needs:
 
 
 def _effect_needs(known: _Known, cause: int, effect: int) -> _Needs:
-    costs = effect_costs(known.states, known.slopes, cause, effect)
+    costs = effect_costs(known.states, mean_slopes(known.model), cause, effect)
     if not costs.any():
         raise ValueError(
             f"goal: Expected a cause and its possible effect; got z{cause} and z{effect}, of which no path can lead "
@@ -322,14 +322,14 @@ def _edges(known: _Known) -> tuple[PlannedEdge, ...]:
     return tuple(sorted(found, key=lambda edge: (edge.state != "undecided", -edge.pairs, edge.cause, edge.effect)))
 
 
-def _curves(needs: _Needs, known: _Known, total: int) -> tuple[tuple[float, ...], tuple[PlanCurve, ...]]:
-    """What to expect up to somewhat beyond the larger of the plan and the number with equal shares."""
-    reach = max(float(total), float(needs.needed.sum()))
-    uniform = needs.uniform_total
-    last = 1.1 * max(reach, min(uniform, 20.0 * reach) if math.isfinite(uniform) else 0.0, 1.0)
-    steps = np.linspace(0.0, last, _POINTS)
-    planned = np.array([needs.values(needs.divide(step)) for step in steps])
-    equal = np.array([needs.values(np.full(known.n, step / known.n)) for step in steps])
+def _curves(
+    needs: _Needs, known: _Known, pairs: NDArray[np.int64]
+) -> tuple[tuple[float, ...], tuple[PlanCurve, ...]]:
+    """What to expect with the shares of the plan and with equal ones, to somewhat beyond what the goal needs."""
+    reach = max(float(pairs.sum()), float(needs.needed.sum()), 1.0)
+    steps = np.linspace(0.0, 1.1 * max(reach, min(needs.uniform_total, _FARTHEST * reach)), _POINTS)
+    ways = shares_of(pairs), np.full(known.n, 1.0 / known.n)
+    planned, equal = (np.array([needs.values(step * shares) for step in steps]) for shares in ways)
     curves = [
         PlanCurve(label, tuple(planned[:, k].tolist()), tuple(equal[:, k].tolist()))
         for k, label in enumerate(needs.labels)
