@@ -77,10 +77,17 @@ def ratios(rows: Sequence[Record]) -> dict[str, Any]:
         pairs = np.array([[r["plan"], r[other]] for r in open_rows], dtype=np.float64).reshape(-1, 2)
         found[f"over {other}"], found[f"over {other} interval"] = _interval(pairs, _geometric)
     pairs = np.array([[r["plan"], r["uniform"]] for r in open_rows], dtype=np.float64).reshape(-1, 2)
-    found["of sums"], found["of sums interval"] = _interval(pairs, lambda part: part[..., 0].sum(-1) / part[..., 1].sum(-1))
+    found["of sums"], found["of sums interval"] = _interval(
+        pairs, lambda part: part[..., 0].sum(-1) / part[..., 1].sum(-1)
+    )
     found["fewer"] = sum(r["plan"] < r["uniform"] for r in open_rows)
     found["more"] = sum(r["plan"] > r["uniform"] for r in open_rows)
     found["not reached"] = sum(not r["plan reached"] for r in rows), sum(not r["uniform reached"] for r in rows)
+    return found
+
+
+def _of_sums(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = pairs[..., 0].sum(-1) / pairs[..., 1].sum(-1)
     return found
 
 

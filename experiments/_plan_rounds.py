@@ -121,9 +121,7 @@ def _bank(case: Case, target: int, most: int) -> PairData:
     return sample_data(model, most + PILOT_PAIRS, torch_generator(case.seed, f"target {target}"))
 
 
-def follow(
-    arm: str, case: Case, banks: list[PairData], pilot: NDArray[np.int64], most: int
-) -> list[Mapping[str, Any]]:
+def follow(arm: str, case: Case, banks: list[PairData], pilot: NDArray[np.int64], most: int) -> list[Mapping[str, Any]]:
     """Measure round after round, each a twentieth of all pairs so far, until every edge is decided and the graph true.
 
     Both must hold in one round. The record ends there, or before `most` further pairs would be exceeded.

@@ -1,4 +1,4 @@
-"""What a goal needs of each target: rows until edges are decided, variables are known, or an effect is (docs/plan.md)."""
+"""What a goal needs of each target: rows until edges are decided, or variables or an effect known (docs/plan.md)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def spread_of(costs: FloatArray, rows: FloatArray) -> float:
 
 
 def effect_total(costs: FloatArray, rows: FloatArray, width: float, divide: Callable[[float], FloatArray]) -> float:
-    """The least further rows, divided over the targets by `divide`, with which the interval has the width; at least 0."""
+    """The least further rows, divided over the targets by `divide`, with which the interval is so narrow; ≥ 0."""
     if FULL_WIDTH * spread_of(costs, rows) <= width:
         return 0.0
     low, high = 0.0, _MOST

@@ -38,7 +38,7 @@ class PlannedEdge:
 @final
 @dataclass(frozen=True)
 class PlanCurve:
-    """A power or the width of an interval at the further pairs of `PairPlan.steps`, by the plan and with equal shares."""
+    """A power or the width of an interval at the further pairs of `PairPlan.steps`, by the plan and by equal shares."""
 
     label: str
     planned: tuple[float, ...]
@@ -149,7 +149,8 @@ class PairPlan:
         last = _DIGITS - sum(round(share * _DIGITS) for share in self.shares[:-1])
         listed = [*(round(share * _DIGITS) for share in self.shares[:-1]), last]
         probabilities = ", ".join(f"{part / _DIGITS:.9f}" for part in listed)
-        return f"# recommended by lcm plan, in the numbering of its run\ntargets: atomic\nprobabilities: [{probabilities}]\n"
+        lines = "# recommended by lcm plan, in the numbering of its run", "targets: atomic"
+        return "\n".join([*lines, f"probabilities: [{probabilities}]\n"])
 
     def __str__(self) -> str:
         return "\n".join([*_target_lines(self), *_edge_lines(self), *_summary_lines(self)])
@@ -192,8 +193,8 @@ def _text(value: float | None) -> str:
 def _summary_lines(plan: PairPlan) -> list[str]:
     undecided = sum(edge.state == "undecided" for edge in plan.edges)
     meaning = (
-        f"strengths of {plan.least:g} and more at a false discovery rate of {plan.false_discovery_rate:g}, with a power "
-        f"of {plan.power:.0%}; 95 % intervals {plan.width:g} wide"
+        f"strengths of {plan.least:g} and more at a false discovery rate of {plan.false_discovery_rate:g}, with a "
+        f"power of {plan.power:.0%}; 95 % intervals {plan.width:g} wide"
     )
     lines = ["", f"Goal {plan.goal}. Decided: {meaning}."]
     if undecided:

@@ -48,7 +48,10 @@ def edge_power(rows: ArrayLike, effect: ArrayLike, level: ArrayLike, predictors:
     freedom = rows - _DEGREE * np.asarray(predictors) - 1.0
     enough = np.maximum(freedom, 1.0)
     critical = _critical(level, _DEGREE, enough, rows)
-    missed = ncfdtr(_DEGREE, enough, np.maximum(rows * effect, 0.0), critical / _DEGREE)
+    noncentrality = np.maximum(rows * effect, 0.0)
+    missed = ncfdtr(_DEGREE, enough, noncentrality, critical / _DEGREE)
+    # scipy has no number for probabilities far below the smallest one
+    missed = np.where(np.isnan(missed), noncentrality < critical, missed)
     power: FloatArray = np.where(freedom >= 1.0, np.clip(1.0 - missed, 0.0, 1.0), 0.0)
     return power
 

@@ -316,15 +316,15 @@ def _edges(known: _Known) -> tuple[PlannedEdge, ...]:
         numbers: list[Any] = [states.strength[j, i], states.upper[j, i], FULL_WIDTH * states.error[j, i]]
         strength, upper, width = (float(value) if tested and np.isfinite(value) else None for value in numbers)
         p_value, own_power = float(known.p_value[j, i]), float(power[j, i])
-        return PlannedEdge(j, i, str(states.state[j, i]), strength, upper, p_value, own_power, width, float(pairs[j, i]))
+        return PlannedEdge(
+            j, i, str(states.state[j, i]), strength, upper, p_value, own_power, width, float(pairs[j, i])
+        )
 
     found = [planned(j, i) for j, i in shown]
     return tuple(sorted(found, key=lambda edge: (edge.state != "undecided", -edge.pairs, edge.cause, edge.effect)))
 
 
-def _curves(
-    needs: _Needs, known: _Known, pairs: NDArray[np.int64]
-) -> tuple[tuple[float, ...], tuple[PlanCurve, ...]]:
+def _curves(needs: _Needs, known: _Known, pairs: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[PlanCurve, ...]]:
     """What to expect with the shares of the plan and with equal ones, to somewhat beyond what the goal needs."""
     reach = max(float(pairs.sum()), float(needs.needed.sum()), 1.0)
     steps = np.linspace(0.0, 1.1 * max(reach, min(needs.uniform_total, _FARTHEST * reach)), _POINTS)
