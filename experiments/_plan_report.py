@@ -21,16 +21,22 @@ _CLOSE = 0.85
 Record = Mapping[str, Any]
 
 
-def write(out: Path, records: Sequence[Record]) -> str:
+def write(out: Path, records: Sequence[Record], at_once: Sequence[Record]) -> str:
     """Write results.json, results.md and plan.png into `out`; returns the tables as plain text."""
     from experiments._plot_plan import draw_savings
 
     rows = [row(record) for record in records]
     groups = grouped(rows)
-    tables = {"Further pairs, plan over equal shares": _group_table(groups), "Natures": _nature_table(rows)}
+    promised = [promise(at_once, kind) for kind in (None, True, False)]
+    tables = {
+        "Further pairs, plan over equal shares": _group_table(groups),
+        "The first plan, measured at once": _promise_table(promised),
+        "Natures": _nature_table(rows),
+    }
     settings = _settings(records)
-    content = {"title": "plan", "settings": settings, "groups": groups, "natures": rows}
-    write_json(out / RESULTS_JSON, content | {"cells": [dict(record) for record in records]})
+    content = {"title": "plan", "settings": settings, "groups": groups, "at_once": promised, "natures": rows}
+    cells = {"cells": [dict(record) for record in records], "cells_at_once": [dict(record) for record in at_once]}
+    write_json(out / RESULTS_JSON, content | cells)
     listed = "".join(f"- {key}: {value}\n" for key, value in settings.items())
     body = "".join(f"## {title}\n\n{to_markdown(table)}\n" for title, table in tables.items())
     write_text(out / RESULTS_MARKDOWN, f"# plan\n\n![plan](plan.png)\n\n{body}\n{listed}")
@@ -103,6 +109,33 @@ def _interval(pairs: NDArray[np.float64], statistic: Any) -> tuple[float | None,
     draw = numpy_generator(0, "bootstrap").integers(len(pairs), size=(_RESAMPLES, len(pairs)))
     low, high = np.quantile(statistic(pairs[draw]), [0.025, 0.975])
     return float(statistic(pairs)), [float(low), float(high)]
+
+
+def promise(records: Sequence[Record], true: bool | None) -> dict[str, Any]:
+    """The share of edges, undecided after the pilot, that the pairs of the first plan decided, and decided rightly.
+
+    Args:
+        records: of natures that were measured once.
+        true: only edges that exist, or that do not; None for both.
+    """
+    kept = [[edge for edge in record["of"] if true is None or edge["true"] == true] for record in records]
+    counts = [
+        [len(e), sum(x["decided"] for x in e), sum(x["decided"] and x["found"] == x["true"] for x in e)] for e in kept
+    ]
+    table = np.array(counts, dtype=np.float64).reshape(-1, 3)
+    table = table[table[:, 0] > 0]
+    found: dict[str, Any] = {"edges that": {None: "all", True: "exist", False: "do not exist"}[true]}
+    found |= {"natures": len(table), "undecided": int(table[:, 0].sum())}
+    found["decided"], found["decided interval"] = _interval(table[:, [1, 0]], _of_sums)
+    found["rightly"], found["rightly interval"] = _interval(table[:, [2, 0]], _of_sums)
+    return found
+
+
+def _promise_table(rows: Sequence[Record]) -> list[list[str]]:
+    head = ["edges that", "natures", "undecided after the pilot", "decided", "decided rightly"]
+    shown = [[_shown(each, key) for key in ("decided", "rightly")] for each in rows]
+    counts = [[str(each[key]) for key in ("edges that", "natures", "undecided")] for each in rows]
+    return [head, *(first + last for first, last in zip(counts, shown, strict=True))]
 
 
 def _group_table(groups: Sequence[Record]) -> list[list[str]]:

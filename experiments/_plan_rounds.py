@@ -148,6 +148,36 @@ def follow(arm: str, case: Case, banks: list[PairData], pilot: NDArray[np.int64]
         counts = counts + np.array(whole_numbers(_SHARES[arm](plan, counts, permutation), budget))
 
 
+def run_at_once(out: Path, seed: int, most: int) -> dict[str, Any]:
+    """The record of one nature that is measured once, as its first plan says: what became of each undecided edge."""
+    settings = {"seed": seed, "most": most, "pilot_pairs": PILOT_PAIRS, "least": LEAST}
+    return run_once(out / "cells" / f"{seed}-at-once.json", settings, lambda: _at_once(draw_case(seed), most))
+
+
+def _at_once(case: Case, most: int) -> dict[str, Any]:
+    n, truth = case.nature.n, case.nature.graph.adjacency
+    banks = [_bank(case, i, most) for i in range(n)]
+    pilot = np.array(whole_numbers(case.shares, PILOT_PAIRS))
+    first = _fit(case, banks, pilot)
+    plan = plan_pairs(first)
+    permutation = _match(first, banks)
+    counts = pilot + np.minimum(np.array(plan.pairs)[permutation], most)
+    second = _fit(case, banks, counts)
+    again = _match(second, banks)
+    after, learned = _undecided(plan_pairs(second), again), aligned_adjacency(second.graph.adjacency, again)
+    edges = [
+        {"edge": [j, i], "true": bool(truth[j, i]), "decided": (j, i) not in after, "found": bool(learned[j, i])}
+        for j, i in sorted(_undecided(plan, permutation))
+    ]
+    return {"pilot": case.pilot, "edges": case.edges, "n": n, "further": int(counts.sum() - pilot.sum()), "of": edges}
+
+
+def _undecided(plan: PairPlan, permutation: NDArray[np.int64]) -> set[tuple[int, int]]:
+    """The undecided edges of a plan, in the numbering of the nature."""
+    true = np.argsort(permutation)
+    return {(int(true[e.cause]), int(true[e.effect])) for e in plan.edges if e.state == "undecided"}
+
+
 def _by_plan(plan: PairPlan, counts: NDArray[np.int64], permutation: NDArray[np.int64]) -> NDArray[np.float64]:
     """The plan's numbers, from the learned numbering to that of the nature."""
     return np.array(plan.pairs, dtype=np.float64)[permutation]
