@@ -49,6 +49,21 @@ def test_ten_rows_are_no_test_and_no_limit() -> None:
     assert np.isinf(found.upper[0, 3]) and np.isinf(found.error[0, 3]) and found.strength[0, 3] == 0.0
 
 
+def test_a_variable_that_never_was_a_target_needs_what_any_other_does() -> None:
+    never = np.array([2_000.0, 2_000.0, 0.0, 0.0])
+    states = edge_states(evidence(), never, INFORMATION, 0.05, 0.1)
+    assert states.undecided[:3, 3].all() and states.undecided[[0, 1, 3], 2].all()
+    needs = graph_rows(states, never, 0.9, 0.2, 0.1)
+    assert np.isfinite(needs).all() and (needs[states.undecided] > 1_000.0).all()
+
+
+def test_what_no_model_can_have_makes_no_overflow() -> None:
+    for extreme in (0.0, 1e300):
+        states = edge_states(evidence(), ROWS, np.full((N, N), extreme), 0.05, 0.1)
+        needs = graph_rows(states, ROWS, 0.9, 0.2, 0.1)
+        assert not np.isnan(needs).any() and not np.isnan(effect_costs(states, np.zeros((N, N)), 0, 2)).any()
+
+
 def test_a_tested_edge_has_its_own_strength_and_error() -> None:
     found = edge_states(evidence(), ROWS, INFORMATION, 0.05, 0.1)
     assert found.error[0, 2] == 0.07 and found.upper[0, 2] == pytest.approx(0.13 + 1.96 * 0.07)

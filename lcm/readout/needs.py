@@ -49,7 +49,7 @@ def graph_rows(states: EdgeStates, rows: FloatArray, power: float, width: float,
     enough = rows_for_power(effect, states.level, power, states.predictors)
     full = np.array([rows_of_full_tests(int(count)) for count in states.predictors])
     to_decide = np.maximum(np.maximum(enough, full), _LEAST_STEP * rows)
-    error = np.where(states.present, states.error, 0.0)
+    error = np.where(states.present & np.isfinite(states.error), states.error, 0.0)
     to_narrow = rows * (FULL_WIDTH * error / width) ** 2
     needed = np.where(states.undecided, to_decide, to_narrow)
     further: FloatArray = np.maximum(0.0, needed - rows) * (states.undecided | states.present)
@@ -77,7 +77,7 @@ def effect_costs(states: EdgeStates, slopes: FloatArray, cause: int, effect: int
     """
     total = np.linalg.inv(np.eye(len(slopes)) - slopes)
     possible = states.present | states.undecided
-    per_row = np.where(possible, 1.0 / np.maximum(states.information, 1e-12), 0.0)
+    per_row = np.where(possible, 1.0 / states.information, 0.0)
     costs: FloatArray = (total[cause] ** 2) @ per_row * total[:, effect] ** 2
     return costs
 

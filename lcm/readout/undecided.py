@@ -18,6 +18,7 @@ PRESENT, REVERSED, ABSENT, UNDECIDED = "present", "reversed", "absent", "undecid
 
 _NORMAL = 1.96
 _CLEAR = 0.01
+_MOST_INFORMATION = 1e9
 
 
 @final
@@ -32,7 +33,7 @@ class EdgeStates:
         strength: ≥ 0, the estimate, less what noise adds to its square.
         error: > 0, standard error of the strength; inf without enough rows for a test.
         upper: ≥ 0, upper end of a 95 % interval of the strength; inf without enough rows for a test.
-        information: ≥ 0, noncentrality of the test for one row and a strength of 1.
+        information: > 0, noncentrality of the test for one row and a strength of 1.
         predictors: int (n,), how many variables may be parents of i, at least 1.
         level: the p-value at which one more edge would be accepted, beside those that are.
     """
@@ -79,12 +80,14 @@ def edge_states(
     """
     check_rate(false_discovery_rate)
     n = evidence.n
-    tested = (evidence.edge_strength_error > 0.0) & evidence.forward()
+    information = np.clip(information, 1.0 / _MOST_INFORMATION, _MOST_INFORMATION)
+    tested = (evidence.edge_strength_error > 0.0) & evidence.forward() & (rows > 0.0)
     strength, error, upper = _untested(evidence, rows, information)
     debiased = np.sqrt(np.maximum(0.0, evidence.edge_strength**2 - evidence.edge_strength_error**2))
     strength, error = np.where(tested, debiased, strength), np.where(tested, evidence.edge_strength_error, error)
     upper = np.where(tested, evidence.edge_strength + _NORMAL * evidence.edge_strength_error, upper)
-    information = np.where(tested, 1.0 / np.maximum(rows * np.where(tested, error, 1.0) ** 2, 1e-300), information)
+    of_one_row = 1.0 / (np.where(rows > 0.0, rows, 1.0) * np.where(tested, error, 1.0) ** 2)
+    information = np.where(tested, np.minimum(of_one_row, _MOST_INFORMATION), information)
     present = evidence.graph_at(false_discovery_rate).adjacency
     state = np.full((n, n), UNDECIDED, dtype="<U9")
     state[upper <= least] = ABSENT
@@ -110,7 +113,6 @@ def _untested(
     found = np.zeros((2, n, n))
     for j, i in np.argwhere(~np.eye(n, dtype=np.bool_)):
         found[:, j, i] = effects_of_p_value(float(evidence.ancestor_p_value[j, i]), float(rows[i]), n - 1)
-    safe = np.maximum(information, 1e-12)
     known = np.isfinite(found[1])
-    error = np.where(known, 1.0 / np.sqrt(np.maximum(rows, 1.0) * safe), np.inf)
-    return np.sqrt(found[0] / safe), error, np.sqrt(found[1] / safe)
+    error = np.where(known, 1.0 / np.sqrt(np.maximum(rows, 1.0) * information), np.inf)
+    return np.sqrt(found[0] / information), error, np.sqrt(found[1] / information)
