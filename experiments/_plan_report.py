@@ -27,10 +27,10 @@ def write(out: Path, records: Sequence[Record], at_once: Sequence[Record]) -> st
 
     rows = [row(record) for record in records]
     groups = grouped(rows)
-    promised = [promise(at_once, kind) for kind in (None, True, False)]
+    promised = [promise(at_once, arm) for arm in at_once[0]["arms"]]
     tables = {
         "Further pairs, plan over equal shares": _group_table(groups),
-        "The first plan, measured at once": _promise_table(promised),
+        "Measured once, as the first plan says": _promise_table(promised),
         "Natures": _nature_table(rows),
     }
     settings = _settings(records)
@@ -111,31 +111,36 @@ def _interval(pairs: NDArray[np.float64], statistic: Any) -> tuple[float | None,
     return float(statistic(pairs)), [float(low), float(high)]
 
 
-def promise(records: Sequence[Record], true: bool | None) -> dict[str, Any]:
-    """The share of edges, undecided after the pilot, that the pairs of the first plan decided, and decided rightly.
+def promise(records: Sequence[Record], arm: str) -> dict[str, Any]:
+    """What one round of further pairs decided: graphs as a whole, and edges that were undecided after the pilot.
 
     Args:
         records: of natures that were measured once.
-        true: only edges that exist, or that do not; None for both.
+        arm: how the further pairs were divided.
     """
-    kept = [[edge for edge in record["of"] if true is None or edge["true"] == true] for record in records]
+    parts = [record["arms"][arm] for record in records]
     counts = [
-        [len(e), sum(x["decided"] for x in e), sum(x["decided"] and x["found"] == x["true"] for x in e)] for e in kept
+        [len(part["of"]), sum(e["decided"] and e["found"] == e["true"] for e in part["of"])]
+        for part in parts
+        if part["of"]
     ]
-    table = np.array(counts, dtype=np.float64).reshape(-1, 3)
-    table = table[table[:, 0] > 0]
-    found: dict[str, Any] = {"edges that": {None: "all", True: "exist", False: "do not exist"}[true]}
-    found |= {"natures": len(table), "undecided": int(table[:, 0].sum())}
-    found["decided"], found["decided interval"] = _interval(table[:, [1, 0]], _of_sums)
-    found["rightly"], found["rightly interval"] = _interval(table[:, [2, 0]], _of_sums)
+    whole = np.array([[part["whole"], 1] for part in parts], dtype=np.float64)
+    pairs = np.array(
+        [[part["further"], record["arms"]["plan"]["further"]] for part, record in zip(parts, records, strict=True)]
+    )
+    edges = np.array(counts, dtype=np.float64).reshape(-1, 2)
+    found: dict[str, Any] = {"further pairs": arm, "natures": len(records), "undecided": int(edges[:, 0].sum())}
+    found["edges"], found["edges interval"] = _interval(edges[:, ::-1], _of_sums)
+    found["graphs"], found["graphs interval"] = _interval(whole, _of_sums)
+    found["pairs"], found["pairs interval"] = _interval(pairs[pairs[:, 1] > 0][:, ::-1].astype(np.float64), _geometric)
     return found
 
 
 def _promise_table(rows: Sequence[Record]) -> list[list[str]]:
-    head = ["edges that", "natures", "undecided after the pilot", "decided", "decided rightly"]
-    shown = [[_shown(each, key) for key in ("decided", "rightly")] for each in rows]
-    counts = [[str(each[key]) for key in ("edges that", "natures", "undecided")] for each in rows]
-    return [head, *(first + last for first, last in zip(counts, shown, strict=True))]
+    head = ["further pairs", "natures", "undecided edges", "of them decided rightly", "whole graph decided rightly"]
+    shown = [[_shown(each, key) for key in ("edges", "graphs", "pairs")] for each in rows]
+    counts = [[str(each[key]) for key in ("further pairs", "natures", "undecided")] for each in rows]
+    return [[*head, "pairs of the plan over these"], *(first + last for first, last in zip(counts, shown, strict=True))]
 
 
 def _group_table(groups: Sequence[Record]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,27 +150,51 @@ def follow(arm: str, case: Case, banks: list[PairData], pilot: NDArray[np.int64]
 
 
 def run_at_once(out: Path, seed: int, most: int) -> dict[str, Any]:
-    """The record of one nature that is measured once, as its first plan says: what became of each undecided edge."""
+    """The record of one nature that is measured once after its pilot: what became of each undecided edge.
+
+    The further pairs are those of the first plan; as many with equal shares; or, with equal shares, as many as the plan
+    says that these need.
+    """
     settings = {"seed": seed, "most": most, "pilot_pairs": PILOT_PAIRS, "least": LEAST}
     return run_once(out / "cells" / f"{seed}-at-once.json", settings, lambda: _at_once(draw_case(seed), most))
 
 
 def _at_once(case: Case, most: int) -> dict[str, Any]:
-    n, truth = case.nature.n, case.nature.graph.adjacency
+    n = case.nature.n
     banks = [_bank(case, i, most) for i in range(n)]
     pilot = np.array(whole_numbers(case.shares, PILOT_PAIRS))
     first = _fit(case, banks, pilot)
-    plan = plan_pairs(first)
-    permutation = _match(first, banks)
-    counts = pilot + np.minimum(np.array(plan.pairs)[permutation], most)
-    second = _fit(case, banks, counts)
-    again = _match(second, banks)
-    after, learned = _undecided(plan_pairs(second), again), aligned_adjacency(second.graph.adjacency, again)
+    plan, permutation = plan_pairs(first), _match(first, banks)
+    further = {
+        "plan": np.array(plan.pairs)[permutation],
+        "equal shares, as many": np.array(whole_numbers(np.ones(n), sum(plan.pairs))),
+        "equal shares, as needed": np.array(whole_numbers(np.ones(n), math.ceil(plan.uniform_total))),
+    }
+    arms = {
+        arm: _measured(case, banks, pilot, np.minimum(counts, most), _undecided(plan, permutation))
+        for arm, counts in further.items()
+    }
+    return {"pilot": case.pilot, "edges": case.edges, "n": n, "ratio": plan.ratio, "arms": arms}
+
+
+def _measured(
+    case: Case,
+    banks: list[PairData],
+    pilot: NDArray[np.int64],
+    further: NDArray[np.int64],
+    undecided: set[tuple[int, int]],
+) -> dict[str, Any]:
+    """What became of edges that were undecided, and whether the whole graph is decided and true."""
+    truth, result = case.nature.graph.adjacency, _fit(case, banks, pilot + further)
+    permutation = _match(result, banks)
+    after = _undecided(plan_pairs(result), permutation)
+    learned = aligned_adjacency(result.graph.adjacency, permutation)
     edges = [
         {"edge": [j, i], "true": bool(truth[j, i]), "decided": (j, i) not in after, "found": bool(learned[j, i])}
-        for j, i in sorted(_undecided(plan, permutation))
+        for j, i in sorted(undecided)
     ]
-    return {"pilot": case.pilot, "edges": case.edges, "n": n, "further": int(counts.sum() - pilot.sum()), "of": edges}
+    whole = not after and structural_hamming_distance(truth, learned) == 0
+    return {"further": int(further.sum()), "whole": whole, "of": edges}
 
 
 def _undecided(plan: PairPlan, permutation: NDArray[np.int64]) -> set[tuple[int, int]]:

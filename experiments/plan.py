@@ -18,7 +18,7 @@ from pathlib import Path
 
 from experiments._experiment import at_least_one, base_parser
 
-FULL, QUICK, FIRST = 24, 2, 100
+FULL, QUICK, FIRST = 36, 2, 100
 MOST, QUICK_MOST = 20_000, 1_500
 
 

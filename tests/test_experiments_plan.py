@@ -69,17 +69,23 @@ def test_groups_hold_the_natures_of_their_kind() -> None:
     assert found == {"all": 3, "pilot rare": 3, "weak edges": 3, "predicted below 0.85": 3}
 
 
-def test_a_promise_is_kept_by_edges_that_are_decided() -> None:
+def test_a_promise_is_kept_by_edges_that_are_decided_rightly() -> None:
     edges = [
         {"true": True, "decided": True, "found": True},
         {"true": True, "decided": False, "found": False},
         {"true": False, "decided": True, "found": False},
         {"true": False, "decided": True, "found": True},
     ]
-    records = [{"of": edges}, {"of": []}]
-    assert promise(records, None)["undecided"] == 4 and promise(records, None)["natures"] == 1
-    assert promise(records, None)["decided"] == 0.75 and promise(records, None)["rightly"] == 0.5
-    assert promise(records, True)["decided"] == 0.5 and promise(records, False)["rightly"] == 0.5
+
+    def arms(whole: bool, pairs: int, of: list[dict[str, bool]]) -> dict[str, Any]:
+        other = {"further": 2 * pairs, "whole": True, "of": of}
+        return {"arms": {"plan": {"further": pairs, "whole": whole, "of": of}, "equal": other}}
+
+    records = [arms(False, 100, edges), arms(True, 300, []), arms(True, 0, [])]
+    found = promise(records, "plan")
+    assert (found["natures"], found["undecided"]) == (3, 4)
+    assert found["edges"] == 0.5 and found["graphs"] == pytest.approx(2 / 3) and found["pairs"] == 1.0
+    assert promise(records, "equal")["graphs"] == 1.0 and promise(records, "equal")["pairs"] == pytest.approx(0.5)
 
 
 def test_a_run_is_written_and_resumed(
@@ -100,8 +106,11 @@ def test_a_run_is_written_and_resumed(
         assert np.ptp(uniform - cell["arms"]["uniform"][0]["counts"]) <= 2
         assert levelled.min() >= uniform.min()
     for cell in content["cells_at_once"]:
-        assert cell["of"] and cell["further"] > 0
-    assert content["at_once"][0]["undecided"] == sum(len(cell["of"]) for cell in content["cells_at_once"])
+        plan, as_many, as_needed = cell["arms"].values()
+        assert plan["of"] and 0 < plan["further"] == as_many["further"] < as_needed["further"]
+    assert [row["undecided"] for row in content["at_once"]] == [
+        sum(len(cell["arms"]["plan"]["of"]) for cell in content["cells_at_once"])
+    ] * 3
     assert "| pilot rare | 1 |" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "plan.png").stat().st_size > 10_000
     monkeypatch.setattr(_plan_rounds, "fit_pairs", None)
