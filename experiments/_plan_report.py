@@ -17,7 +17,7 @@ from lcm.data.nature.build import numpy_generator
 from lcm.report.tables import RESULTS_JSON, RESULTS_MARKDOWN, to_markdown, to_text
 
 _RESAMPLES = 4_000
-_CLOSE = 0.85
+_CLOSE = 0.6
 Record = Mapping[str, Any]
 
 

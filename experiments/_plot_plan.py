@@ -56,7 +56,7 @@ def _draw_groups(ax: Axes, groups: Sequence[Mapping[str, Any]]) -> None:
     ax.axvline(1.0, color=GREY, linewidth=1.0)
     ax.axvline(_AIM, color=GREY, linewidth=1.0, linestyle=":")
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator([0.3, 0.4, 0.5, 0.7, 1.0, 1.4]))
+    ax.xaxis.set_major_locator(FixedLocator([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.set_yticks(places, [f"{group['natures of']} ({group['natures'] - group['by the pilot']})" for group in groups])

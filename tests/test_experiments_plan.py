@@ -66,7 +66,7 @@ def test_the_ratio_is_a_geometric_mean_over_natures_that_measured_something() ->
 
 def test_groups_hold_the_natures_of_their_kind() -> None:
     found = {group["natures of"]: group["natures"] for group in grouped([row(record(1, 2))] * 3)}
-    assert found == {"all": 3, "pilot rare": 3, "weak edges": 3, "predicted below 0.85": 3}
+    assert found == {"all": 3, "pilot rare": 3, "weak edges": 3, "predicted below 0.6": 3}
 
 
 def test_a_promise_is_kept_by_edges_that_are_decided_rightly() -> None:
@@ -107,7 +107,8 @@ def test_a_run_is_written_and_resumed(
         assert levelled.min() >= uniform.min()
     for cell in content["cells_at_once"]:
         plan, as_many, as_needed = cell["arms"].values()
-        assert plan["of"] and 0 < plan["further"] == as_many["further"] < as_needed["further"]
+        # at most 200 of each target
+        assert plan["of"] and 0 < plan["further"] <= as_many["further"] <= as_needed["further"] <= 200 * cell["n"]
     assert [row["undecided"] for row in content["at_once"]] == [
         sum(len(cell["arms"]["plan"]["of"]) for cell in content["cells_at_once"])
     ] * 3
