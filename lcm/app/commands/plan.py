@@ -21,7 +21,8 @@ goals:
 
 The table lists for each variable the pairs so far, those needed, and those recommended for the budget; then every edge
 that is present or undecided. A budget below what is needed decides as many edges as it can. The numbering is that of
-the learned variables.
+the learned variables. Measure in rounds, and plan again after each: docs/plan.md says what that saves, and where equal
+shares of all targets are as good.
 
 DIR/plan.json holds all numbers, DIR/plan.png the figure, and DIR/targets.yaml the recommended targets: for lcm protocol
 --targets, or as the section nature.intervention of a config for lcm generate (docs/plan.md).
