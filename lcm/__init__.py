@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
+    from lcm.run.planning import plan_pairs
     from lcm.run.public import fit, load, save
     from lcm.run.refitting import refit
     from lcm.run.result import FitResult
@@ -42,6 +43,7 @@ _HOMES = {
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
+    "plan_pairs": "lcm.run.planning",
     "refit": "lcm.run.refitting",
     "save": "lcm.run.public",
     "save_pairs": "lcm.data.pairs",
@@ -64,6 +66,7 @@ __all__ = [
     "fit_ensemble",
     "load",
     "load_pairs",
+    "plan_pairs",
     "refit",
     "save",
     "save_pairs",

@@ -36,6 +36,7 @@ def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         "certify",
         "refit",
         "sample",
+        "plan",
         "protocol",
         "sweep",
         "table",

@@ -50,6 +50,13 @@ def test_a_peer_has_no_p_values_to_pass_a_rate(peer_folder: Path, capsys: pytest
     )
 
 
+def test_a_peer_has_no_p_values_to_plan_by(peer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "plan", peer_folder)
+    assert (
+        f"lcm plan: error: {peer_folder}: Expected a fit with p-values; got one of dvae, without (lcm graph RUN" in said
+    )
+
+
 @pytest.mark.parametrize("method", ["tests", "jacobian", "dependence", "enco", "none"])
 def test_another_search_on_the_variables_of_a_run(
     method: str, run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

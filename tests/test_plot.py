@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from experiments._plot_scores import draw_scores
 from lcm.metric.intervention import Reliability
 from lcm.model.graph import Graph
 from lcm.readout.evidence import GraphEvidence
+from lcm.readout.pair_plan import PairPlan, PlanCurve
 from lcm.report import (
     draw_evidence,
     draw_graph,
     draw_pairs,
+    draw_plan,
     draw_training,
     draw_two_graphs,
     draw_variables,
@@ -73,6 +76,16 @@ def rates() -> list[dict[str, object]]:
     return [{"mixing": mixing, "relation": relation, "level": q / 100, **shares} for mixing, relation, q in levels]
 
 
+def plan_of(n: int) -> PairPlan:
+    """A plan in which every variable but the first needs more pairs."""
+    steps, needed = tuple(100.0 * k for k in range(9)), tuple(100.0 * i for i in range(n))
+    curve = PlanCurve("$z_0 \\to z_1$", tuple(k / 8 for k in range(9)), tuple(k / 16 for k in range(9)))
+    pairs, names = tuple(map(int, needed)), tuple(f"z{i}" for i in range(n))
+    asked = {"false_discovery_rate": 0.05, "power": 0.9, "width": 0.2, "least": 0.1}
+    ends = {"uniform_total": 900.0, "curve_kind": "power", "aim": 0.9, "names": names}
+    return PairPlan("graph", (50.0,) * n, needed, pairs, edges=(), steps=steps, curves=(curve,), **ends, **asked)
+
+
 CURVE = Reliability(np.array([50, 0, 8]), np.array([5.0, 0.0, 7.0]), np.array([4, 0, 8]))
 
 FIGURES: dict[str, Callable[[Path], None]] = {
@@ -82,6 +95,9 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "cyclic learned graph": lambda path: draw_two_graphs(path, dag(3), 1 - np.eye(3), np.ones((3, 3))),
     **{f"evidence {n}": lambda path, n=n: draw_evidence(path, evidence(n), evidence(n).graph_at(0.1)) for n in SIZES},  # type: ignore[misc]
     "calibration": lambda path: draw_calibration(path, rates(), {"linear": CURVE, "other": CURVE}),
+    **{f"plan {n}": lambda path, n=n: draw_plan(path, plan_of(n)) for n in SIZES},  # type: ignore[misc]
+    "plan of widths": lambda path: draw_plan(path, replace(plan_of(3), curve_kind="width", aim=0.2)),
+    "plan of nothing": lambda path: draw_plan(path, replace(plan_of(2), curves=(), needed=(0.0, 0.0), pairs=(0, 0))),
     "empty graphs": lambda path: draw_two_graphs(path, np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))),
     **{f"variables {n}": lambda path, n=n: draw_variables(path, table(n), -table(n)) for n in SIZES},  # type: ignore[misc]
     **{f"pairs {n}": lambda path, n=n: draw_pairs(path, table(n), table(n) + 0.5) for n in SIZES},  # type: ignore[misc]

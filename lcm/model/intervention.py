@@ -297,6 +297,25 @@ class InterventionConfig(KindConfig, ABC, family=True):
 
     def target_distribution(self, n: int) -> TargetDistribution:
         """p_𝓘 over n variables."""
+        return TargetsConfig(targets=self.targets, probabilities=self.probabilities).target_distribution(n)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TargetsConfig:
+    """Which target sets are intervened on, alone in a file; the keys are those of `InterventionConfig`."""
+
+    targets: Literal["atomic", "atomic-or-empty", "all"] | tuple[tuple[int, ...], ...]
+    probabilities: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.probabilities is not None:
+            _require_probabilities(self.probabilities)
+        if not isinstance(self.targets, str):
+            _require_distinct(self.targets)
+
+    def target_distribution(self, n: int) -> TargetDistribution:
+        """p_𝓘 over n variables. Raises ValueError if the sets or their probabilities are not of n variables."""
         if isinstance(self.targets, str):
             return TargetDistribution.family(n, self.targets, self.probabilities)
         return TargetDistribution(n, self.targets, self.probabilities)

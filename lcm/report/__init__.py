@@ -17,6 +17,7 @@ _HOMES = {
     "draw_number_of_variables": "number_of_variables",
     "draw_one_graph": "graph",
     "draw_pairs": "variables",
+    "draw_plan": "plan",
     "draw_refits": "refits",
     "draw_training": "training",
     "draw_two_graphs": "graph",

@@ -384,7 +384,10 @@ def next_steps(result: Outcome, folder: str) -> str:
         f"  lcm encode {folder} DATA --out FILE          write the variables of each pair",
     ]
     if result.found.evidence is not None:
-        lines += [f"  lcm graph {folder} --fdr Q                   print the graph at another false discovery rate"]
+        lines += [
+            f"  lcm graph {folder} --fdr Q                   print the graph at another false discovery rate",
+            f"  lcm plan {folder}                            plan which targets further pairs should have",
+        ]
     else:
         lines += [f"  lcm graph {folder} --method M --data DATA    search for the graph by another method"]
     if isinstance(result.latent, LatentCausalModel):

@@ -30,6 +30,7 @@ run: lcm import chamber MEASURED --protocol FILE.json --out OUT (docs/chambers.m
 EPILOG = """\
 examples:
   lcm protocol paper_configs/scaling.yaml --pairs 5000 --out protocol.txt
+  lcm protocol run --pairs 2000 --out protocol.txt --targets next/targets.yaml          # of lcm plan run --out next
   lcm protocol run --pairs 5000 --out protocol.txt --actuators red green pol_1 --range pol_1=0,90 --wait 200
   lcm protocol data/toy2d/nature.safetensors --pairs 2000 --out wind.txt --actuators load_in hatch \\
     --range load_in=0.1,1,0.01 hatch=0,45 --set load_out=0.5
@@ -66,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", metavar="MS", type=int, default=0, help="milliseconds from the last SET to a measurement; default: 0"
     )
+    targets_help = "YAML file with targets and probabilities, as lcm plan writes; default: those of the model"
+    parser.add_argument("--targets", metavar="FILE", help=targets_help)
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the pairs; default: that of the config, else 0")
 
 
@@ -80,10 +83,12 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.data.chamber.protocol import draw_protocol
     from lcm.data.chamber.protocol_files import parsed_settings, truth_path, write_protocol
 
-    out = check_output(arguments.out, ".txt", arguments.model)
-    truth = check_output(str(truth_path(out)), ".json", arguments.model)
+    out = check_output(arguments.out, ".txt", arguments.model, arguments.targets)
+    truth = check_output(str(truth_path(out)), ".json", arguments.model, arguments.targets)
     setup = parsed_settings(arguments.settings)
     model, seed = _model(arguments.model, arguments.seed)
+    if arguments.targets:
+        model = _with_targets(model, arguments.targets)
     actuators = chosen_actuators(model.n, arguments.actuators, arguments.ranges)
     driven = [name for name in setup if name in {actuator.name for actuator in actuators}]
     if driven:
@@ -111,3 +116,18 @@ def _model(path: str, seed: int | None) -> tuple[LatentCausalModel, int]:
 
     config = load_config(path, GenerateConfig)
     return build_nature(config.nature, config.seed), config.seed if seed is None else seed
+
+
+def _with_targets(model: LatentCausalModel, file: str) -> LatentCausalModel:
+    """The model with the target sets of a YAML file and their probabilities."""
+    from lcm.base.config import load_config
+    from lcm.model.intervention import TargetsConfig
+    from lcm.model.latent_causal_model import LatentCausalModel
+
+    config = load_config(file, TargetsConfig)
+    try:
+        targets = config.target_distribution(model.n)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    parts = model.scm, model.decoder, model.intervention, targets
+    return LatentCausalModel(*parts, model.thickness, model.growth).requires_grad_(False)

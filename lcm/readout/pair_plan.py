@@ -1,0 +1,216 @@
+"""A plan of what to measure next: how many further pairs of each target, and what they are expected to decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from lcm.readout.allocation import shares_of
+
+_SELDOM = 0.5
+_ABOUT_UNIFORM = 0.95
+_DIGITS = 10**9
+
+
+@final
+@dataclass(frozen=True)
+class PlannedEdge:
+    """What is known of the edge cause → effect, and the further pairs that target its effect until that suffices.
+
+    state: as in `lcm.readout.undecided.EdgeStates`. strength, upper: the estimate ≥ 0 and the end of its 95 % interval,
+    None without a test. p_value: of "there is no edge", 1 if it was not tested beside others. power: of its test with
+    the pairs so far. width: of its 95 % interval, None without a test. pairs: ≥ 0, inf if no number would do.
+    """
+
+    cause: int
+    effect: int
+    state: str
+    strength: float | None
+    upper: float | None
+    p_value: float
+    power: float
+    width: float | None
+    pairs: float
+
+
+@final
+@dataclass(frozen=True)
+class PlanCurve:
+    """A power or the width of an interval at the further pairs of `PairPlan.steps`, by the plan and by equal shares."""
+
+    label: str
+    planned: tuple[float, ...]
+    uniform: tuple[float, ...]
+
+
+@final
+@dataclass(frozen=True)
+class PairPlan:
+    """Which targets the next pairs should have. `print(plan)` gives a page, `plan.numbers()` the content of plan.json.
+
+    Attributes:
+        goal: "graph", "variables" or "effect I:J".
+        past: (n,) ≥ 0, pairs of the fit in which each variable is a target.
+        needed: (n,) ≥ 0, further pairs that target each variable until the goal is reached.
+        pairs: (n,), the recommended further pairs with each single target; they sum to the budget.
+        uniform_total: further pairs until the goal is reached with equal shares of all single targets.
+        edges: every edge that is present or undecided, the neediest first.
+        steps, curves: what to expect; `curve_kind` is "power" or "width", and `aim` is what it should reach.
+        false_discovery_rate, power, width, least: what "decided" means.
+        names: a name for each variable.
+    """
+
+    goal: str
+    past: tuple[float, ...]
+    needed: tuple[float, ...]
+    pairs: tuple[int, ...]
+    uniform_total: float
+    edges: tuple[PlannedEdge, ...]
+    steps: tuple[float, ...]
+    curves: tuple[PlanCurve, ...]
+    curve_kind: str
+    aim: float
+    false_discovery_rate: float
+    power: float
+    width: float
+    least: float
+    names: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return len(self.past)
+
+    @property
+    def total(self) -> float:
+        """Further pairs until the goal is reached, by the plan."""
+        return sum(self.needed)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Recommended probability (n,) of each single target; equal ones if nothing is needed."""
+        return tuple(shares_of(self.pairs).tolist())
+
+    @property
+    def past_shares(self) -> tuple[float, ...]:
+        """Share (n,) of each variable among all targets of the fit's pairs."""
+        return tuple(shares_of(self.past).tolist())
+
+    @property
+    def seldom(self) -> tuple[int, ...]:
+        """The variables that were targets less than half as often as with equal shares."""
+        return tuple(i for i, share in enumerate(self.past_shares) if share < _SELDOM / self.n)
+
+    @property
+    def ratio(self) -> float:
+        """Further pairs by the plan over those with equal shares, in (0, 1]; 1 if nothing is needed."""
+        return self.total / self.uniform_total if self.uniform_total > 0.0 else 1.0
+
+    @property
+    def about_uniform(self) -> bool:
+        """Whether equal shares need hardly more pairs than the plan (a ratio of 0.95 or more)."""
+        return self.ratio >= _ABOUT_UNIFORM
+
+    def numbers(self) -> dict[str, Any]:
+        """The plan for JSON; a number that is not finite is null.
+
+        goal, false_discovery_rate, power, width, least: what was asked. past_pairs: (n,), pairs so far in which each
+        variable is a target. needed_pairs: (n,), further pairs of each target until the goal is reached. total_needed,
+        uniform_needed, ratio: their sum, the number with equal shares, and the quotient. targets, probabilities: single
+        targets and their recommended shares. pairs: (n,), the recommended numbers. seldom: variables that were seldom
+        targets. edges: those that are present or undecided, with the keys of `PlannedEdge`. curves: what to expect
+        after `further` pairs, by the plan and with equal shares.
+        """
+        curves = [{"label": each.label, "planned": each.planned, "uniform": each.uniform} for each in self.curves]
+        return {
+            "goal": self.goal,
+            "false_discovery_rate": self.false_discovery_rate,
+            "power": self.power,
+            "width": self.width,
+            "least": self.least,
+            "names": list(self.names),
+            "past_pairs": list(self.past),
+            "seldom": list(self.seldom),
+            "needed_pairs": list(self.needed),
+            "total_needed": self.total,
+            "uniform_needed": self.uniform_total,
+            "ratio": self.ratio,
+            "targets": [[i] for i in range(self.n)],
+            "probabilities": list(self.shares),
+            "pairs": list(self.pairs),
+            "edges": [_edge_numbers(edge) for edge in self.edges],
+            "curves": {"kind": self.curve_kind, "aim": self.aim, "further": list(self.steps), "of": curves},
+        }
+
+    def targets_yaml(self) -> str:
+        """The recommended targets as YAML: for `lcm protocol --targets`, or as keys of `nature.intervention`."""
+        last = _DIGITS - sum(round(share * _DIGITS) for share in self.shares[:-1])
+        listed = [*(round(share * _DIGITS) for share in self.shares[:-1]), last]
+        probabilities = ", ".join(f"{part / _DIGITS:.9f}" for part in listed)
+        lines = "# recommended by lcm plan, in the numbering of its run", "targets: atomic"
+        return "\n".join([*lines, f"probabilities: [{probabilities}]\n"])
+
+    def __str__(self) -> str:
+        return "\n".join([*_target_lines(self), *_edge_lines(self), *_summary_lines(self)])
+
+
+def _edge_numbers(edge: PlannedEdge) -> dict[str, Any]:
+    numbers = vars(edge) | {"pairs": edge.pairs if math.isfinite(edge.pairs) else None}
+    return dict(numbers)
+
+
+def _target_lines(plan: PairPlan) -> list[str]:
+    width = max(len("target"), *map(len, plan.names))
+    lines = [f"{'target':{width}}  pairs so far   share  needed  recommended   share"]
+    rows = zip(plan.names, plan.past, plan.past_shares, plan.needed, plan.pairs, plan.shares, strict=True)
+    for i, (name, past, share, needed, pairs, next_share) in enumerate(rows):
+        seldom = "  seldom a target" if i in plan.seldom else ""
+        lines.append(
+            f"{name:{width}}  {past:12,.0f}  {share:6.1%}  {needed:6,.0f}  {pairs:11,}  {next_share:6.1%}{seldom}"
+        )
+    return lines
+
+
+def _edge_lines(plan: PairPlan) -> list[str]:
+    if not plan.edges:
+        return []
+    lines = ["", "edge         state       strength  up to  power  width  further pairs that target its effect"]
+    for edge in plan.edges:
+        numbers = (_text(value) for value in (edge.strength, edge.upper, edge.power, edge.width))
+        strength, upper, power, width = numbers
+        pairs = f"{edge.pairs:,.0f}" if math.isfinite(edge.pairs) else "no number is enough"
+        name = f"z{edge.cause} -> z{edge.effect}"
+        lines.append(f"{name:11}  {edge.state:10}  {strength:>8}  {upper:>5}  {power:>5}  {width:>5}  {pairs}")
+    return lines
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _summary_lines(plan: PairPlan) -> list[str]:
+    undecided = sum(edge.state == "undecided" for edge in plan.edges)
+    meaning = (
+        f"strengths of {plan.least:g} and more at a false discovery rate of {plan.false_discovery_rate:g}, with a "
+        f"power of {plan.power:.0%}; 95 % intervals {plan.width:g} wide"
+    )
+    lines = ["", f"Goal {plan.goal}. Decided: {meaning}."]
+    if undecided:
+        lines.append(f"{undecided} edge{' is' if undecided == 1 else 's are'} undecided.")
+    if plan.total == 0.0:
+        return [*lines, "Nothing more is needed for this goal."]
+    uniform = f"{plan.uniform_total:,.0f}" if math.isfinite(plan.uniform_total) else "no number of"
+    lines.append(
+        f"Further pairs: {plan.total:,.0f} by this plan, {uniform} with equal shares (ratio {plan.ratio:.2f})."
+    )
+    if plan.about_uniform:
+        lines.append("Equal shares of all targets are about as good as this plan.")
+    return lines
+
+
+def names_of(n: int, related: Sequence[Sequence[tuple[str, float]]]) -> tuple[str, ...]:
+    """A name for each of n variables: z0, z1, …, with the most related column of x where columns have names."""
+    columns = [f" ({each[0][0]})" if each else "" for each in related] or [""] * n
+    return tuple(f"z{i}{column}" for i, column in enumerate(columns))
