@@ -1,7 +1,7 @@
 """Causal variables and graph from unpaired environments and a linear mixing: differences of scores, row by row.
 
-The score of a law is the gradient of its log-density. An intervention on z_m alone changes the score of z in the entries
-of m and of its parents only. With x = G z, the difference of the scores of x lies in the span of these rows of G⁻¹
+The score of a law is the gradient of its log-density. An intervention on z_m alone changes the score of z in the
+entries of m and of its parents only. With x = G z, the difference of the scores of x lies in the span of these rows of G⁻¹
 (Varıcı et al., "Score-based causal representation learning: linear and general transformations", 2025, their LSCALE-I).
 Taken in causal order, each environment adds one direction to that span. Its row is made unique by what an imposed value
 promises: in its own environment it is uncorrelated with all earlier variables.
@@ -28,7 +28,7 @@ Differences = Callable[[FloatArray, Sequence[FloatArray], FloatArray], FloatArra
 _BLOCKS = 10
 _MOST_POINTS = 2_000
 _CHUNK = 2_000
-_FOURIER_RIDGE, _LOGISTIC_RIDGE = 1e-3, 1.0
+_FOURIER_RIDGE, _LOGISTIC_RIDGE = 1e-2, 1.0
 _NEWTON_STEPS, _STILL = 50, 1e-8
 
 
@@ -247,8 +247,8 @@ def contrastive_differences(
 ) -> FloatArray:
     """Gradients of the log-odds of every environment against the observations, by logistic regression.
 
-    The log-odds are quadratic in x, as for a linear mixing of normal variables (Buchholz et al., "Learning linear causal
-    representations from interventions under general nonlinear mixing", 2023, where a network stands for the mixing).
+    The log-odds are quadratic in x, as for a linear mixing of normal variables (Buchholz et al., "Learning linear
+    causal representations from interventions under general nonlinear mixing", 2023; there a network unmixes x).
     The log-odds differ from log p_m(x) − log p(x) by a constant, so that their gradient is the score difference.
     """
     found = []
@@ -261,7 +261,7 @@ def contrastive_differences(
 def _quadratic(table: FloatArray) -> FloatArray:
     """1, x and the products of two entries of x: (N, 1 + n + n(n + 1)/2), whose gradients `_features` gives."""
     first, second = np.triu_indices(table.shape[1])
-    products = table[:, first] * table[:, second] * np.where(first == second, 0.5, 0.5)
+    products = 0.5 * table[:, first] * table[:, second]
     return np.hstack([np.ones((len(table), 1)), table, products])
 
 
@@ -274,7 +274,9 @@ def _logistic(design: FloatArray, zeros: int) -> FloatArray:
         odds = np.clip(design @ weights, -30.0, 30.0)
         share = 1.0 / (1.0 + np.exp(-odds))
         gradient = design.T @ (label - share) - ridge @ weights
-        step = np.linalg.solve((design.T * (share * (1.0 - share))) @ design + ridge + 1e-9 * np.eye(len(ridge)), gradient)
+        step = np.linalg.solve(
+            (design.T * (share * (1.0 - share))) @ design + ridge + 1e-9 * np.eye(len(ridge)), gradient
+        )
         # a step that is too long is shortened, because far from the optimum the curvature misleads
         weights = weights + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < _STILL:
