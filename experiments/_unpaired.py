@@ -1,8 +1,8 @@
 """Causal variables and graph from unpaired environments and a linear mixing: differences of scores, row by row.
 
 The score of a law is the gradient of its log-density. An intervention on z_m alone changes the score of z in the
-entries of m and of its parents only. With x = G z, the difference of the scores of x lies in the span of these rows of G⁻¹
-(Varıcı et al., "Score-based causal representation learning: linear and general transformations", 2025, their LSCALE-I).
+entries of m and of its parents only. With x = G z, the difference of the scores of x lies in the span of these rows of
+G⁻¹ (Varıcı et al., "Score-based causal representation learning: linear and general transformations", 2025, their LSCALE-I).
 Taken in causal order, each environment adds one direction to that span. Its row is made unique by what an imposed value
 promises: in its own environment it is uncorrelated with all earlier variables.
 

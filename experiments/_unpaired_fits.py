@@ -36,7 +36,6 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LinearMechanismConfig, LocationScaleMechanismConfig, MechanismConfig
 from lcm.model.noise import NormalNoise, PushforwardNoise
 from lcm.run.config import FitConfig
-from lcm.run.fittable import require_enough_pairs
 
 PAIRED = ("linear", "flow")
 UNPAIRED = ("score, normal", "score, waves", "contrastive")
@@ -72,9 +71,9 @@ class Request:
 
 
 def draw_nature(kind: str, n: int, seed: int) -> LatentCausalModel:
-    """A nature with a linear mixing and one target a pair, each as often as the others; edges are drawn with chance 0.7.
+    """A nature with a linear mixing and one target a pair, each as often as the others.
 
-    The noise is standard normal. So are imposed values in "linear, same law"; otherwise their deviation is 2, because
+    There are 70 % of all edges. The noise is standard normal. So are imposed values in "linear, same law"; otherwise their deviation is 2, because
     an intervention on a variable without parents must change its law to be seen without pairs.
     """
     config = NatureConfig(
@@ -107,7 +106,7 @@ def environments(before: PairData, after: PairData) -> tuple[FloatArray, list[Fl
 
 
 def run_cell(out: Path, request: Request, steps: int | None = None) -> dict[str, Any]:
-    """The record of a cell: `mcc`, `shd` and `seconds`; all are None where the paired fit asks for more pairs."""
+    """The record of a cell: `mcc`, `shd` and `seconds`, or None and why the fit was `refused`."""
     settings = {
         "kind": request.kind,
         "n": request.n,
@@ -126,37 +125,31 @@ def _run(request: Request, steps: int | None) -> Mapping[str, Any]:
     test = sample_data(nature, TESTED, torch_generator(request.seed, "test"))
     started = time.perf_counter()
     paired = request.method in PAIRED
-    found = _paired(pairs, test, request, steps) if paired else _unpaired(pairs, other, test, request)
-    if found is None:
-        return {"mcc": None, "shd": None, "seconds": None}
+    try:
+        found = _paired(pairs, test, request, steps) if paired else _unpaired(pairs, other, test, request)
+    except ValueError as error:
+        return {"mcc": None, "shd": None, "seconds": None, "refused": str(error)}
     seconds = time.perf_counter() - started
     correlation = correlation_matrix(np.asarray(test.z), found[0])
     permutation = match_variables(correlation)
     learned = aligned_adjacency(found[1], permutation)
     return {
+        "refused": None,
         "mcc": mean_correlation(correlation, permutation),
         "shd": structural_hamming_distance(nature.graph.adjacency, learned),
         "seconds": seconds,
     }
 
 
-def _paired(pairs: PairData, test: PairData, request: Request, steps: int | None) -> tuple[Any, Any] | None:
-    """Variables of the test observations and graph, from x beside x̃ alone; None for too few pairs."""
+def _paired(pairs: PairData, test: PairData, request: Request, steps: int | None) -> tuple[Any, Any]:
+    """Variables of the test observations and graph, from x beside x̃ alone."""
     from experiments._experiment import fit_config
     from lcm.run.fitting import fit_pairs
 
-    told = PairData.from_arrays(pairs.x, pairs.x_tilde)
-    try:
-        require_enough_pairs(told, request.n)
-    except ValueError:
-        return None
     config = fit_config(steps if request.method == "flow" else None)
-    result = fit_pairs(told, _named(config, request))
+    config = replace(config, model=request.method, n=request.n, seed=request.seed)
+    result = fit_pairs(PairData.from_arrays(pairs.x, pairs.x_tilde), config)
     return encode_data(result.model, PairData.from_arrays(test.x, test.x_tilde))["z"], result.graph.adjacency
-
-
-def _named(config: FitConfig, request: Request) -> FitConfig:
-    return replace(config, model=request.method, n=request.n, seed=request.seed)
 
 
 def _unpaired(before: PairData, after: PairData, test: PairData, request: Request) -> tuple[Any, Any]:

@@ -26,7 +26,12 @@ NUMBERS = (3, 5)
 SEEDS = 8
 TITLE = "unpaired: pairs against unpaired environments"
 BY = {"kind": "mechanisms", "n": "n", "observations": "observations", "method": "method"}
-COLUMNS = (Column("mcc", "MCC", 3), Column("shd", "SHD", 0), Column("seconds", "time (s)", 2))
+COLUMNS = (
+    Column("mcc", "MCC", 3),
+    Column("shd", "SHD", 0),
+    Column("fitted", "fitted"),
+    Column("seconds", "time (s)", 2),
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,6 +51,7 @@ def main(argv: Sequence[str]) -> None:
         if not options.quiet:
             found = {key: records[-1][key] for key in ("mcc", "shd")}
             print(f"[{len(records)}/{len(requests)}] {request.name}: {found}", flush=True)
+    records = [{**record, "fitted": record["refused"] is None} for record in records]
     table = write_report(options.out, TITLE, records, BY, COLUMNS, _settings(options))
     draw_unpaired(options.out / "unpaired.png", records)
     if not options.quiet:
@@ -78,7 +84,7 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
         "told": "linear, flow: pairs, no targets; the others: the target of each x̃, no pairs",
         "score, waves": f"{FREQUENCIES} frequencies of deviation {FREQUENCY_SCALE:g}, chosen on seeds 100 to 102",
         "edges": "at a false discovery rate of 5 %",
-        "scores": f"on {TESTED:,} other observations; no value: the paired fit refuses so few pairs",
+        "scores": f"on {TESTED:,} other observations, over the cells that a fit does not refuse for too few pairs",
         "steps": "the defaults of a fit" if options.steps is None else f"{options.steps} of flow",
         "versions": f"lcm {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores",
     }
