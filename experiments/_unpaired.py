@@ -2,9 +2,9 @@
 
 The score of a law is the gradient of its log-density. An intervention on z_m alone changes the score of z in the
 entries of m and of its parents only. With x = G z, the difference of the scores of x lies in the span of these rows of
-G⁻¹ (Varıcı et al., "Score-based causal representation learning: linear and general transformations", 2025, their LSCALE-I).
-Taken in causal order, each environment adds one direction to that span. Its row is made unique by what an imposed value
-promises: in its own environment it is uncorrelated with all earlier variables.
+G⁻¹ (Varıcı et al., "Score-based causal representation learning: linear and general transformations", 2025: their
+LSCALE-I). Taken in causal order, each environment adds one direction to that span. Its row is made unique by what an
+imposed value promises: in its own environment it is uncorrelated with all earlier variables.
 
 Which variable each environment intervenes on is known here. Nothing is paired.
 """
@@ -140,7 +140,8 @@ def recover_unmixing(
         The unmixing (n, n), with variances of 1 among the observations, and the order.
     """
     n = len(moments)
-    rows, found = np.zeros((n, n)), []
+    rows = np.zeros((n, n))
+    found: list[int] = []
     for step in range(n):
         free = np.linalg.svd(rows[found])[2][step:] if found else np.eye(n)
         left = [m for m in range(n) if m not in found]

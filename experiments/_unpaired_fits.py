@@ -73,8 +73,8 @@ class Request:
 def draw_nature(kind: str, n: int, seed: int) -> LatentCausalModel:
     """A nature with a linear mixing and one target a pair, each as often as the others.
 
-    There are 70 % of all edges. The noise is standard normal. So are imposed values in "linear, same law"; otherwise their deviation is 2, because
-    an intervention on a variable without parents must change its law to be seen without pairs.
+    There are 70 % of all edges. The noise is standard normal. So are imposed values in "linear, same law"; otherwise
+    their deviation is 2: an intervention on a variable without parents must change its law to be seen without pairs.
     """
     config = NatureConfig(
         n,
