@@ -26,6 +26,7 @@ from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.implicit import ImplicitVAEConfig
 from lcm.peer.search.config import GraphSearchConfig
+from lcm.peer.switch import SwitchVAEConfig
 from lcm.run.config import FitConfig
 from lcm.run.config import models as model_names
 from lcm.run.fitting import fit_ensemble, fit_pairs
@@ -41,6 +42,7 @@ CONFIG = replace(
             layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=EVERY_100, refit_steps=20, batch_size=32
         ),
         "disentanglement": DisentanglementConfig(hidden=8, steps=EVERY_100, batch_size=32),
+        "switch_vae": SwitchVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
     },
     graph_search=GraphSearchConfig(method="none"),
 )
@@ -183,9 +185,10 @@ def test_settings_of_other_models_do_not_count() -> None:
     assert len({config_hash(replace(CONFIG, model=name)) for name in MODELS}) == len(MODELS)
 
 
-def test_a_supervised_fit_needs_targets(data: PairData) -> None:
+@pytest.mark.parametrize("name", ["vae-supervised-interventions", "icrl-sm"])
+def test_a_supervised_fit_needs_targets(name: str, data: PairData) -> None:
     with pytest.raises(ValueError, match=r"targets: Expected the targets of every pair"):
-        fit_pairs(without(data, "targets"), config_of("vae-supervised-interventions"))
+        fit_pairs(without(data, "targets"), config_of(name))
 
 
 def test_every_config_of_the_documentation_loads() -> None:

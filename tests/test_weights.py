@@ -21,6 +21,7 @@ from lcm.model.pair_model import PairModel
 from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.implicit import ImplicitVAEConfig
+from lcm.peer.switch import SwitchVAEConfig
 from lcm.run.config import FitConfig, models
 from lcm.run.fitting import fit_pairs
 
@@ -35,6 +36,7 @@ CONFIG = replace(
             layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=STEPS, refit_steps=STEPS, batch_size=32
         ),
         "disentanglement": DisentanglementConfig(hidden=8, steps=STEPS, batch_size=32),
+        "switch_vae": SwitchVAEConfig(hidden=8, steps=STEPS, batch_size=32),
     },
     image=ImageConfig(channels=(4,), hidden=8, passes=1, batch_size=32),
 )

@@ -10,10 +10,12 @@ from lcm.peer.base import Peer
 from lcm.peer.disentanglement import BETA_VAE_PEER, DVAE_PEER, SUPERVISED_VAE_PEER
 from lcm.peer.explicit import ELCM_FLOW_PEER, ELCM_VAE_PEER
 from lcm.peer.implicit import ILCM_VAE_PEER
+from lcm.peer.switch import ICRL_SM_PEER
 
 PEERS: dict[str, Peer] = {
     "elcm-flow": ELCM_FLOW_PEER,
     "ilcm-vae": ILCM_VAE_PEER,
+    "icrl-sm": ICRL_SM_PEER,
     "elcm-vae": ELCM_VAE_PEER,
     "dvae": DVAE_PEER,
     "beta-vae": BETA_VAE_PEER,
