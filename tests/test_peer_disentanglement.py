@@ -319,3 +319,28 @@ def test_the_divergence_is_that_of_torch() -> None:
     other = [torch.distributions.Normal(law.mean, law.log_deviation.exp()) for law in (one, two)]
     torch.testing.assert_close(one.divergence(two), torch.distributions.kl_divergence(*other))
     torch.testing.assert_close(one.log_density(two.mean), other[0].log_prob(two.mean))
+
+
+def test_dvae_shares_and_averages_as_the_adaptive_group_model() -> None:
+    """Ada-GVAE of Locatello et al. (2020), section 5, by the laws of torch, one pair and variable at a time."""
+    model = DISENTANGLEMENT_KINDS["dvae"](standardisation(), TargetDistribution.family(N, "atomic-or-empty"))
+    first, second = (Normals(normal(200, N, seed=k), 0.7 * normal(200, N, seed=k + 1)) for k in (50, 60))
+    found = model.changed(first, second)
+    projected, other = model._projected((first, second), found)
+    assert torch.equal(other.mean, second.mean) and torch.equal(other.log_deviation, second.log_deviation)
+    for row in range(200):
+        laws = [
+            [torch.distributions.Normal(law.mean[row, i], law.log_deviation[row, i].exp()) for i in range(N)]
+            for law in (first, second)
+        ]
+        divergences = [
+            float(torch.distributions.kl_divergence(one, two)) for one, two in zip(laws[0], laws[1], strict=True)
+        ]
+        threshold = 0.5 * (min(divergences) + max(divergences))
+        for i, (one, two) in enumerate(zip(laws[0], laws[1], strict=True)):
+            shared = divergences[i] < threshold
+            assert bool(found[row, i]) != shared
+            mean = 0.5 * (one.mean + two.mean) if shared else one.mean
+            variance = 0.5 * (one.variance + two.variance) if shared else one.variance
+            torch.testing.assert_close(projected.mean[row, i], mean)
+            torch.testing.assert_close((2.0 * projected.log_deviation[row, i]).exp(), variance)
