@@ -61,7 +61,7 @@ def _draw(ax: Axes, records: Sequence[Mapping[str, Any]], score: str) -> None:
     ax.set_xscale("log")
     if score == "mcc":
         ax.axhline(1.0, color=GREY, linewidth=0.6)
-        ax.set_ylim(0.3, 1.03)
+        ax.set_ylim(0.45, 1.03)
     else:
         ax.set_ylim(-0.4, None)
     clean(ax).grid(axis="y", color=PALE, linewidth=0.6)
