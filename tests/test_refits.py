@@ -116,6 +116,7 @@ def test_refits_come_back_and_are_replaced_as_a_whole(refitted: FitResult, run: 
     ("spoiled", "message"),
     [
         ({"positions": np.zeros((2, 3))}, r"maps.safetensors: Expected maps of refits of one shape; got"),
+        ({"positions": np.full((105, 3), np.nan)}, r"maps.safetensors: Expected finite maps; got others"),
         ({"permutations": np.zeros((3, 3), np.int64)}, r"Expected refits of 3 variables, each once; got others"),
     ],
 )

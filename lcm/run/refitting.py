@@ -132,6 +132,8 @@ def load_refits(folder: Path) -> Refits | None:
     if count == 0 or len(shapes["positions"]) != 2 or shapes["images"] != (count, *shapes["positions"]):
         raise ValueError(f"{inside / MAPS_FILE}: Expected maps of refits of one shape; got {shapes}")
     models = tuple(load_model(inside / f"{k}.safetensors") for k in range(count))
+    if not all(np.isfinite(arrays[name]).all() for name in shapes):
+        raise ValueError(f"{inside / MAPS_FILE}: Expected finite maps; got others")
     if any(model.n != n for model in models) or not (np.sort(arrays["permutations"]) == np.arange(n)).all():
         raise ValueError(f"{inside}: Expected refits of {n} variables, each once; got others")
     return Refits(models, arrays["permutations"], arrays["positions"], arrays["images"])
