@@ -29,8 +29,8 @@ def support_of(model: PairModel, data: PairData) -> NDArray[np.float64]:
 def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
     """One text for each variable that `do`, or one of the observations x (N, d), puts beyond the data of a fit.
 
-    A value of `do` is beyond if it exceeds the range by a tenth of its width; an observation, which may well be the most
-    extreme of many, by a half. Empty where the range is not known.
+    A value of `do` is beyond if it exceeds the range by a tenth of its width; an observation, which may well be the
+    most extreme of many, by a half. Empty where the range is not known.
     """
     if result.support is None:
         return []
