@@ -15,6 +15,7 @@ from interrupted import assert_same_fit
 from small import SHORT, equal_weights, small_data, without
 
 from lcm.base.config import config_hash, parse_config, to_yaml
+from lcm.base.files import read_tensors
 from lcm.data.encode import encode_data, encode_pairs
 from lcm.data.pairs import PairData, save_pairs
 from lcm.isomorphism import find_isomorphism
@@ -32,7 +33,7 @@ from lcm.run.fitting import fit_ensemble, fit_pairs
 from lcm.run.known import require_usable
 from lcm.run.runs import fit_run, load_run
 
-EVERY_100 = 250
+EVERY_100 = 205
 CONFIG = replace(
     SHORT,
     peers={
@@ -62,8 +63,17 @@ def data() -> PairData:
 
 
 @pytest.fixture(scope="module")
-def models(data: PairData) -> dict[str, PairModel]:
-    return {name: fit_pairs(data, config_of(name)).model for name in MODELS}
+def runs(data: PairData, no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of a fit of each model; to be read only."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in MODELS:
+        fit_run(data, folder / name, config_of(name), device="cpu", progress=False)
+    return {name: folder / name for name in MODELS}
+
+
+@pytest.fixture(scope="module")
+def models(runs: dict[str, Path]) -> dict[str, PairModel]:
+    return {name: load_run(folder).model for name, folder in runs.items()}
 
 
 @every_model
@@ -134,22 +144,23 @@ def test_the_seed_decides(name: str, data: PairData) -> None:
 
 @every_trained_model
 def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
-    name: str, data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, runs: dict[str, Path], data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(name)
     record = Recorder.record
 
     def interrupted(self: Recorder, restart: int, stage: str, values: object) -> None:
         record(self, restart, stage, values)  # type: ignore[arg-type]
-        if values["step"] >= 100:  # type: ignore[index]
+        if values["step"] >= 200:  # type: ignore[index]
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Recorder, "record", interrupted)
-        fit_run(data, tmp_path / "resumed", config, device="cpu", progress=False)
-    for folder in ("resumed", "whole"):
-        fit_run(data, tmp_path / folder, config, device="cpu", progress=False)
-    assert_same_fit(tmp_path / "resumed", tmp_path / "whole")
+        fit_run(data, tmp_path / "run", config, device="cpu", progress=False)
+    (checkpoint,) = (tmp_path / "run" / "checkpoint").iterdir()
+    assert int(read_tensors(checkpoint)[0]["step"]) == 100
+    fit_run(data, tmp_path / "run", config, device="cpu", progress=False)
+    assert_same_fit(tmp_path / "run", runs[name])
 
 
 @every_trained_model
