@@ -17,6 +17,7 @@ PEER_YAML = SHORT_YAML + (
     "\nmodel: dvae\ndisentanglement: {hidden: 8, steps: 100, batch_size: 32}\n"
     "graph_search: {networks: {steps: 50}, enco: {steps: 100}}\n"
 )
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
