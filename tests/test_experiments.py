@@ -233,13 +233,13 @@ def test_counts_are_positive_integers(value: str, capsys: pytest.CaptureFixture[
 def test_paper_has_a_cell_for_every_model_and_draws_their_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = [*TINY, "--part", "scaling", "--n", "2", "3", "--models", "flow", "linear", "dvae"]
+    argv = [*TINY, "--part", "scaling", "--n", "2", "3", "--models", "flow", "linear", "elcm-vae"]
     argv += ["--model-seeds", "2", "--data-seeds", "1", "--out", str(tmp_path)]
     reproduce("paper", *argv)
     content = results(tmp_path / "scaling")
     # two model seeds for the two models that are fitted at every n, one for the peer
     assert [(row["n"], row["model"], row["cells"]) for row in content["summary"]] == [
-        (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("dvae", 1))
+        (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("elcm-vae", 1))
     ]
     assert (tmp_path / "scaling" / "figures" / "scaling.png").is_file()
     monkeypatch.setattr(lcm.run.runs, "fit_run", None)
