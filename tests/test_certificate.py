@@ -207,6 +207,13 @@ def test_the_command_prints_all_rows_and_writes_them(
     assert "BROKEN          an intervention has one target" in printed
 
 
+def test_without_rows_it_says_so() -> None:
+    assert str(Certificate((), ("row 3 lies apart.",))).splitlines() == [
+        "No certificate: the assumptions of this model are not tested.",
+        "note            row 3 lies apart.",
+    ]
+
+
 ROW: Callable[..., CertificateRow] = CertificateRow.judged
 
 
