@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -216,5 +216,3 @@ VIOLATIONS: Mapping[str, Violation] = {
     ),
 }
 """By name: what is broken, at which strengths, and which rows of a certificate name it."""
-
-Record = Mapping[str, Any]

@@ -6,12 +6,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from laws import default_dtype
 from small import fit_in, small_data
 
 from lcm.data.pairs import save_pairs
+from lcm.metric import disentanglement
+from lcm.run import runs
+
+_DRAW = runs._draw
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +30,27 @@ def float64() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run that nothing interrupted for each of the small natures; to be read only."""
     folders = {name: tmp_path_factory.mktemp(name) / "run" for name in ("linear", "nonlinear")}
-    for name, out in folders.items():
-        fit_in(out, name)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "_draw", _DRAW)
+        for name, out in folders.items():
+            fit_in(out, name)
     return folders
+
+
+@pytest.fixture(scope="module")
+def no_figures() -> Iterator[None]:
+    """Draw no figures of runs but those of the session, since it takes as long as a short fit."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "_draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_boosting() -> Iterator[None]:
+    """Score without gradient boosting, since it takes longer than a short fit: every variable matters alike."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(disentanglement, "_fit_boosting", lambda inputs, *_: (np.full(inputs.shape[1], 0.5), 0.5))
+        yield
 
 
 @pytest.fixture(scope="module")

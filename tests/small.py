@@ -30,13 +30,13 @@ NATURES = {
 """The two paths of a fit: a linear mixing needs no flow."""
 
 SHORT = FitConfig(
-    noise_encoder=NoiseEncoderConfig(layers=2, hidden=8, bins=4, steps=250, marginal_steps=250, batch_size=32),
+    noise_encoder=NoiseEncoderConfig(layers=2, hidden=8, bins=4, steps=205, marginal_steps=205, batch_size=32),
     mechanisms=MechanismsConfig(hidden=4, bins=4, steps=20, batch_size=32),
 )
 """Long enough for two checkpoints of the first stage (every 100 steps), too short to learn anything."""
 
 SHORT_YAML = """\
-noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 250, marginal_steps: 250, batch_size: 32}
+noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 205, marginal_steps: 205, batch_size: 32}
 mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
 """
 

@@ -21,6 +21,7 @@ from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pairs import PairData, save_pairs
+from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.assumption import BROKEN, CANNOT_BE_KNOWN, HOLDS, VERDICTS, Certificate, CertificateRow
 from lcm.run.certificate.power import (
@@ -206,6 +207,13 @@ def test_the_command_prints_all_rows_and_writes_them(
     assert "BROKEN          an intervention has one target" in printed
 
 
+def test_without_rows_it_says_so() -> None:
+    assert str(Certificate((), ("row 3 lies apart.",))).splitlines() == [
+        "No certificate: the assumptions of this model are not tested.",
+        "note            row 3 lies apart.",
+    ]
+
+
 ROW: Callable[..., CertificateRow] = CertificateRow.judged
 
 
@@ -217,3 +225,21 @@ def test_a_row_says_what_its_verdict_rests_on() -> None:
     assert (broken.said(), broken.reason, broken.verdict) == ("one. two.", "", BROKEN)
     assert {field.name for field in fields(CertificateRow)} == set(Certificate((broken,)).to_json()["rows"][0])
     assert isinstance(NATURE, LatentCausalModel)
+
+
+def test_pairs_with_several_known_targets_are_not_taken_for_strangers(sound: FitResult) -> None:
+    told = deepcopy(NATURE)
+    told.target_distribution = TargetDistribution.family(4, "all")
+    drawn = told.sample_pairs(2_000, torch_generator(0, "all"))
+    data = PairData(x=drawn.x.numpy(), x_tilde=drawn.x_tilde.numpy())
+    certificate = replace(known(sound, data), model=told).certificate
+    assert certificate.broken == ()
+    for key in ("counterfactual", "atomic"):
+        assert "the config lists target sets of several variables" in certificate.row(key).reason
+
+
+def test_one_variable_has_a_certificate_too() -> None:
+    rng = np.random.default_rng(0)
+    x, fresh = rng.standard_normal((2, 600, 1)).astype(np.float32)
+    x_tilde = np.where(rng.random((600, 1)) < 0.5, x, fresh)
+    assert fit_pairs(PairData(x=x, x_tilde=x_tilde), FitConfig(model="linear")).certificate.broken == ()

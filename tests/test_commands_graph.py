@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import called, refused
-from small import SHORT_YAML, small_data
+from small import SHORT, SHORT_YAML, fit_in, small_data
 
 from lcm.base.files import read_json
 from lcm.data.pairs import save_pairs
+from lcm.peer.search.config import EncoConfig, GraphSearchConfig, NetworksConfig
 from lcm.run.runs import load_run
 
 PEER_YAML = SHORT_YAML + (
     "\nmodel: dvae\ndisentanglement: {hidden: 8, steps: 100, batch_size: 32}\n"
     "graph_search: {networks: {steps: 50}, enco: {steps: 100}}\n"
 )
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,15 @@ def peer_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     argv = ["fit", data_file, "--out", folder / "run", "--config", folder / "fit.yaml", "--quiet"]
     assert main([str(part) for part in argv]) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def own_folder(no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a model with a graph of its own, whose other searches are short."""
+    search = GraphSearchConfig(networks=NetworksConfig(steps=100), enco=EncoConfig(steps=100))
+    folder = tmp_path_factory.mktemp("own") / "run"
+    fit_in(folder, config=replace(SHORT, graph_search=search))
+    return folder
 
 
 def test_the_graph_of_a_peer_is_what_its_fit_found(
@@ -59,11 +71,11 @@ def test_a_peer_has_no_p_values_to_plan_by(peer_folder: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("method", ["tests", "jacobian", "dependence", "enco", "none"])
 def test_another_search_on_the_variables_of_a_run(
-    method: str, run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str, own_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (run_folder / "graph.json").read_bytes()
+    before = (own_folder / "graph.json").read_bytes()
     out, figure = tmp_path / "new" / "graph.json", tmp_path / "other" / "graph.png"
-    argv = ["graph", run_folder, "--method", method, "--data", data_file]
+    argv = ["graph", own_folder, "--method", method, "--data", data_file]
     said = called(capsys, *argv, "--seed", "1", "--json", out, "--figure", figure)
     written = read_json(out)
     adjacency = np.array(written["adjacency"])
@@ -72,17 +84,17 @@ def test_another_search_on_the_variables_of_a_run(
     assert all(f"  z{i} -> z{j}  " in said for i, j in np.argwhere(adjacency))
     assert f"structural Hamming distance from the truth: {written['shd']}\n" in said
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert (run_folder / "graph.json").read_bytes() == before
+    assert (own_folder / "graph.json").read_bytes() == before
 
 
 def test_the_truth_is_at_distance_zero_if_a_search_finds_it(
-    run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "graph.json"
-    called(capsys, "graph", run_folder, "--method", "tests", "--data", data_file, "--json", out)
+    called(capsys, "graph", own_folder, "--method", "tests", "--data", data_file, "--json", out)
     # An edge is missing where nothing is sought.
     assert read_json(out)["shd"] == 0
-    called(capsys, "graph", run_folder, "--method", "none", "--data", data_file, "--json", out)
+    called(capsys, "graph", own_folder, "--method", "none", "--data", data_file, "--json", out)
     assert read_json(out)["shd"] == small_data("linear").adjacency.sum() > 0
 
 
@@ -96,18 +108,18 @@ def test_p_values_of_a_peer_can_be_computed(
 
 
 def test_pairs_without_truth_have_no_distance(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = small_data("linear")
     save_pairs(tmp_path / "bare.safetensors", type(data).from_arrays(data.x, data.x_tilde))
-    argv = ["graph", run_folder, "--method", "jacobian", "--data", tmp_path / "bare.safetensors"]
+    argv = ["graph", own_folder, "--method", "jacobian", "--data", tmp_path / "bare.safetensors"]
     assert "Hamming" not in called(capsys, *argv, "--json", tmp_path / "graph.json")
     assert read_json(tmp_path / "graph.json")["shd"] is None
     assert called(capsys, *argv, "--quiet") == ""
 
 
 def test_what_a_search_lacks_is_refused(
-    run_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = {
         ("--method", "enco"): "--data: Expected pairs, on which --method searches for the graph; got none",
@@ -119,4 +131,4 @@ def test_what_a_search_lacks_is_refused(
         ("--method", "magic"): "argument --method: invalid choice: 'magic'",
     }
     for argv, message in expected.items():
-        assert message in refused(capsys, "graph", run_folder, *argv)
+        assert message in refused(capsys, "graph", own_folder, *argv)

@@ -183,7 +183,7 @@ def test_published_configs_are_valid_and_generate(path: Path, tmp_path: Path) ->
     config = load_config(path, GenerateConfig)
     if config.nature.decoder.kind == "light-tunnel":
         pytest.importorskip("causalchamber", exc_type=ImportError)
-    generate(replace(config, pairs=SMALL), tmp_path / "data")
+    generate(replace(config, pairs=SMALL), tmp_path / "data", processes=1)
     assert load_pairs(tmp_path / "data" / "test.safetensors").x.shape[0] == SMALL.test
 
 

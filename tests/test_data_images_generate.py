@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,22 @@ def test_the_nature_is_what_drives_the_scene(circuit: Path) -> None:
     assert evaluate(nature, variables, n_jobs=1)["mcc"] > 0.999
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(circuit: Path, tmp_path: Path) -> None:
-    generate(CIRCUIT, tmp_path / "two", processes=2)
-    generate(CIRCUIT, tmp_path / "other", seed=1, processes=1)
-    assert images(tmp_path / "two") == images(circuit)
+def test_the_same_seed_gives_the_same_bytes_by_default_with_a_process_for_each_core(
+    circuit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, counts = render.render_blocks, []
+
+    def counted(*arguments: Any) -> Any:
+        counts.append(arguments[-1])
+        # what several processes draw is what one does: tests/test_data_images_render.py
+        return draw(*arguments[:-1], 1)
+
+    monkeypatch.setattr(render, "render_blocks", counted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4})
+    generate(CIRCUIT, tmp_path / "default")
+    generate(CIRCUIT, tmp_path / "other", seed=1, processes=2)
+    assert counts == [3, 3, 3, 2, 2, 2]
+    assert images(tmp_path / "default") == images(circuit)
     assert images(tmp_path / "other")["test.safetensors"] != images(circuit)["test.safetensors"]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import SHORT, equal_weights, fit_in, small_data
+from small import SHORT, equal_weights, small_data
 
 from lcm.base.files import read_tensors, write_tensors
 from lcm.base.rows import MappedFile, map_tensors, mapped_file, release, row_blocks, take_rows, writable
 from lcm.data import pairs as pairs_module
 from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
-from lcm.run.runs import fit_run
+from lcm.run.fitting import fit_pairs
+from lcm.run.runs import fit_run, load_run
 
 TENSORS: dict[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -214,10 +215,11 @@ def test_mapped_pairs_are_the_same_pairs(tmp_path: Path, everything_mapped: None
 
 
 @pytest.mark.parametrize("name", ["linear", "nonlinear"])
-def test_a_fit_to_mapped_pairs_is_the_same_fit(name: str, tmp_path: Path, everything_mapped: None) -> None:
+def test_a_fit_to_mapped_pairs_is_the_same_fit(
+    name: str, finished: dict[str, Path], tmp_path: Path, everything_mapped: None
+) -> None:
     mapped = mapped_pairs(tmp_path / "pairs.safetensors", small_data(name))
-    found = fit_run(mapped, tmp_path / "mapped", SHORT, device="cpu", progress=False)
-    assert equal_weights(found.model, fit_in(tmp_path / "read", name).model)
+    assert equal_weights(fit_pairs(mapped, SHORT).model, load_run(finished[name]).model)
 
 
 def test_mapped_pairs_that_shrink_during_a_fit_are_one_error(tmp_path: Path, everything_mapped: None) -> None:

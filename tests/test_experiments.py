@@ -20,6 +20,7 @@ from lcm.run.config import FitConfig
 ROOT = Path(__file__).parent.parent
 TINY = ["--pairs", "500", "--steps", "4", "--quiet"]
 FIT_FIGURES = {"variables.png", "graphs.png", "training.png", "pairs.png"}
+pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
 
 
 def reproduce(name: str, *argv: str) -> None:
@@ -232,13 +233,13 @@ def test_counts_are_positive_integers(value: str, capsys: pytest.CaptureFixture[
 def test_paper_has_a_cell_for_every_model_and_draws_their_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = [*TINY, "--part", "scaling", "--n", "2", "3", "--models", "flow", "linear", "dvae"]
+    argv = [*TINY, "--part", "scaling", "--n", "2", "3", "--models", "flow", "linear", "elcm-vae"]
     argv += ["--model-seeds", "2", "--data-seeds", "1", "--out", str(tmp_path)]
     reproduce("paper", *argv)
     content = results(tmp_path / "scaling")
     # two model seeds for the two models that are fitted at every n, one for the peer
     assert [(row["n"], row["model"], row["cells"]) for row in content["summary"]] == [
-        (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("dvae", 1))
+        (n, model, cells) for n in (2, 3) for model, cells in (("flow", 2), ("linear", 2), ("elcm-vae", 1))
     ]
     assert (tmp_path / "scaling" / "figures" / "scaling.png").is_file()
     monkeypatch.setattr(lcm.run.runs, "fit_run", None)

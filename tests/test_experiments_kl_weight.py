@@ -12,6 +12,8 @@ from test_experiments import TINY, reproduce, results
 import lcm.data.encode
 import lcm.run.runs
 
+pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+
 
 def test_both_divergences_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = [*TINY, "--model-seeds", "1", "--data-seeds", "1", "--out", str(tmp_path)]

@@ -21,6 +21,8 @@ __all__ = ["without_extra"]
 
 every_instrument = pytest.mark.parametrize("name", [name for name in INSTRUMENTS if INSTRUMENTS[name].is_installed])
 
+pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+
 
 def settings(n: int, rows: int = 200) -> np.ndarray:
     return np.random.default_rng(0).uniform(0.02, 0.98, (rows, n))

@@ -22,6 +22,8 @@ from lcm.learn.config import ImageConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.scores import evaluate
 from lcm.model.do import Do
 from lcm.model.image import ImageModel
+from lcm.peer.search.config import GraphSearchConfig, NetworksConfig
+from lcm.run import runs
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs
 from lcm.run.runs import fit_run, load_run
@@ -39,6 +41,7 @@ SHORT = replace(
     noise_encoder=NoiseEncoderConfig(steps=40),
     mechanisms=MechanismsConfig(steps=20),
     image=replace(IMAGE, passes=0.5),
+    graph_search=GraphSearchConfig(networks=NetworksConfig(steps=20)),
 )
 
 
@@ -124,6 +127,7 @@ def test_a_killed_fit_goes_on_to_the_same_model(tmp_path: Path, monkeypatch: pyt
     from lcm.learn.training.tracker import StageTracker
 
     data = image_pairs(400)
+    monkeypatch.setattr(runs, "_draw", lambda *_: None)
     fit_run(data, tmp_path / "whole", SHORT, progress=False)
     save, seen = StageTracker.save, []
 
@@ -134,10 +138,9 @@ def test_a_killed_fit_goes_on_to_the_same_model(tmp_path: Path, monkeypatch: pyt
             if len(seen) == 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(StageTracker, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(StageTracker, "save", interrupted)
         fit_run(data, tmp_path / "killed", SHORT, progress=False)
-    monkeypatch.undo()
     checkpoints = {path.name for path in (tmp_path / "killed" / "checkpoint").iterdir()}
     assert {"0-autoencoder.safetensors", "0-noise-encoder.safetensors"} <= checkpoints
     fit_run(data, tmp_path / "killed", SHORT, progress=False)
@@ -241,7 +244,10 @@ def test_equal_images_cannot_be_fitted() -> None:
         choose_n(PairData.from_arrays(images, images), FitConfig())
 
 
-def test_the_summary_of_a_fit_is_of_the_codes(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_summary_of_a_fit_is_of_the_codes(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_draw", lambda *_: None)
     write_text(tmp_path / "config.yaml", SHORT_YAML)
     argv = ("fit", folder / "test.safetensors", "--out", tmp_path / "run", "--config", tmp_path / "config.yaml")
     assert main([str(part) for part in argv]) == 0

@@ -73,7 +73,7 @@ def test_a_sheet_that_no_two_directions_unfold_keeps_all_its_directions() -> Non
 
 def test_directions_are_exchanged_until_the_others_are_functions_of_them() -> None:
     # neither the leading directions nor the stillest ones unfold this sheet: every pair moves one of its variables
-    data = draw_readings("polarisers", 0.0, 0, "train", 20_000)
+    data = draw_readings("polarisers", 0.0, 0, "train", 5_000)
     found = sheet_code(data.x, data.x_tilde, 5, data.directions(5), np.random.default_rng(0))
     assert found.decoder.n == 5 and found.unexplained < 2e-3
 
@@ -156,7 +156,7 @@ def test_components_that_most_pairs_leave_still_come_first() -> None:
     assert set(order[:2].tolist()) == {1, 3} and sorted(order.tolist()) == [0, 1, 2, 3]
 
 
-QUICK = FitConfig(n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=500))
+QUICK = FitConfig(n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=300))
 
 
 def test_a_fit_unrolls_a_noisy_sheet_and_decodes_to_all_its_columns() -> None:

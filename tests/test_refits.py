@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refits")
     save_pairs(folder / "pairs.npz", DATA)
     fit_run(lcm.load_pairs(folder / "pairs.npz"), folder / "run", CONFIG, progress=False)
-    assert main(["refit", str(folder / "run"), str(folder / "pairs.npz"), "--halves", "3", "--quiet"]) == 0
+    assert main(["refit", str(folder / "run"), str(folder / "pairs.npz"), "--halves", "3"]) == 0
     return folder / "run"
 
 
@@ -52,7 +52,11 @@ def refitted(run: Path) -> FitResult:
 def aligned(isomorphism: Isomorphism) -> FitResult:
     """The nature as a fit, and one refit that is isomorphic to it."""
     fitted = fit_pairs(DATA, replace(CONFIG, mechanisms=replace(CONFIG.mechanisms, steps=2)))
-    return replace(fitted, model=NATURE, refits=_aligned(NATURE, [isomorphism.apply(NATURE)], DATA))
+    image, order = isomorphism.apply(NATURE), np.argsort(isomorphism.permutation)
+    strength = NATURE.graph.adjacency * np.arange(9.0).reshape(3, 3)
+    found = replace(fitted.found, graph=NATURE.graph, edge_strength=strength)
+    refits = _aligned(NATURE, [image], [strength[np.ix_(order, order)]], DATA)
+    return replace(fitted, model=NATURE, found=found, refits=refits)
 
 
 def test_isomorphic_refits_give_one_answer_without_error() -> None:
@@ -62,12 +66,13 @@ def test_isomorphic_refits_give_one_answer_without_error() -> None:
     answer = found.counterfactual(x, lcm.Do({0: 0.5, 2: -0.3}), interval=0.9)
     np.testing.assert_allclose(answer.estimate, NATURE.counterfactual(x, lcm.Do({0: 0.5, 2: -0.3})))
     assert np.abs(answer.high - answer.low).max() < 0.01 and found.standard_error(x).max() < 0.01
+    np.testing.assert_array_equal(found.edge_interval(), np.stack(2 * [found.edge_strength], -1))
 
 
 def test_the_interval_of_an_average_covers_as_often_as_it_says() -> None:
     # of known law: averages of normal draws, of which refits see random halves
     rng = np.random.default_rng(0)
-    refits = Refits((), np.zeros((8, 1), np.int64), np.zeros((2, 1)), np.zeros((8, 2, 1)))
+    refits = Refits((), np.zeros((8, 1), np.int64), np.zeros((8, 1, 1)), np.zeros((2, 1)), np.zeros((8, 2, 1)))
     covered = []
     for _ in range(1_500):
         values = rng.standard_normal(60)
@@ -87,6 +92,8 @@ def test_answers_have_intervals_and_variables_have_errors(refitted: FitResult) -
     errors = [refitted.counterfactual(x, lcm.Do({i: 0.5}), interval=0.9).error.max() for i in range(3)]
     assert 1e-3 < max(errors) < 0.5 * DATA.x.std()
     assert refitted.standard_error(x).shape == (50, 3)
+    intervals, adjacency = refitted.edge_interval(0.9), refitted.graph.adjacency
+    assert (intervals[..., 0] >= 0).all() and (intervals[adjacency][:, 0] < intervals[adjacency][:, 1]).all()
     centres, widths = refitted.refits.band(refitted.model, DATA.x)
     assert centres.shape == widths.shape == (3, 20) and (np.diff(centres) > 0).all() and (widths >= 0).all()
 
@@ -102,7 +109,8 @@ def test_refits_come_back_and_are_replaced_as_a_whole(refitted: FitResult, run: 
     np.testing.assert_array_equal(
         again.counterfactuals(DATA.x[:5], DO), refitted.refits.counterfactuals(DATA.x[:5], DO)
     )
-    two = Refits(*(part[:2] for part in (again.models, again.permutations)), again.positions, again.images[:2])
+    few = [part[:2] for part in (again.models, again.permutations, again.strengths)]
+    two = Refits(*few, again.positions, again.images[:2])
     save_refits(run, two)
     assert sorted(path.name for path in (run / "refits").iterdir()) == [
         "0.safetensors",
@@ -115,7 +123,9 @@ def test_refits_come_back_and_are_replaced_as_a_whole(refitted: FitResult, run: 
 @pytest.mark.parametrize(
     ("spoiled", "message"),
     [
+        ({"strengths": np.zeros((3, 2, 2))}, r"maps.safetensors: Expected maps of refits of one shape; got"),
         ({"positions": np.zeros((2, 3))}, r"maps.safetensors: Expected maps of refits of one shape; got"),
+        ({"positions": np.full((105, 3), np.nan)}, r"maps.safetensors: Expected finite maps; got others"),
         ({"permutations": np.zeros((3, 3), np.int64)}, r"Expected refits of 3 variables, each once; got others"),
     ],
 )
@@ -141,6 +151,8 @@ def test_what_cannot_be_refitted_or_answered_is_refused(refitted: FitResult, run
         plain.counterfactual(DATA.x, DO, interval=0.9)
     with pytest.raises(ValueError, match=r"x: Expected a result with refits; got one without"):
         plain.standard_error(DATA.x)
+    with pytest.raises(ValueError, match=r"level: Expected a result with refits; got one without"):
+        plain.edge_interval()
     with pytest.raises(ValueError, match=r"interval: Expected a level strictly between 0 and 1; got 90"):
         refitted.counterfactual(DATA.x, DO, interval=90)
     with pytest.raises(ValueError, match=r"interval: Expected numbers as values of the intervention"):

@@ -22,7 +22,6 @@ from lcm.base.config import config_hash, load_config
 from lcm.base.files import read_json, write_json
 from lcm.data.pairs import data_hash, save_pairs
 from lcm.learn.training.tracker import Recorder, read_metrics
-from lcm.run import runs as module
 from lcm.run.config import FitConfig
 from lcm.run.report import next_steps, stage_seconds
 from lcm.run.result import FitResult
@@ -33,12 +32,7 @@ ROOT = Path(__file__).parent.parent
 DATA = {name: small_data(name) for name in NATURES}
 
 every_path = pytest.mark.parametrize("name", NATURES)
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw in the fixtures of the session alone, since it takes longer than a short fit."""
-    monkeypatch.setattr(module, "_draw", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
@@ -245,12 +239,14 @@ def test_a_fit_imports_nothing_large_that_it_can_do_without(tmp_path: Path) -> N
         save_pairs(tmp_path / f"{name}.safetensors", small_data(name))
     code = f"""
 import sys
+from dataclasses import replace
 from small import NATURES, SHORT
 from lcm.data.pairs import load_pairs
 from lcm.run.runs import fit_run
+few = replace(SHORT, noise_encoder=replace(SHORT.noise_encoder, steps=20, marginal_steps=20))
 for name in NATURES:
     path = {str(tmp_path)!r} + "/" + name
-    fit_run(load_pairs(path + ".safetensors"), path, SHORT, device="cpu", progress=False)
+    fit_run(load_pairs(path + ".safetensors"), path, few, device="cpu", progress=False)
 print([name for name in {HEAVY} if name in sys.modules])
 """
     finished = subprocess.run(

@@ -23,12 +23,7 @@ from lcm.run.config import FitConfig
 from lcm.run.runs import fit_run, load_run
 
 LINEAR = small_data("linear")
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw in the fixtures of the session alone, since it takes longer than a short fit."""
-    monkeypatch.setattr(module, "_draw", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {

@@ -256,7 +256,7 @@ def test_restarts_equal_separate_fits() -> None:
 
 
 def test_a_killed_ensemble_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(SHORT, restarts=3)
+    config = replace(SHORT, restarts=2)
     data = small_data("nonlinear")
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()

@@ -21,6 +21,7 @@ from lcm.model.pair_model import PairModel
 from lcm.peer.disentanglement import DisentanglementConfig
 from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.implicit import ImplicitVAEConfig
+from lcm.peer.search.config import GraphSearchConfig
 from lcm.peer.switch import SwitchVAEConfig
 from lcm.run.config import FitConfig, models
 from lcm.run.fitting import fit_pairs
@@ -38,6 +39,7 @@ CONFIG = replace(
         "disentanglement": DisentanglementConfig(hidden=8, steps=STEPS, batch_size=32),
         "switch_vae": SwitchVAEConfig(hidden=8, steps=STEPS, batch_size=32),
     },
+    graph_search=GraphSearchConfig(method="none"),
     image=ImageConfig(channels=(4,), hidden=8, passes=1, batch_size=32),
 )
 FITS: dict[str, tuple[str, FitConfig]] = {

@@ -141,7 +141,8 @@ class Certificate:
         return head + "".join(lines) + (f"\nWhat follows if one of these fails:\n\n{follows}" if follows else "")
 
     def __str__(self) -> str:
-        lines = [f"Certificate of {self.summary()}."]
+        untested = "No certificate: the assumptions of this model are not tested."
+        lines = [f"Certificate of {self.summary()}." if self.rows else untested]
         for row in self.rows:
             numbers = [f"statistic {_number(row.statistic)}"] if row.statistic is not None else []
             numbers += [f"p-value {_number(row.p_value)}"] if row.p_value is not None else []

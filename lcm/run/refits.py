@@ -48,11 +48,13 @@ class Refits:
     Attributes:
         models: K models of the observations.
         permutations: (K, n): variable i of the fit is variable permutations[k, i] of refit k.
+        strengths: (K, n, n), [k, i, j] for i → j, edge strengths of the refits in the numbering of the fit.
         positions: (G, n), values of the variables of the fit. images: (K, G, n), those of the matched variables there.
     """
 
     models: tuple[PairModel, ...]
     permutations: NDArray[np.int64]
+    strengths: Array
     positions: Array
     images: Array
 

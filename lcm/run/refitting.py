@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lcm.base.files import read_tensors, write_tensors
 from lcm.base.rows import take_rows
@@ -26,6 +27,7 @@ from lcm.run.run_folder import MAPS_FILE, REFITS_FOLDER, claimed_refits
 
 _ROWS = 10_000
 _SEED = 20_261
+_ARRAYS = ("permutations", "strengths", "positions", "images")
 _LEVELS = np.concatenate([[0.0, 1e-3, 5e-3], np.linspace(0.01, 0.99, 99), [0.995, 0.999, 1.0]])
 
 
@@ -72,7 +74,8 @@ def refit(
     parts = [_half(vectors, np.random.default_rng([config.seed, _SEED, k])) for k in range(halves)]
     configs = [replace(config, seed=config.seed + 1 + k) for k in range(halves)]
     found = fit_ensemble(parts, configs, device, Recorder(progress=not quiet))
-    return replace(result, refits=_aligned(result.model, [each.model for each in found], data))
+    models, strengths = [each.model for each in found], [each.edge_strength for each in found]
+    return replace(result, refits=_aligned(result.model, models, strengths, data))
 
 
 def _half(data: PairData, rng: np.random.Generator) -> PairData:
@@ -81,7 +84,7 @@ def _half(data: PairData, rng: np.random.Generator) -> PairData:
     return PairData(x=take_rows(data.x, rows), x_tilde=take_rows(data.x_tilde, rows), targets=targets)
 
 
-def _aligned(model: PairModel, models: list[PairModel], data: PairData) -> Refits:
+def _aligned(model: PairModel, models: list[PairModel], strengths: list[NDArray[np.float64]], data: PairData) -> Refits:
     """Match the variables of refits with those of the model, by their values in up to 10,000 observations."""
     few = data.first(_ROWS)
     z = encode_pairs(model, few).z.double().cpu().numpy()
@@ -97,7 +100,8 @@ def _aligned(model: PairModel, models: list[PairModel], data: PairData) -> Refit
         images.append(mapped(quantile_map(z, other, between), positions))
         whole.append(wrapped)
         permutations.append(permutation)
-    return Refits(tuple(whole), np.stack(permutations), positions, np.stack(images))
+    renumbered = [strength[np.ix_(order, order)] for strength, order in zip(strengths, permutations, strict=True)]
+    return Refits(tuple(whole), np.stack(permutations), np.stack(renumbered), positions, np.stack(images))
 
 
 def save_refits(folder: Path, refits: Refits) -> None:
@@ -113,7 +117,7 @@ def save_refits(folder: Path, refits: Refits) -> None:
             path.unlink()
         for k, model in enumerate(refits.models):
             save_model(model, inside / f"{k}.safetensors")
-        arrays = {"permutations": refits.permutations, "positions": refits.positions, "images": refits.images}
+        arrays = {name: getattr(refits, name) for name in _ARRAYS}
         write_tensors(inside / MAPS_FILE, arrays, {"schema": "1"})
 
 
@@ -127,11 +131,14 @@ def load_refits(folder: Path) -> Refits | None:
     if not (inside / MAPS_FILE).exists():
         return None
     arrays, _ = read_tensors(inside / MAPS_FILE)
-    shapes = {name: arrays[name].shape if name in arrays else () for name in ("permutations", "positions", "images")}
+    shapes = {name: arrays[name].shape if name in arrays else () for name in _ARRAYS}
     count, n = shapes["permutations"] if len(shapes["permutations"]) == 2 else (0, 0)
-    if count == 0 or len(shapes["positions"]) != 2 or shapes["images"] != (count, *shapes["positions"]):
+    alike = shapes["images"] == (count, *shapes["positions"]) and shapes["strengths"] == (count, n, n)
+    if count == 0 or len(shapes["positions"]) != 2 or not alike:
         raise ValueError(f"{inside / MAPS_FILE}: Expected maps of refits of one shape; got {shapes}")
     models = tuple(load_model(inside / f"{k}.safetensors") for k in range(count))
+    if not all(np.isfinite(arrays[name]).all() for name in shapes):
+        raise ValueError(f"{inside / MAPS_FILE}: Expected finite maps; got others")
     if any(model.n != n for model in models) or not (np.sort(arrays["permutations"]) == np.arange(n)).all():
         raise ValueError(f"{inside}: Expected refits of {n} variables, each once; got others")
-    return Refits(models, arrays["permutations"], arrays["positions"], arrays["images"])
+    return Refits(models, **{name: arrays[name] for name in _ARRAYS})

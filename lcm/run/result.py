@@ -21,7 +21,7 @@ from lcm.model.pair_model import EncodedPairs
 from lcm.run.assumption import Certificate
 from lcm.run.certificate import certify
 from lcm.run.outcome import Outcome
-from lcm.run.refits import Interval
+from lcm.run.refits import Interval, Refits
 from lcm.run.report import fit_report, fit_text
 from lcm.run.support import beyond_data
 
@@ -134,10 +134,9 @@ class FitResult(Outcome):
         estimate = self.model.counterfactual(x, do)
         if interval is None:
             return estimate
-        if self.refits is None:
-            raise ValueError("interval: Expected a result with refits; got one without. lcm.refit(result) makes them.")
-        answers = self.refits.counterfactuals(x, do)
-        ends = self.refits.interval(np.asarray(estimate, dtype=np.float64), answers, interval)
+        refits = self._refitted("interval")
+        answers = refits.counterfactuals(x, do)
+        ends = refits.interval(np.asarray(estimate, dtype=np.float64), answers, interval)
         return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part)) for part in ends))
 
     def standard_error(self, x: Any) -> NDArray[np.float64]:
@@ -146,9 +145,7 @@ class FitResult(Outcome):
         Raises:
             ValueError: a result without refits.
         """
-        if self.refits is None:
-            raise ValueError("x: Expected a result with refits; got one without. lcm.refit(result) makes them.")
-        return self.refits.standard_errors(self.model, x)
+        return self._refitted("x").standard_errors(self.model, x)
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
         """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.
@@ -158,6 +155,24 @@ class FitResult(Outcome):
         """
         found: NDArray[np.float64] = self.encode_pairs(pairs, x_tilde).log_density.double().cpu().numpy()
         return found
+
+    def edge_interval(self, level: float = 0.95) -> NDArray[np.float64]:
+        """Interval (n, n, 2) of every edge strength [i, j], i → j, that counts the error of the encoder, from refits.
+
+        Raises:
+            ValueError: a result without refits, or a level that is not strictly between 0 and 1.
+        """
+        refits = self._refitted("level")
+        low, high, _ = refits.interval(self.edge_strength, refits.strengths, level)
+        return np.stack([np.maximum(0.0, low), high], axis=-1)
+
+    def _refitted(self, argument: str) -> Refits:
+        """The refits. Raises ValueError without them."""
+        if self.refits is None:
+            raise ValueError(
+                f"{argument}: Expected a result with refits; got one without. lcm.refit(result) makes them."
+            )
+        return self.refits
 
     def report(self) -> str:
         """The fit in Markdown, as `lcm fit` writes it to report.md."""

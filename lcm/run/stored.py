@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lcm.base.files import read_json
 from lcm.base.text import shown
 from lcm.readout.evidence import GraphEvidence
+from lcm.run.assumption import VERDICTS
 
 _EVIDENCE = ("edge_p_value", "ancestor_p_value", "edge_strength", "edge_strength_error")
 _Check = tuple[str, Callable[[Any], bool]]
@@ -32,6 +33,8 @@ def read_fit(path: Path, n: int) -> dict[str, Any]:
         where = f"{path}: other_restarts[{index}]"
         _require_keys(each, tuple(_RESTART), where)
         _require_types(each, _RESTART, where)
+    if content.get("support") is not None and len(content["support"]) != n:
+        raise ValueError(f"{path}: support: Expected {n} rows, one for each variable; got {len(content['support'])}")
     if content.get("n", n) != n:
         raise ValueError(f"{path}: n: Expected {n}, as in the model; got {shown(content['n'])}")
     return content
@@ -108,6 +111,26 @@ def _is_related(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values())) and len(value) > 0
 
 
+def _is_support(value: Any) -> bool:
+    pairs = _list_of(lambda row: isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)))
+    return value is None or pairs(value)
+
+
+def _is_certificate(value: Any) -> bool:
+    return isinstance(value, dict) and _list_of(_is_row)(value.get("rows")) and _list_of(_is_text)(value.get("notes"))
+
+
+def _is_row(value: Any) -> bool:
+    texts = ("key", "assumption", "test", "consequence", "power", "reason")
+    return (
+        isinstance(value, dict)
+        and all(_is_text(value.get(key)) for key in texts)
+        and value.get("verdict") in VERDICTS
+        and all(_is_number_or_null(value.get(key)) for key in ("statistic", "p_value", "smallest"))
+        and _list_of(_is_text)(value.get("findings"))
+    )
+
+
 _COUNT: _Check = ("an integer of at least 0", lambda value: _is_int(value) and value >= 0)
 _NUMBER: _Check = ("a number", _is_number)
 _SECONDS: _Check = ("a number of at least 0", lambda value: _is_number(value) and value >= 0)
@@ -125,6 +148,9 @@ _FIT: dict[str, _Check] = {
     "restart_nll": ("a list of numbers", _list_of(_is_number_or_null)),
     "other_restarts": ("a list of mappings", _list_of(lambda value: isinstance(value, dict))),
     "doubts": _TEXTS,
+    "certificate": ("rows and notes of a certificate", _is_certificate),
+    "cut_short_at": _NLL,
+    "support": ("rows of two numbers, or null", _is_support),
     "columns": _TEXTS,
     "related_columns": ("a list of mappings from columns to numbers", _list_of(_is_related)),
 }

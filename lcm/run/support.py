@@ -16,7 +16,7 @@ from lcm.run.outcome import Outcome
 
 _ROWS = 5_000
 _OUTER = 5e-4
-_MARGIN = 0.1
+_MARGIN, _FAR = 0.1, 0.5
 
 
 def support_of(model: PairModel, data: PairData) -> NDArray[np.float64]:
@@ -29,7 +29,8 @@ def support_of(model: PairModel, data: PairData) -> NDArray[np.float64]:
 def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
     """One text for each variable that `do`, or one of the observations x (N, d), puts beyond the data of a fit.
 
-    A value is beyond if it exceeds the range by a tenth of its width. Empty where the range is not known.
+    A value of `do` is beyond if it exceeds the range by a tenth of its width; an observation, which may well be the
+    most extreme of many, by a half. Empty where the range is not known.
     """
     if result.support is None:
         return []
@@ -45,8 +46,8 @@ def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
                 )
     z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
     outside = np.maximum(low - z, z - low - width) / width
-    for i in np.nonzero((outside > _MARGIN).any(0))[0].tolist():
-        rows, away = int((outside[:, i] > _MARGIN).sum()), float(outside[:, i].max())
+    for i in np.nonzero((outside > _FAR).any(0))[0].tolist():
+        rows, away = int((outside[:, i] > _FAR).sum()), float(outside[:, i].max())
         texts.append(
             f"{rows} observations have z{i} beyond the range of the data ({low[i]:.3g} to {low[i] + width[i]:.3g}), by"
             f" up to {away:.2f} times its width, so their answers extrapolate."

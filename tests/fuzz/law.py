@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import resource
@@ -13,8 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from lcm.app.cli import main
+from lcm.app import cli
 
 SECONDS = 10
 MEGABYTES = 1024
@@ -25,6 +27,10 @@ Call = Callable[[Path, Path], int]
 """(folder of inputs, folder for outputs) → exit code; errors are one line on stderr."""
 
 
+_parsers = functools.cache(cli._parsers)
+"""Built once, since they take longer than most calls."""
+
+
 class Hang(BaseException):
     """A call that took too long."""
 
@@ -33,7 +39,8 @@ def command(*parts: str) -> Call:
     """A call of `lcm`; {in} and {out} stand for the two folders."""
 
     def call(inputs: Path, out: Path) -> int:
-        return main([part.replace("{in}", str(inputs)).replace("{out}", str(out)) for part in parts])
+        with patch.object(cli, "_parsers", _parsers):
+            return cli.main([part.replace("{in}", str(inputs)).replace("{out}", str(out)) for part in parts])
 
     return call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -49,9 +50,13 @@ def spoil_json_lines(data: bytes, generator: Random) -> bytes:
 
 def spoil_yaml(data: bytes, generator: Random) -> bytes:
     """The YAML of a file with one to three changes of its structure."""
-    value = _spoiled(yaml.safe_load(data), generator, _RAW_YAML)
+    value = _spoiled(_parsed(data), generator, _RAW_YAML)
     # JSON is YAML in flow style
     return _written(value, generator).encode(errors="surrogatepass")
+
+
+# each mutation of a kind begins at the same bytes
+_parsed = functools.lru_cache(yaml.safe_load)
 
 
 def spoil_csv(data: bytes, generator: Random) -> bytes:

@@ -18,6 +18,7 @@ EPILOG = """\
 examples:
   lcm generate paper_configs/toy2d.yaml --out data/toy2d
   lcm generate paper_configs/circuit.yaml --out data/circuit        # images; needs the extra `images`
+  lcm generate paper_configs/light_tunnel.yaml --out data/tunnel    # a real instrument; needs the extra `chamber`
 
 a config, here for linear models with a random rotation as decoder:
   nature: {n: 4}
@@ -26,8 +27,8 @@ a config, here for linear models with a random rotation as decoder:
 
 DIR/config.yaml shows the other keys of nature: graph, mechanism, noise, intervention, decoder, thickness. Each part
 but thickness has a kind, and the keys of that kind.
-With the line `scene: {kind: circuit}` or `scene: {kind: objects}`, the variables drive a scene, and x and x_tilde are
-its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
+With `scene: {kind: circuit}`, `{kind: objects}` or `{kind: light-tunnel}`, the variables drive a scene, and x and
+x_tilde are its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
 A config from a stranger is safe to open: with scene: {kind: FILE.py:CLASS}, code runs only with --allow-code.
 The folder paper_configs/ is part of a checkout of the source.
 """

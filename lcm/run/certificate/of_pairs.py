@@ -28,6 +28,7 @@ _MAX_LISTED = 6
 _SHIFT = 0.02
 _INEXACT = 0.2
 _INEXACT_TEXT = "the encoder is too inexact to tell a change from its own error; see the row of the encoder"
+_TOLD = "the config lists target sets of several variables"
 _LOST = "x and x_tilde are independent, so nothing stays the same within a pair"
 _UNPAIRED = "Nothing is learned from such pairs: variables, targets and graph are those of other models as well."
 _SPREAD = "Variables that change together are found only as a block, and edges between them mean nothing."
@@ -71,6 +72,7 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
             f"Counterfactual pairs: in {share:.1%} of the pairs the noise of {moves.most} or more variables changes as"
             " much as that of a target. Some x_tilde may not belong to their x."
         )
+    reason = _TOLD if material.several_targets else _INEXACT_TEXT if material.width > _INEXACT else ""
     all_of = f"{moves.most} or more of {material.n}"
     only_all = "With two variables, an independent pair looks like one with two targets: see the next row."
     return CertificateRow.judged(
@@ -80,7 +82,7 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
         f" {material.least_move:.2g} standard deviations, at most {_ALLOWED:.0%} allowed",
         _UNPAIRED,
         findings=tuple(findings),
-        unknown=f"Cannot be tested: {_INEXACT_TEXT}." if material.width > _INEXACT and not findings else "",
+        unknown=f"Cannot be tested: {reason}." if reason else "",
         statistic=share,
         p_value=max(independence, p_value) if independence >= INDEPENDENCE_LEVEL else p_value,
         smallest=smallest if moves.seen_all else None,
@@ -107,8 +109,7 @@ def atomic(material: Material, independence: float, strangers_found: bool) -> Ce
             f" that of a target{_together_text(material)}. Either interventions have several targets, or the noise of"
             " other variables is drawn again. If you know the target sets, list them under the key `targets`."
         )
-    told = "the config lists target sets of several variables"
-    reason = _LOST if lost else told if material.several_targets else ""
+    reason = _LOST if lost else _TOLD if material.several_targets else ""
     reason = reason or (_INEXACT_TEXT if material.width > _INEXACT else "")
     return CertificateRow.judged(
         "atomic",
