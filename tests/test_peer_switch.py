@@ -146,6 +146,34 @@ def test_a_fit_learns_the_shares_of_the_target_sets_and_the_targets() -> None:
     assert float((found.argmax(1) == known.float().argmax(1)).float().mean()) > 0.9
 
 
+def test_the_density_of_pairs_leaves_the_displacement_out() -> None:
+    model, (y, y_tilde, _) = drawn(), pairs()
+    before = model.encode_coordinates(y, y_tilde).log_density
+    model.switch_decoder.biases[-1] += 5.0
+    assert torch.equal(model.encode_coordinates(y, y_tilde).log_density, before)
+
+
+def test_a_loss_is_minus_the_mean_of_its_parts() -> None:
+    """Bound, displacement, and the log-probability of the known targets, which leaves the encoder alone."""
+    data = small_data("linear", 200)
+    prepared = prepare(data.x, data.x_tilde, 2, 0.2, 0, torch.device("cpu"), data.targets)
+    model = SwitchVAE(prepared.standardisation, TargetDistribution.family(2, "atomic-or-empty"), HIDDEN)
+    model.draw_weights(generator())
+    objective = SwitchVAEObjective(model, prepared, generator())
+    y, y_tilde, targets, draws = objective.batch(torch.arange(50))
+    encoded = model.moments(y, y_tilde)
+    parts, log_q = model.bound(y, y_tilde, encoded, targets, draws), model.log_posterior(encoded.noise)
+    column = (targets.unsqueeze(1) == model.target_distribution.target_sets).all(2).float().argmax(1, keepdim=True)
+    known = log_q.gather(1, column)[:, 0]
+    loss = objective.loss((y, y_tilde, targets, draws), 0.9)
+    torch.testing.assert_close(loss, -(parts.fit + parts.latent + parts.displacement + known).mean())
+    weights = list(model.encoder.parameters())
+    whole = torch.autograd.grad(loss, weights)
+    bound = torch.autograd.grad(-(parts.fit + parts.latent + parts.displacement).mean(), weights)
+    for one, other in zip(whole, bound, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 BAD = {
     "hidden: Expected at least 1; got 0": {"hidden": 0},
     "layers: Expected at least 0; got -1": {"layers": -1},
