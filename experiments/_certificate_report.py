@@ -37,11 +37,8 @@ def write(out: Path) -> str:
 
 
 def _short(record: Record) -> dict[str, Any]:
-    """A record without the sentences."""
-    rows = {
-        key: {name: value for name, value in row.items() if name != "findings"} for key, row in record["rows"].items()
-    }
-    return {**record, "rows": rows}
+    """A record with the verdicts of its rows, without their numbers and sentences."""
+    return {**record, "rows": {key: row["verdict"] for key, row in record["rows"].items()}}
 
 
 def share(hits: int, trials: int) -> str:

@@ -207,6 +207,12 @@ def test_the_command_prints_all_rows_and_writes_them(
     assert "BROKEN          an intervention has one target" in printed
 
 
+@pytest.mark.parametrize("config", [{"n": 3}, 3])
+def test_a_config_of_another_kind_is_refused(config: object) -> None:
+    with pytest.raises(ValueError, match=r"config: Expected an lcm\.FitConfig or a YAML file; got (dict|int)"):
+        lcm.fit(pairs_of("shift", 0.0, 300), config=config)  # type: ignore[arg-type]
+
+
 def test_without_rows_it_says_so() -> None:
     assert str(Certificate((), ("row 3 lies apart.",))).splitlines() == [
         "No certificate: the assumptions of this model are not tested.",

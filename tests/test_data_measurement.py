@@ -65,6 +65,24 @@ def test_columns_of_mere_noise_are_unrelated(noise: float) -> None:
     np.testing.assert_array_equal(unrelated_columns(*with_noise_columns(noise)), [False] * 4 + [True] * 2)
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("pairs", [250, 5_000])
+def test_no_column_of_a_full_mixing_is_unrelated(pairs: int, seed: int) -> None:
+    # imposed values of four times the variance hide what stays, in few pairs even from the ranks of a column itself
+    rng = np.random.default_rng(seed)
+    mixing = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    weights = 2.0 * np.triu(rng.standard_normal((3, 3)), 1)
+    noise, imposed = rng.standard_normal((pairs, 3)), 2.0 * rng.standard_normal((pairs, 3))
+    target = rng.integers(0, 3, pairs)
+    both = []
+    for forced in (np.zeros((pairs, 3), bool), np.arange(3) == target[:, None]):
+        z = np.zeros((pairs, 3))
+        for i in range(3):
+            z[:, i] = np.where(forced[:, i], imposed[:, i], z @ weights[:, i] + noise[:, i])
+        both.append(z @ mixing)
+    assert not unrelated_columns(*both).any()
+
+
 def test_pairs_drawn_independently_have_no_unrelated_columns() -> None:
     rng = np.random.default_rng(0)
     assert not unrelated_columns(rng.standard_normal((4_000, 3)), rng.standard_normal((4_000, 3))).any()

@@ -174,6 +174,7 @@ def test_information_and_slopes_are_those_of_the_model() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "goal": ({"goal": "edges"}, "goal: Expected graph, variables or effect I:J; got 'edges'"),
+    "effect of one variable by name": ({"goal": "effect z1:z1"}, r"goal: Expected two different variables in 0\.\."),
     "effect without variables": ({"goal": "effect 1"}, "goal: Expected effect I:J with two variables; got effect '1'"),
     "variable": ({"goal": "effect 0:3"}, r"goal: Expected two different variables in 0\.\.2; got 0 and 3"),
     "one variable": ({"goal": "effect 1:1"}, r"goal: Expected two different variables in 0\.\.2; got 1 and 1"),

@@ -16,6 +16,7 @@ _LEAST_LEVELS = 20
 _CODE_ROWS, _CODE_GAP = 3, 3.0
 _CLIPPED_SHARE = 5e-3
 _CHANGES, _UNRELATED, _CHANCE = 0.99, 0.05, 4.0
+_DIRECTIONS, _MOST_CHANCE = 20, 0.05
 
 
 @final
@@ -82,8 +83,9 @@ def missing_code(x: NDArray[Any]) -> MissingCode | None:
 def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool_]:
     """Columns (d,) that carry nothing of the variables: they change in every pair, and x̃ has nothing of x.
 
-    Of a column that is a function of the variables, the pairs that leave it still keep x and x̃ rank-correlated. None is
-    unrelated where all are: then pairs are not counterfactual.
+    Of a column that is a function of the variables, the pairs that leave it still keep x and x̃ rank-correlated. Where
+    they are not, x̃ there must also have nothing of the leading directions of all of x, as far as the rows can tell.
+    None is unrelated where all are: then pairs are not counterfactual.
     """
     before, after = (_spaced(part, _RELATED_ROWS) for part in (x, x_tilde))
     changes = (before != after).mean(0) > _CHANGES
@@ -94,7 +96,19 @@ def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool
     first, second = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in ranks)
     related = np.abs((first * second).mean(0))
     found[changes] = related < max(_UNRELATED, _CHANCE / np.sqrt(len(before)))
+    if found.any():
+        found[found] = _nothing_of(before, after[:, found])
     return np.zeros_like(found) if found.all() else found
+
+
+def _nothing_of(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether columns of x̃ (M, k) have nothing of the leading directions of x (M, d), by a regression of ranks."""
+    x, y = (rankdata(part, axis=0) for part in (before, after))
+    x, y = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in (x, y))
+    directions = np.linalg.svd(x, full_matrices=False)[0][:, :_DIRECTIONS]
+    explained = np.square(directions.T @ y).sum(0) / len(y)
+    chance = (directions.shape[1] + _CHANCE * np.sqrt(2.0 * directions.shape[1])) / len(y)
+    return np.asarray((explained < chance) & (chance < _MOST_CHANCE))
 
 
 def _spaced(x: NDArray[Any], rows: int) -> NDArray[Any]:

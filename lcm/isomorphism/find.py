@@ -84,7 +84,9 @@ def _checked(a: Any, b: Any, data: Any) -> PairData:
         raise ValueError(f"Expected pairs as PairData, such as lcm.load_pairs gives; got {type(data).__name__}.")
     for model in (a, b):
         if not isinstance(model, PairModel):
-            raise ValueError(f"Expected a model of pairs, such as lcm.fit gives; got {type(model).__name__}.")
+            raise ValueError(
+                f"Expected a model of pairs, such as the .model of what lcm.fit gives; got {type(model).__name__}."
+            )
     shapes = [_shape(model) for model in (a, b)]
     if shapes[0] != shapes[1]:
         found = [shape[0] if len(shape) == 1 else shape for shape in shapes]

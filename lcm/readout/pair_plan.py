@@ -196,8 +196,10 @@ def _summary_lines(plan: PairPlan) -> list[str]:
         f"strengths of {plan.least:g} and more at a false discovery rate of {plan.false_discovery_rate:g}, with a "
         f"power of {plan.power:.0%}; 95 % intervals {plan.width:g} wide"
     )
-    lines = ["", f"Goal {plan.goal}. Decided: {meaning}."]
-    if undecided:
+    of_graph = plan.goal == "graph"
+    aim = "of its own standard deviation" if plan.goal == "variables" else "standard deviations"
+    lines = ["", f"Goal {plan.goal}. " + (f"Decided: {meaning}." if of_graph else f"Width: {plan.width:g} {aim}.")]
+    if undecided and of_graph:
         lines.append(f"{undecided} edge{' is' if undecided == 1 else 's are'} undecided.")
     if plan.total == 0.0:
         return [*lines, "Nothing more is needed for this goal."]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lcm.report.style import BLUE, INK, clean, new_figure, save_figure
 
-_COLUMNS = 4
+_COLUMNS, _NOTHING = 4, 1e-5
 
 
 def draw_refits(path: str | Path, centres: NDArray[np.float64], half_widths: NDArray[np.float64]) -> None:
@@ -22,15 +22,18 @@ def draw_refits(path: str | Path, centres: NDArray[np.float64], half_widths: NDA
     n = len(centres)
     columns = min(n, _COLUMNS)
     figure = new_figure(2.6 * columns, 2.4 * -(-n // columns))
-    axes = np.atleast_1d(figure.subplots(-(-n // columns), columns, sharey=True)).ravel()
+    axes = np.atleast_1d(figure.subplots(-(-n // columns), columns, squeeze=False)).ravel()
     for i, ax in enumerate(axes[:n]):
         spread = max(float(centres[i].std()), 1e-300)
         width = half_widths[i] / spread
         ax.fill_between(centres[i] / spread, -width, width, color=BLUE, alpha=0.3, linewidth=0)
         ax.axhline(0.0, color=INK, linewidth=0.8)
+        if width.max() < _NOTHING:
+            ax.set_ylim(-1.0, 1.0)
+            ax.text(0.5, 0.6, f"below {_NOTHING:g}", transform=ax.transAxes, ha="center", color=INK)
         ax.set_xlabel(f"$z_{{{i}}}$ (standard deviations)")
         clean(ax)
-    axes[0].set_ylabel("refits minus fit\n(standard deviations)")
+    axes[0].set_ylabel("refits minus fit (standard deviations),\nnine in ten observations")
     for ax in axes[n:]:
         ax.set_visible(False)
     save_figure(figure, path)

@@ -25,7 +25,7 @@ def certificate_lines(result: Outcome) -> list[str]:
     """The verdicts in one line, and one line for each broken assumption and each note."""
     certificate = _certificate(result)
     summary = [f"Certificate: {certificate.summary()}"] if certificate.rows else []
-    broken = [f"Broken: {finding}" for row in certificate.rows for finding in row.findings]
+    broken = [f"Broken ({row.key}): {finding}" for row in certificate.rows for finding in row.findings]
     return [*summary, *broken, *(f"Note: {note}" for note in certificate.notes)]
 
 

@@ -270,8 +270,8 @@ def _effect_needs(known: _Known, cause: int, effect: int) -> _Needs:
     costs = effect_costs(known.states, mean_slopes(known.model), cause, effect)
     if not costs.any():
         raise ValueError(
-            f"goal: Expected a cause and its possible effect; got z{cause} and z{effect}, of which no path can lead "
-            "from the first to the second"
+            f"goal: Expected a cause and its possible effect; got z{cause} and z{effect}, between which the "
+            "fit has no path"
         )
     best = best_division(costs, known.rows)
 
@@ -297,7 +297,7 @@ def _effect_needs(known: _Known, cause: int, effect: int) -> _Needs:
 
 
 def _cause_and_effect(text: str, known: _Known) -> tuple[int, int]:
-    parts = text.split(":")
+    parts = [part.strip().removeprefix("z") for part in text.split(":")]
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"goal: Expected effect I:J with two variables; got effect {text!r}")
     cause, effect = (int(part) for part in parts)

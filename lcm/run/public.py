@@ -66,6 +66,8 @@ def fit(
         2
     """
     data = load_pairs(x, x_tilde)
+    if not isinstance(config, FitConfig | str | Path | None):
+        raise ValueError(f"config: Expected an lcm.FitConfig or a YAML file; got {type(config).__name__}.")
     settings = load_config(config, FitConfig) if isinstance(config, str | Path) else config or FitConfig()
     given = {"n": n, "model": model, "seed": seed, "restarts": restarts}
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]

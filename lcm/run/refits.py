@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from lcm.isomorphism.monotone import map_through, mapped
 from lcm.model.do import Do
 from lcm.model.noise import Noise
 from lcm.model.pair_model import PairModel
@@ -64,7 +63,7 @@ class Refits:
         found = []
         for k, model in enumerate(self.models):
             z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
-            found.append(mapped(map_through(self.images[k], self.positions), z[:, self.permutations[k]]))
+            found.append(_through(z[:, self.permutations[k]], self.images[k], self.positions))
         return np.stack(found)
 
     @torch.no_grad()
@@ -99,7 +98,7 @@ class Refits:
         row = np.array([[float(do.values.get(i, 0.0)) for i in range(n)]])  # type: ignore[arg-type]
         found = []
         for permutation, images in zip(self.permutations, self.images, strict=True):
-            values = mapped(map_through(self.positions, images), row)[0]
+            values = _through(row, self.positions, images)[0]
             found.append(Do({int(permutation[i]): float(values[i]) for i in do.values}))
         return found
 
@@ -123,6 +122,21 @@ class Refits:
         error = np.sqrt(np.square(answers - estimate).mean(0))
         reach = float(student.ppf(0.5 + 0.5 * level, len(answers))) * error
         return estimate - reach, estimate + reach, error
+
+
+def _through(values: Array, source: Array, target: Array) -> Array:
+    """Values (N, n) under the monotone maps through points (G, n), piecewise linear.
+
+    Beyond the points they go on with the slope of the whole: that of the last pieces rests on a few extreme rows.
+    """
+    found = np.empty_like(values)
+    for i in range(values.shape[1]):
+        order = np.argsort(source[:, i], kind="stable")
+        x, y = source[order, i], target[order, i]
+        slope = (y[-1] - y[0]) / max(x[-1] - x[0], 1e-300)
+        inside = np.clip(values[:, i], x[0], x[-1])
+        found[:, i] = np.interp(inside, x, y) + slope * (values[:, i] - inside)
+    return found
 
 
 def _as_tensor(x: Any, model: PairModel) -> torch.Tensor:

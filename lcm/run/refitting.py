@@ -25,6 +25,7 @@ from lcm.run.refits import Refits
 from lcm.run.result import FitResult
 from lcm.run.run_folder import MAPS_FILE, REFITS_FOLDER, claimed_refits
 
+LEAST_HALVES = 4
 _ROWS = 10_000
 _SEED = 20_261
 _ARRAYS = ("permutations", "strengths", "positions", "images")
@@ -42,16 +43,16 @@ def refit(
 ) -> FitResult:
     """The same result with refits to random halves of its pairs, which give its answers intervals.
 
-    The refits run as one batched computation and cost together about `halves` / 2 fits or less. Refits of images share
-    the autoencoder, so that its error is not counted.
+    The refits run as one batched computation, which costs about as much as so many fits of half of the pairs. Those of
+    images share the autoencoder, so that its error is not counted.
 
     Args:
         result: a fit of vectors or images whose model has mechanisms.
         pairs, x_tilde: the pairs of the fit, if the result does not hold them; anything that `lcm.load_pairs` takes.
-        halves: number of refits, at least 2.
+        halves: number of refits, at least 4.
 
     Raises:
-        ValueError: fewer than 2 refits, no pairs, pairs of another shape, or halves that are too small to fit.
+        ValueError: fewer than 4 refits, no pairs, pairs of another shape, or halves that are too small to fit.
         NotImplementedError: a model without mechanisms.
 
     Example:
@@ -62,12 +63,12 @@ def refit(
         >>> bool((answer.low < answer.high).all())
         True
     """
-    if halves < 2:
-        raise ValueError(f"halves: Expected at least 2 refits; got {halves}.")
+    if halves < LEAST_HALVES:
+        raise ValueError(f"halves: Expected at least {LEAST_HALVES} refits; got {halves}.")
     result.model.causal_model()
     data = result.data if pairs is None else load_pairs(pairs, x_tilde)
     if data is None:
-        raise ValueError("pairs: Expected the pairs of the fit, which this result does not hold; got none.")
+        raise ValueError("pairs: Expected the pairs of the fit, as this result does not hold them; got none.")
     require_same_dimensions(result.model, data)
     vectors = (encode_codes(result.model, data) if isinstance(result.model, ImageModel) else data).without_outliers
     config = replace(result.config, n=result.model.n, restarts=1)

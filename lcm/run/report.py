@@ -113,8 +113,7 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         }
     if result.ancestry is not None or result.doubts:
         numbers["doubts"] = list(result.doubts)
-    if result.is_tested:
-        numbers |= {"certificate": result.certificate.to_json(), "cut_short_at": result.cut_short_at}
+    numbers |= {"certificate": result.certificate.to_json(), "cut_short_at": result.cut_short_at}
     if isinstance(result.model, ImageModel):
         numbers["image"] = {
             "shape": list(result.model.observation_shape),
@@ -381,6 +380,7 @@ def next_steps(result: Outcome, folder: str) -> str:
         "Next:",
         f"  lcm evaluate {folder} DATA                   score the fit, if DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              compare it with another fit, without a truth",
+        f"  lcm certify {folder} DATA                    judge every assumption of the fit",
         f"  lcm encode {folder} DATA --out FILE          write the variables of each pair",
     ]
     if result.found.evidence is not None:

@@ -134,18 +134,19 @@ class FitResult(Outcome):
         estimate = self.model.counterfactual(x, do)
         if interval is None:
             return estimate
-        refits = self._refitted("interval")
+        refits = self._refitted()
         answers = refits.counterfactuals(x, do)
         ends = refits.interval(np.asarray(estimate, dtype=np.float64), answers, interval)
         return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part)) for part in ends))
 
-    def standard_error(self, x: Any) -> NDArray[np.float64]:
-        """Standard errors (N, n) of the variables of observations x (N, d), from refits.
+    def standard_error(self, x: Any) -> Any:
+        """Standard errors (N, n) of the variables of observations x (N, d), from refits, of the same kind as x.
 
         Raises:
             ValueError: a result without refits.
         """
-        return self._refitted("x").standard_errors(self.model, x)
+        errors = torch.from_numpy(self._refitted().standard_errors(self.model, x))
+        return in_kind_of(x, errors, [f"z{i}" for i in range(self.model.n)])
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
         """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.
@@ -162,16 +163,14 @@ class FitResult(Outcome):
         Raises:
             ValueError: a result without refits, or a level that is not strictly between 0 and 1.
         """
-        refits = self._refitted("level")
+        refits = self._refitted()
         low, high, _ = refits.interval(self.edge_strength, refits.strengths, level)
         return np.stack([np.maximum(0.0, low), high], axis=-1)
 
-    def _refitted(self, argument: str) -> Refits:
+    def _refitted(self) -> Refits:
         """The refits. Raises ValueError without them."""
         if self.refits is None:
-            raise ValueError(
-                f"{argument}: Expected a result with refits; got one without. lcm.refit(result) makes them."
-            )
+            raise ValueError("Expected a result with refits; got one without. lcm.refit(result, pairs) makes them.")
         return self.refits
 
     def report(self) -> str:

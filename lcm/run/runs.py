@@ -30,7 +30,7 @@ from lcm.run.assumption import Certificate
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
-from lcm.run.refitting import load_refits
+from lcm.run.refitting import load_refits, save_refits
 from lcm.run.report import fit_numbers, fit_report, graph_numbers, shows_numbers
 from lcm.run.result import FitResult
 from lcm.run.run_folder import (
@@ -182,6 +182,8 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
         save_model(result.model, folder / MODEL_FILE)
         _write_results(folder, result)
         write_state(folder, info, FINISHED)
+    if result.refits is not None:
+        save_refits(folder, result.refits)
 
 
 def load_run(path: str | Path) -> Run:

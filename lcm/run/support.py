@@ -41,18 +41,23 @@ def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
             away = max(low[i] - value, value - low[i] - width[i]) / width[i]
             if away > _MARGIN:
                 texts.append(
-                    f"z{i} = {value:.3g} lies {away:.2f} times the width of the data beyond their range"
-                    f" ({low[i]:.3g} to {low[i] + width[i]:.3g}), so the answer extrapolates."
+                    f"z{i} = {value:.3g} lies outside the data {_range(result, i)}, by {away:.2f} times their width, so"
+                    " the answer extrapolates."
                 )
     z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
     outside = np.maximum(low - z, z - low - width) / width
     for i in np.nonzero((outside > _FAR).any(0))[0].tolist():
         rows, away = int((outside[:, i] > _FAR).sum()), float(outside[:, i].max())
         texts.append(
-            f"{rows} observations have z{i} beyond the range of the data ({low[i]:.3g} to {low[i] + width[i]:.3g}), by"
-            f" up to {away:.2f} times its width, so their answers extrapolate."
+            f"{rows} observations have z{i} outside the data of the fit {_range(result, i)}, by up to {away:.2f} times"
+            " their width, so their answers extrapolate."
         )
     return texts
+
+
+def _range(result: Outcome, variable: int) -> str:
+    low, high = (0.0, 0.0) if result.support is None else result.support[variable]
+    return f"({low:.3g} to {high:.3g})"
 
 
 def _plain(x: Any) -> Any:

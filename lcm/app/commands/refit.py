@@ -27,23 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder of lcm fit")
     add_pairs_arguments(parser)
-    parser.add_argument("--halves", metavar="K", type=int, default=8, help="number of refits, at least 2; default: 8")
+    parser.add_argument("--halves", metavar="K", type=int, default=8, help="number of refits, at least 4; default: 8")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    if arguments.halves < 2:
-        raise ValueError(f"--halves: Expected at least 2 refits; got {arguments.halves}")
     data = pairs_of(arguments)
 
     from lcm.data.pairs import data_hash
     from lcm.report import draw_refits
     from lcm.run.known import knows_targets
-    from lcm.run.refitting import refit, save_refits
+    from lcm.run.refitting import LEAST_HALVES, refit, save_refits
     from lcm.run.run_folder import claimed_figures
     from lcm.run.runs import load_run
 
+    if arguments.halves < LEAST_HALVES:
+        raise ValueError(f"--halves: Expected at least {LEAST_HALVES} refits; got {arguments.halves}")
     folder = Path(arguments.run_folder)
     opened = load_run(folder)
     check_writable(folder)

@@ -21,7 +21,8 @@ def real_valued(material: Material) -> CertificateRow:
         "real",
         "variables are real numbers",
         "number of different values in each column of x",
-        "Steps act like noise on each observation. Angles allow several graphs with the same pairs (theory.md 4).",
+        "Steps act like noise on each observation. Angles allow several graphs with the same pairs (docs/theory.md"
+        " section 4).",
         findings=(text,) if text else (),
         unknown="No column has as few as 20 values. But variables on a circle, such as angles that wrap around, can"
         " have the same pairs as other models, and no data show it.",
@@ -58,7 +59,8 @@ def diffeomorphic(material: Material) -> CertificateRow:
         unknown=reason,
         statistic=None if square else share,
         smallest=None if square else _FOLDED,
-        power="States that look exactly the same in x are one state for any method."
+        power="The encoder has an inverse by construction. States that look exactly the same in x are one state for any"
+        " method."
         if square
         else f"A code that folds {_FOLDED:.0%} of the observations onto others would be named. States that look exactly"
         " the same in x are one state for any method.",
@@ -157,8 +159,8 @@ def enough_pairs(material: Material, lost: bool) -> CertificateRow:
     # a variable that is never a target is named in the row of the support
     if smallest > _STRONG and fewest > 0 and not lost:
         findings.append(
-            f"Enough pairs: one variable is the target in only {fewest} pairs, so that even an effect with a"
-            f" correlation of {_STRONG} may be missed. Measure more pairs of it."
+            f"Enough pairs: one variable is the target in only {fewest} pairs, so that even an effect that"
+            f" explains {_STRONG**2:.0%} of its variance may be missed. Measure more pairs of it."
         )
     return CertificateRow.judged(
         "pairs",
@@ -169,6 +171,10 @@ def enough_pairs(material: Material, lost: bool) -> CertificateRow:
         unknown="Cannot be tested: x and x_tilde are independent." if lost else "",
         statistic=float(fewest),
         smallest=smallest,
-        power=f"The rarest target has {fewest:,} pairs. An effect on it is found in nine of ten cases if it explains"
-        f" {smallest**2:.1%} or more of the variance.",
+        power=f"The rarest target has {fewest:,} pairs. "
+        + (
+            f"An effect on it is found in nine of ten cases if it explains {smallest**2:.1%} or more of its variance."
+            if smallest < 1.0
+            else "Even an effect that explains all of its variance might be missed."
+        ),
     )

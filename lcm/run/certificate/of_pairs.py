@@ -74,6 +74,15 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
         )
     reason = _TOLD if material.several_targets else _INEXACT_TEXT if material.width > _INEXACT else ""
     all_of = f"{moves.most} or more of {material.n}"
+    if independence >= INDEPENDENCE_LEVEL:
+        return CertificateRow.judged(
+            "counterfactual",
+            "pairs are counterfactual",
+            f"Bartlett's test of the canonical correlations of x and x_tilde, at level {INDEPENDENCE_LEVEL:g}",
+            _UNPAIRED,
+            findings=tuple(findings),
+            p_value=independence,
+        )
     only_all = "With two variables, an independent pair looks like one with two targets: see the next row."
     return CertificateRow.judged(
         "counterfactual",
@@ -84,9 +93,11 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
         findings=tuple(findings),
         unknown=f"Cannot be tested: {reason}." if reason else "",
         statistic=share,
-        p_value=max(independence, p_value) if independence >= INDEPENDENCE_LEVEL else p_value,
+        p_value=p_value,
         smallest=smallest if moves.seen_all else None,
-        power=_share_power(smallest, "whose x_tilde belongs to another x") if moves.seen_all else only_all,
+        power=_share_power(smallest, "of strangers, whose x_tilde belongs to another x")
+        if moves.seen_all
+        else only_all,
     )
 
 
@@ -128,7 +139,7 @@ def atomic(material: Material, independence: float, strangers_found: bool) -> Ce
 
 def _share_power(smallest: float, what: str) -> str:
     if smallest >= 1.0:
-        return f"Even if all pairs were {what}, this test might not see it."
+        return f"Even if all were pairs {what}, this test might not see it."
     return f"It would have been seen in nine of ten cases if {smallest:.1%} or more were pairs {what}."
 
 
