@@ -140,7 +140,7 @@ def test_a_restart_that_went_wrong_does_not_cost_the_others(two_runs: tuple[Path
             ((0.0, True), (9.0, False)),
             "2 of 3 restarts reach the same likelihood and have the same variables and graph",
         ),
-        (((0.0, True), (0.0, False)), "1 of the 2 others agree with the best one. See the doubts."),
+        (((0.0, True), (0.0, False)), "1 of the 2 others agree with the best one. See the certificate."),
     ],
 )
 def test_the_agreement_is_one_sentence(

@@ -107,7 +107,7 @@ class ReadoutConfig:
     """Error rates of the tests that choose the graph (docs/method.md).
 
     false_discovery_rate: expected share of false edges among those of the graph, at most.
-    ancestor_level: family-wise error rate over all ancestor relations, of those that a doubt may rest on.
+    ancestor_level: family-wise error rate over all ancestor relations, of those that a verdict may rest on.
     """
 
     false_discovery_rate: float = 0.05

@@ -138,7 +138,7 @@ def agreement_text(result: Outcome) -> str:
     agreeing = [restart for restart in alike if restart.agrees]
     reached = f"{len(alike) + 1} of {len(result.other_restarts) + 1} restarts reach the same likelihood"
     if len(agreeing) < len(alike):
-        return f"{reached}; {len(agreeing)} of the {len(alike)} others agree with the best one. See the doubts."
+        return f"{reached}; {len(agreeing)} of the {len(alike)} others agree with the best one. See the certificate."
     farthest = max(restart.distance for restart in agreeing)
     return f"{reached} and have the same variables and graph. Their distance from the best is at most {farthest:.4f}."
 
@@ -347,7 +347,7 @@ def reconstruction_error(records: Sequence[Mapping[str, Any]]) -> float:
 
 
 def fit_text(result: Outcome) -> str:
-    """A fit on one page: the model, the graph, the likelihood, the interventions, and the doubts."""
+    """A fit on one page: the model, the graph, the likelihood, the interventions, and the certificate."""
     edges = _edges(result)
     shown = edges[:_MAX_LISTED] + ([f"... {len(edges) - _MAX_LISTED} more"] if len(edges) > _MAX_LISTED else [])
     described = ", with strength, 95 % interval, p-value" if result.found.evidence else ", with strength"
