@@ -96,7 +96,7 @@ def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool
     first, second = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in ranks)
     related = np.abs((first * second).mean(0))
     found[changes] = related < max(_UNRELATED, _CHANCE / np.sqrt(len(before)))
-    if found.any():
+    if found.any() and not found.all():
         found[found] = _nothing_of(before, after[:, found])
     return np.zeros_like(found) if found.all() else found
 
