@@ -33,7 +33,7 @@ def draw_refits(path: str | Path, centres: NDArray[np.float64], half_widths: NDA
             ax.text(0.5, 0.6, f"below {_NOTHING:g}", transform=ax.transAxes, ha="center", color=INK)
         ax.set_xlabel(f"$z_{{{i}}}$ (standard deviations)")
         clean(ax)
-    axes[0].set_ylabel("refits minus fit (standard deviations),\nnine in ten observations")
+    axes[0].set_ylabel("refits minus fit (sd),\nnine in ten rows")
     for ax in axes[n:]:
         ax.set_visible(False)
     save_figure(figure, path)

@@ -65,20 +65,19 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
 
     model: name of the model. n, n_given: number of variables, and whether the config gave it. tried: with n: auto, each
     number that was fitted and its held_out_nll. n_pairs: number of pairs, held-out pairs included. n_dimensions:
-    dimensions of x; for images, of their codes. fit_seconds: from data in memory
-    to the written model, over all restarts. stage_seconds: seconds of every stage. graph_search_seconds: seconds of the
-    graph search of a peer. held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the
-    data (for images, of their codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same
-    for the two models of `flow` and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was
-    kept, with the lowest. thickness: (n,), in standard-normal gauge. target_sets, target_probabilities: p_I.
-    support: (n, 2), the range of each variable in the data, without the outer thousandth.
-    order_conflicts: accepted ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains
-    [j, i, k] with j -> i and i -> k but not j -> k. other_restarts: each other restart compared with the kept one:
-    restart, worse_by and standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance,
-    reasons. doubts: texts. certificate: rows and notes (`lcm.Certificate.to_json`). cut_short_at: the usual
-    thickness at which a limit of time ended the noise encoder, else null. columns: names of the columns of x, if they
-    have names; related_columns: for each variable, its most related columns with |Spearman|. image: shape, code and
-    reconstruction_error, for images.
+    dimensions of x; for images, of their codes. fit_seconds: from data in memory to the written model, over all
+    restarts. stage_seconds: seconds of every stage. graph_search_seconds: seconds of the graph search of a peer.
+    held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the data (for images, of their
+    codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same for the two models of `flow`
+    and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was kept, with the lowest.
+    thickness: (n,), in standard-normal gauge. target_sets, target_probabilities: p_I. support: (n, 2), the range of
+    each variable in the data, without the outer thousandth. order_conflicts: accepted ancestor relations [j, i], j ->
+    i, that contradict the order. intransitive: chains [j, i, k] with j -> i and i -> k but not j -> k. other_restarts:
+    each other restart compared with the kept one: restart, worse_by and standard_error in nats per pair at equal
+    thickness, as_likely, isomorphic, agrees, distance, reasons. doubts: texts. certificate: rows and notes
+    (`lcm.Certificate.to_json`). cut_short_at: the usual thickness at which a limit of time ended the noise encoder,
+    else null. columns: names of the columns of x, if they have names; related_columns: for each variable, its most
+    related columns with |Spearman|. image: shape, code and reconstruction_error, for images.
     """
     latent, distribution = result.latent, result.model.target_distribution
     tested = result.ancestry is not None
@@ -392,7 +391,8 @@ def next_steps(result: Outcome, folder: str) -> str:
         lines += [f"  lcm graph {folder} --method M --data DATA    search for the graph by another method"]
     if isinstance(result.latent, LatentCausalModel):
         lines += [f"  lcm sample {folder} --n N --out FILE         draw new pairs; --do I=VALUE intervenes"]
-    return "\n".join([*lines, f"  tensorboard --logdir {folder}                show the training curves"])
+    lines += [f"  tensorboard --logdir {folder}                show the training curves"] if result.records else []
+    return "\n".join(lines)
 
 
 def finite(value: float) -> float | None:
