@@ -280,10 +280,7 @@ class InterventionConfig(KindConfig, ABC, family=True):
     probabilities: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.probabilities is not None:
-            _require_probabilities(self.probabilities)
-        if not isinstance(self.targets, str):
-            _require_distinct(self.targets)
+        TargetsConfig(targets=self.targets, probabilities=self.probabilities)
 
     @abstractmethod
     def draw(self, graph: Graph, mechanism: MechanismConfig, generator: torch.Generator) -> InterventionalMechanism:

@@ -62,21 +62,19 @@ class Refits:
         """The variables (K, N, n) that each refit finds in observations x (N, d), in the units of the fit."""
         found = []
         for k, model in enumerate(self.models):
-            z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
-            found.append(_through(z[:, self.permutations[k]], self.images[k], self.positions))
+            found.append(_through(_variables(model, x)[:, self.permutations[k]], self.images[k], self.positions))
         return np.stack(found)
 
     @torch.no_grad()
     def standard_errors(self, model: PairModel, x: Any) -> Array:
         """Standard errors (N, n) of the variables that the fit `model` finds in observations x (N, d)."""
-        z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
-        errors: Array = np.sqrt(np.square(self.variables(x) - z).mean(0))
+        errors: Array = np.sqrt(np.square(self.variables(x) - _variables(model, x)).mean(0))
         return errors
 
     @torch.no_grad()
     def band(self, model: PairModel, x: Any, level: float = 0.9) -> Band:
         """A band that holds all refits' maps of each variable in a share `level` of observations x (N, d)."""
-        z = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
+        z = _variables(model, x)
         farthest = np.abs(self.variables(x) - z).max(0)
         bins = [np.array_split(np.argsort(column), _BINS) for column in z.T]
         centres = [[np.median(z[rows, i]) for rows in each] for i, each in enumerate(bins)]
@@ -137,6 +135,12 @@ def _through(values: Array, source: Array, target: Array) -> Array:
         inside = np.clip(values[:, i], x[0], x[-1])
         found[:, i] = np.interp(inside, x, y) + slope * (values[:, i] - inside)
     return found
+
+
+def _variables(model: PairModel, x: Any) -> Array:
+    """The variables (N, n) that a model finds in observations x (N, d), in its own units."""
+    z: Array = torch.as_tensor(model.encode(_as_tensor(x, model)).z).double().cpu().numpy()
+    return z
 
 
 def _as_tensor(x: Any, model: PairModel) -> torch.Tensor:

@@ -23,7 +23,6 @@ _RARE_TARGET = 1e-3
 _SUPPORTED = 0.01
 _MAX_LISTED = 6
 _ALLOWED = 0.05
-_INEXACT = 0.2
 _LOST = "Cannot be tested: x and x_tilde are independent, so nothing stays the same within a pair."
 _SOFT = (
     "An intervention that draws fresh noise and keeps the parents is perfect in another model with the same pairs, the"

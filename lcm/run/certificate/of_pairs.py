@@ -30,6 +30,7 @@ _INEXACT = 0.2
 _INEXACT_TEXT = "the encoder is too inexact to tell a change from its own error; see the row of the encoder"
 _TOLD = "the config lists target sets of several variables"
 _LOST = "x and x_tilde are independent, so nothing stays the same within a pair"
+_COUNTERFACTUAL = "pairs are counterfactual"
 _UNPAIRED = "Nothing is learned from such pairs: variables, targets and graph are those of other models as well."
 _SPREAD = "Variables that change together are found only as a block, and edges between them mean nothing."
 
@@ -57,38 +58,25 @@ def count_moves(material: Material) -> Moves:
 
 def counterfactual(material: Material, independence: float) -> CertificateRow:
     """The row on counterfactual pairs, with the p-value of Bartlett's test on all pairs."""
+    if independence >= INDEPENDENCE_LEVEL:
+        return _independent(independence)
     moves = count_moves(material)
     p_value = share_p_value(moves.all_moved, moves.rows, _ALLOWED)
     smallest = smallest_share(moves.rows, _ALLOWED, moves.seen_all)
     share = moves.all_moved / max(moves.rows, 1)
     findings = []
-    if independence >= INDEPENDENCE_LEVEL:
-        findings.append(
-            "Counterfactual pairs: x and x_tilde are uncorrelated, as if they were drawn independently. Nothing stays"
-            " the same within a pair, so no fit can learn from the pairs. Pair each x with its own counterfactual."
-        )
-    elif p_value < LEVEL and not material.several_targets:
+    if p_value < LEVEL and not material.several_targets:
         findings.append(
             f"Counterfactual pairs: in {share:.1%} of the pairs the noise of {moves.most} or more variables changes as"
             " much as that of a target. Some x_tilde may not belong to their x."
         )
     reason = _TOLD if material.several_targets else _INEXACT_TEXT if material.width > _INEXACT else ""
-    all_of = f"{moves.most} or more of {material.n}"
-    if independence >= INDEPENDENCE_LEVEL:
-        return CertificateRow.judged(
-            "counterfactual",
-            "pairs are counterfactual",
-            f"Bartlett's test of the canonical correlations of x and x_tilde, at level {INDEPENDENCE_LEVEL:g}",
-            _UNPAIRED,
-            findings=tuple(findings),
-            p_value=independence,
-        )
     only_all = "With two variables, an independent pair looks like one with two targets: see the next row."
     return CertificateRow.judged(
         "counterfactual",
-        "pairs are counterfactual",
-        f"correlation of x with x_tilde; share of pairs in which the noise of {all_of} variables changes by over"
-        f" {material.least_move:.2g} standard deviations, at most {_ALLOWED:.0%} allowed",
+        _COUNTERFACTUAL,
+        f"correlation of x with x_tilde; share of pairs in which the noise of {moves.most} or more of {material.n}"
+        f" variables changes by over {material.least_move:.2g} standard deviations, at most {_ALLOWED:.0%} allowed",
         _UNPAIRED,
         findings=tuple(findings),
         unknown=f"Cannot be tested: {reason}." if reason else "",
@@ -98,6 +86,17 @@ def counterfactual(material: Material, independence: float) -> CertificateRow:
         power=_share_power(smallest, "of strangers, whose x_tilde belongs to another x")
         if moves.seen_all
         else only_all,
+    )
+
+
+def _independent(p_value: float) -> CertificateRow:
+    finding = (
+        "Counterfactual pairs: x and x_tilde are uncorrelated, as if they were drawn independently. Nothing stays the"
+        " same within a pair, so no fit can learn from the pairs. Pair each x with its own counterfactual."
+    )
+    test = f"Bartlett's test of the canonical correlations of x and x_tilde, at level {INDEPENDENCE_LEVEL:g}"
+    return CertificateRow.judged(
+        "counterfactual", _COUNTERFACTUAL, test, _UNPAIRED, findings=(finding,), p_value=p_value
     )
 
 
