@@ -93,12 +93,25 @@ def base_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every experiment has."""
     parser = _Parser(prog=f"lcm reproduce {name}", description=description)
     out = Path("runs") / name
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"folder of results; default: {out}")
+    # a text as default is parsed as well, so that the folder is there before any work
+    parser.add_argument(
+        "--out", type=made_folder, default=str(out), metavar="DIR", help=f"folder of results; default: {out}"
+    )
     parser.add_argument("--quick", action="store_true", help="one seed of each kind, fewer pairs: at most two minutes")
     parser.add_argument("--pairs", type=at_least_one, metavar="N", help="pairs to fit on")
     parser.add_argument("--steps", type=at_least_one, metavar="N", help="steps of the model; at most N in other stages")
     parser.add_argument("--threads", type=at_least_one, metavar="T", help="of a fit; default: OMP_NUM_THREADS, or 1")
     return parser
+
+
+def made_folder(text: str) -> Path:
+    """Parse the path of a folder, and make it; argparse.ArgumentTypeError where that cannot be done."""
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"Expected a folder to write to; got {text} ({error.strerror})") from error
+    return folder
 
 
 def experiment_parser(name: str, description: str) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from experiments._experiment import at_least_one
+from experiments._experiment import at_least_one, made_folder
 
 
 @final
@@ -74,7 +74,9 @@ def main(argv: Sequence[str]) -> None:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lcm reproduce theorem", description="Theorem 1 shown both ways.")
     out = Path("runs") / "theorem"
-    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"folder for the results; default: {out}")
+    parser.add_argument(
+        "--out", type=made_folder, default=str(out), metavar="DIR", help=f"folder for the results; default: {out}"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer models, natures and fits: at most two minutes")
     parser.add_argument("--seeds", type=at_least_one, metavar="K", help="fit every nature with the seeds 0 to K-1")
     parser.add_argument("--quiet", action="store_true", help="print nothing")

@@ -40,7 +40,16 @@ noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 205, marginal_steps: 205, 
 mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
 """
 
-RUN_FILES = {"model.safetensors", "config.yaml", "run.json", "fit.json", "graph.json", "report.md", "metrics.jsonl"}
+RUN_FILES = {
+    "model.safetensors",
+    "config.yaml",
+    "run.json",
+    "fit.json",
+    "graph.json",
+    "report.md",
+    "report.html",
+    "metrics.jsonl",
+}
 
 
 def small_nature(name: str, seed: int = 0) -> LatentCausalModel:

@@ -33,6 +33,7 @@ def test_lcm_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         "encode",
         "evaluate",
         "compare",
+        "report",
         "certify",
         "refit",
         "sample",

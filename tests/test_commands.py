@@ -193,6 +193,17 @@ def test_an_experiment_gets_what_follows_its_name(checkout: Path, capsys: pytest
     assert called(capsys, "reproduce", "toy", "--quiet", "--threads", "1") == ""
 
 
+def test_the_results_of_an_experiment_have_a_page(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = checkout / "out"
+    out.mkdir()
+    assert "Page:" not in called(capsys, "reproduce", "toy", "--out", out)
+    (out / "results.md").write_text("# toy\n\n| n |\n|---|\n| 7 |\n")
+    assert f"Page: {out / 'index.html'}\n" in called(capsys, "reproduce", "toy", "--out", out)
+    assert "<td>7</td>" in (out / "index.html").read_text(encoding="utf-8")
+    (out / "index.html").unlink()
+    assert called(capsys, "reproduce", "toy", "--quiet", "--out", out) == "" and (out / "index.html").is_file()
+
+
 @pytest.mark.parametrize("options", [[], ["--quiet"]])
 def test_the_exit_code_of_an_experiment_is_kept(options: Sequence[str], checkout: Path) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -76,7 +76,10 @@ def test_the_figure_goes_into_the_first_run_or_where_it_is_wanted(
 ) -> None:
     called(capsys, "compare", *two_runs, data_path)
     assert (two_runs[0] / "figures" / "compared_with_1.png").is_file()
-    called(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.png", "--quiet")
+    page = tmp_path / "pages" / "compared.html"
+    called(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.png", "--html", page, "--quiet")
+    html = page.read_text(encoding="utf-8")
+    assert "Verdict: " in html and 'src="data:image/png' in html and "Tolerances: " in html
     assert (tmp_path / "f.png").is_file()
     model = two_runs[0] / "model.safetensors"
     said = called(capsys, "compare", model, model, data_path)
@@ -90,6 +93,7 @@ def test_bad_input_is_one_line(
     message = refused(capsys, "compare", two_runs[0], tmp_path / "three.safetensors", data_path)
     assert "Expected two models of the same observations; got dimensions 2 (A) and 3 (B)." in message
     assert "Expected a run folder" in refused(capsys, "compare", tmp_path / "none", two_runs[1], data_path)
+    assert "Expected a .html file" in refused(capsys, "compare", *two_runs, data_path, "--html", tmp_path / "f.htm")
     assert "Expected a .png file" in refused(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.txt")
     few = tmp_path / "few.safetensors"
     data = small_data("linear", 60)

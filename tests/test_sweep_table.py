@@ -89,6 +89,14 @@ def test_the_command_prints_draws_and_writes(folder: Path, capsys: pytest.Captur
     assert called(capsys, *argv, "--quiet") == ""
 
 
+def test_the_table_has_a_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, plot = tmp_path / "new" / "table.html", tmp_path / "new" / "table.png"
+    argv = ["table", folder, "--rows", "model", "--columns", "data.n", "--value", "mcc"]
+    said = called(capsys, *argv, "--plot", plot, "--html", page)
+    html = page.read_text(encoding="utf-8")
+    assert f"page: {page}" in said and "<td>flow</td>" in html and 'src="data:image/png' in html
+
+
 def test_the_command_chooses_rows_and_cells(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = called(capsys, "table", folder / "results.csv").splitlines()
     assert said[0].split() == ["data.n", "model", "cells", "mcc", "shd", "fit_seconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,6 +141,7 @@ def evaluate(
     n_jobs: int = -1,
     encoded: EncodedPairs | None = None,
     nature: PairModel | None = None,
+    keys: Collection[str] = KEYS,
 ) -> dict[str, Any]:
     """Score a model, learned or true, against the truth in `data`: every key of `METRICS`, with values that JSON holds.
 
@@ -156,6 +158,7 @@ def evaluate(
         n_jobs: regressors fitted at once, -1 for one a core; no score depends on it.
         encoded: what `encode_pairs` gave for this model and data, where it is at hand.
         nature: the latent causal model that drew the data, for the scores of answers to interventions.
+        keys: the scores to compute; all by default.
 
     Raises:
         ValueError: images, another dimension than the model's, edge strengths of another size, encodings that are
@@ -177,4 +180,4 @@ def evaluate(
     encoded = encode_pairs(model, data) if encoded is None else encoded
     known = None if nature is None else checked_nature(nature, data)
     case = Case(model, data, encoded, edge_strength, fit_seconds, dci_seed, n_jobs, known)
-    return {key: metric(case) for key, metric in METRICS.items()}
+    return {key: metric(case) for key, metric in METRICS.items() if key in keys}

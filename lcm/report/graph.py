@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.model.graph import Graph, square_bool
 from lcm.readout.evidence import GraphEvidence
+from lcm.report.layout import Points, circle, curves_of, label_spots, trimmed
 from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, new_figure, save_figure, variable_names
 
 _MAX_LABELLED_EDGES = 16
 _MAX_SHOWN = 30
 _SMALLEST = 1e-15
-Points = NDArray[np.float64]
 
 
 def draw_graph(
@@ -48,9 +48,9 @@ def draw_graph(
     """
     edges = square_bool(adjacency)
     truth = edges if true_adjacency is None else square_bool(true_adjacency)
-    points, radius = _circle(truth, order)
+    points, radius = circle(truth, order)
     drawn = np.argwhere(edges | truth)
-    curves = _curves(points, drawn)
+    curves = curves_of(points, drawn)
     widths = None if strength is None else np.asarray(strength, dtype=np.float64)
     top = 1.0 if widths is None else max(widths[edges].max(initial=0.0), 1e-12)
     for (source, target), curve in zip(drawn, curves, strict=True):
@@ -114,62 +114,9 @@ def draw_two_graphs(
     save_figure(figure, path)
 
 
-def _circle(truth: NDArray[np.bool_], order: Sequence[int] | None) -> tuple[Points, float]:
-    """Positions (n, 2) on the unit circle, clockwise from the left in the given order; the nodes' radius."""
-    n = len(truth)
-    if order is None:
-        order = _causes_first(truth)
-    if n == 1:
-        return np.zeros((1, 2)), 0.22
-    angle = np.pi - 2.0 * np.pi * np.arange(n) / n
-    points = np.empty((n, 2))
-    points[list(order)] = np.column_stack([np.cos(angle), np.sin(angle)])
-    return points, float(min(0.2, 0.5 * np.sin(np.pi / n)))
-
-
-def _causes_first(adjacency: NDArray[np.bool_]) -> Sequence[int]:
-    try:
-        return Graph(adjacency).order()
-    except ValueError:
-        # a learned graph with a cycle has no order
-        return range(len(adjacency))
-
-
-def _curves(points: Points, edges: NDArray[np.int64]) -> Points:
-    """Quadratic Bézier curves (m, 3, 2) of the edges (m, 2).
-
-    From five variables on, they bend towards the centre to avoid the nodes between their ends. The two arrows of a
-    2-cycle bend apart.
-    """
-    start, end = points[edges[:, 0]], points[edges[:, 1]]
-    control = 0.5 * (start + end) * (0.6 if len(points) > 4 else 1.0)
-    left = np.column_stack([start[:, 1] - end[:, 1], end[:, 0] - start[:, 0]])
-    listed = set(map(tuple, edges.tolist()))
-    both_ways = np.array([(target, source) in listed for source, target in edges.tolist()], dtype=np.bool_)
-    return np.stack([start, control + 0.15 * both_ways[:, None] * left, end], axis=1)
-
-
-def _along(curve: Points, times: NDArray[np.float64]) -> Points:
-    """Points (k, 2) of one Bézier curve (3, 2) at times in [0, 1]."""
-    weights = np.column_stack([np.square(1.0 - times), 2.0 * times * (1.0 - times), np.square(times)])
-    positions: Points = weights @ curve
-    return positions
-
-
-def _between(curve: Points, first: float, last: float) -> Points:
-    """The piece (3, 2) of a Bézier curve between two times."""
-    blossom = [(1 - first) * (1 - last), first * (1 - last) + last * (1 - first), first * last]
-    start, end = _along(curve, np.array([first, last]))
-    return np.stack([start, np.array(blossom) @ curve, end])
-
-
 def _draw_arrow(ax: Axes, curve: Points, radius: float, *, color: str, width: float, dashed: bool) -> None:
-    times = np.linspace(0.0, 1.0, 401)
-    positions = _along(curve, times)
-    # from border to border of the nodes; the mitred tip of the head reaches a little further
-    first = times[np.argmax(np.linalg.norm(positions - curve[0], axis=1) > radius)]
-    last = times[::-1][np.argmax(np.linalg.norm(positions[::-1] - curve[2], axis=1) > 1.08 * radius)]
-    path = BezierPath(_between(curve, float(first), float(last)), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2])
+    # the mitred tip of the head reaches a little further than the border of the node
+    path = BezierPath(trimmed(curve, radius, 1.08 * radius), [BezierPath.MOVETO, *[BezierPath.CURVE3] * 2])
     arrow = FancyArrowPatch(
         path=path,
         arrowstyle="-|>",
@@ -198,28 +145,11 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
 
 
 def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """Write values (m,) on the `named` curves of (m, 3, 2), each at a spot far from the others."""
-    times = np.linspace(0.0, 1.0, 51)
-    middle = slice(14, 37)
-    tracks = np.stack([_along(curve, times) for curve in curves]) if len(curves) else np.empty((0, 51, 2))
-    placed = np.empty((0, 2))
-    for index in named:
-        spots = tracks[index, middle]
-        room = np.minimum(0.4, _distance(spots, np.delete(tracks, index, axis=0)))
-        room = np.minimum(room, _distance(spots, placed) - 0.15)
-        # of equally free spots, the one nearest to the middle
-        spot = spots[np.argmax(room - 0.25 * np.abs(times[middle] - 0.5))]
-        placed = np.vstack([placed, spot])
+    """Write values (m,) on the `named` curves of (m, 3, 2)."""
+    for index, spot in zip(named, label_spots(curves, named), strict=True):
         box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
         text = f"{values[index]:.2f}"
         ax.text(spot[0], spot[1], text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box, zorder=2)
-
-
-def _distance(spots: Points, others: Points) -> NDArray[np.float64]:
-    """Distance of each spot (k, 2) to the nearest of the others (…, 2), infinite where there are none."""
-    apart = np.linalg.norm(spots[:, None] - others.reshape(-1, 2), axis=2)
-    least: NDArray[np.float64] = apart.min(axis=1, initial=np.inf)
-    return least
 
 
 def _draw_strengths(

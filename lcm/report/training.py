@@ -32,7 +32,7 @@ def draw_training(path: str | Path, records: Sequence[Record]) -> None:
             validation_log_likelihood in nats a pair, thickness (one number, or one for each variable). Values
             that are null or not finite are left out.
     """
-    runs = _runs(records)
+    runs = stage_runs(records)
     stages = list(dict.fromkeys(run.stage for run in runs))
     columns = max(1, len(stages))
     thick = any(record.get("thickness") is not None for record in records)
@@ -53,7 +53,7 @@ def draw_training(path: str | Path, records: Sequence[Record]) -> None:
 
 @final
 @dataclass(frozen=True)
-class _Run:
+class StageRun:
     """One stage of one restart: its records, and the time (R,) of each since the stage began."""
 
     stage: str
@@ -73,7 +73,8 @@ class _Run:
         return np.array([value if len(value) == n else np.full(n, np.nan) for value in values])
 
 
-def _runs(records: Sequence[Record]) -> list[_Run]:
+def stage_runs(records: Sequence[Record]) -> list[StageRun]:
+    """The records of a fit, split by stage and restart."""
     grouped: dict[tuple[str, int], list[int]] = {}
     for index, record in enumerate(records):
         key = str(record.get("stage", "fit")), int(record.get("restart") or 0)
@@ -84,11 +85,11 @@ def _runs(records: Sequence[Record]) -> list[_Run]:
         # a stage begins when the record before its first one was written
         before = float(records[rows[0] - 1].get("seconds", 0.0)) if rows[0] else 0.0
         time = [r["seconds"] - before if "seconds" in r else r.get("step", i) for i, r in enumerate(own)]
-        runs.append(_Run(stage, restart, np.array(time, dtype=np.float64), own))
+        runs.append(StageRun(stage, restart, np.array(time, dtype=np.float64), own))
     return runs
 
 
-def _draw_run(column: Sequence[Axes], run: _Run, color: str) -> None:
+def _draw_run(column: Sequence[Axes], run: StageRun, color: str) -> None:
     """The likelihood of a stage and, where there is a second panel, its thickness."""
     likelihood = column[0]
     _draw_line(likelihood, run.time, run.series("log_likelihood"), color=color, linewidth=0.8, alpha=0.6)

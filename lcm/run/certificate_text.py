@@ -8,7 +8,7 @@ from lcm.run.outcome import Outcome
 
 def certificate_section(result: Outcome) -> str:
     """The section of report.md: all rows; for a peer, the notes on its data; "" if there is nothing to say."""
-    certificate = _certificate(result)
+    certificate = known_certificate(result)
     notes = "".join(f"\n**Note.** {note}\n" for note in certificate.notes)
     if not certificate.rows:
         return f"## Data\n{notes}\n" if notes else ""
@@ -23,13 +23,13 @@ with the power that is stated; the level of each test is 0.01 % (docs/certificat
 
 def certificate_lines(result: Outcome) -> list[str]:
     """The verdicts in one line, and one line for each broken assumption and each note."""
-    certificate = _certificate(result)
+    certificate = known_certificate(result)
     summary = [f"Certificate: {certificate.summary()}"] if certificate.rows else []
     broken = [f"Broken ({row.key}): {finding}" for row in certificate.rows for finding in row.findings]
     return [*summary, *broken, *(f"Note: {note}" for note in certificate.notes)]
 
 
-def _certificate(result: Outcome) -> Certificate:
+def known_certificate(result: Outcome) -> Certificate:
     """The certificate; for a run of a version that wrote none, the doubts that it wrote."""
     try:
         return result.certificate

@@ -375,7 +375,7 @@ def fit_text(result: Outcome) -> str:
 def next_steps(result: Outcome, folder: str) -> str:
     """Where the run is, and which commands can use it."""
     lines = [
-        f"Written to {folder}: the model, graph.json, report.md; figures in {folder}/figures.",
+        f"Written to {folder}: the page report.html, the model, graph.json; figures in {folder}/figures.",
         "Next:",
         f"  lcm evaluate {folder} DATA                   score the fit, if DATA holds the truth",
         f"  lcm compare {folder} OTHER DATA              compare it with another fit, without a truth",

@@ -149,7 +149,7 @@ def fit_run(
             result = replace(result, config=config, seconds=prepared_in + recorder.seconds)
         finally:
             recorder.close()
-        _write_results(folder, result)
+        _write_results(folder, result, info)
         data.require_unchanged()
         write_state(folder, info, FINISHED)
         recorder.delete_checkpoints()
@@ -180,7 +180,7 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
                     if isinstance(value, float) and name != "seconds":
                         events.add_scalar(f"{curve}/{name}", value, record["step"])
         save_model(result.model, folder / MODEL_FILE)
-        _write_results(folder, result)
+        _write_results(folder, result, info)
         write_state(folder, info, FINISHED)
     if result.refits is not None:
         save_refits(folder, result.refits)
@@ -232,16 +232,17 @@ def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[s
     }
 
 
-def _write_results(folder: Path, result: FitResult) -> None:
+def _write_results(folder: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     write_json(folder / GRAPH_FILE, graph_numbers(result))
     write_json(folder / FIT_FILE, fit_numbers(result))
     write_text(folder / REPORT_FILE, fit_report(result))
     return_free_memory()
     # drawn last, since matplotlib stays in memory
-    _draw(folder / FIGURE_FOLDER, result)
+    _draw(folder, result, info)
 
 
-def _draw(folder: Path, result: FitResult) -> None:
+def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
+    """Draw the figures of a run, and write its page, which holds some of them."""
     from lcm.report import (
         draw_evidence,
         draw_image_figures,
@@ -250,7 +251,9 @@ def _draw(folder: Path, result: FitResult) -> None:
         draw_pairs,
         draw_training,
     )
+    from lcm.run.page import write_fit_page
 
+    folder = run / FIGURE_FOLDER
     folder.mkdir(exist_ok=True)
     graph, data, vectors = result.model.graph, result.data, result.vectors
     if data is None or vectors is None:
@@ -269,6 +272,7 @@ def _draw(folder: Path, result: FitResult) -> None:
     draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), data, result.config.seed)
+    write_fit_page(run, result, info, data)
 
 
 def _stored_restart(numbers: Mapping[str, Any]) -> Restart:

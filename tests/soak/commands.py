@@ -19,7 +19,7 @@ data: [{generate: c.yaml}]
 base: {model: linear}
 grid: {seed: [0, 1]}
 """
-TIMED = ("fit.json", "metrics.jsonl", "report.md", "training.png", "results.csv", "results.parquet")
+TIMED = ("fit.json", "metrics.jsonl", "report.md", "report.html", "training.png", "results.csv", "results.parquet")
 """Files that hold times, and so differ between equal fits."""
 
 

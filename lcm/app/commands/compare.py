@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, pairs_of
 
 if TYPE_CHECKING:
+    from lcm.isomorphism import Comparison
     from lcm.model.pair_model import PairModel
 
 HELP = "test whether two fits are isomorphic, without a truth"
@@ -52,12 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".png file to draw; default: the file of --json with .png, else RUN_A/figures/compared_with_RUN_B.png",
     )
+    parser.add_argument("--html", metavar="FILE", help=".html file to write a page to, with the figure inside")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     inputs = arguments.data, arguments.after, arguments.run_a, arguments.run_b
     out = check_output(arguments.json, ".json", *inputs) if arguments.json else None
+    page = check_output(arguments.html, ".html", *inputs) if arguments.html else None
     figure = _figure_file(arguments, out)
     data = pairs_of(arguments)
 
@@ -72,10 +75,14 @@ def run(arguments: argparse.Namespace) -> None:
     if figure:
         with _folder_of(figure, arguments.run_a):
             _draw(figure, found, a, b, data)
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        _write_page(page, arguments, found, figure)
     if not arguments.quiet:
         print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{found}")
-        if figure:
-            print(f"figure: {figure}")
+        for name, file in (("figure", figure), ("page", page)):
+            if file:
+                print(f"{name}: {file}")
 
 
 def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None:
@@ -104,6 +111,24 @@ def _folder_of(figure: Path, run: str) -> Iterator[None]:
         return
     figure.parent.mkdir(parents=True, exist_ok=True)
     yield
+
+
+def _write_page(path: Path, arguments: argparse.Namespace, found: Comparison, figure: Path | None) -> None:
+    """The verdict, the variables with their matches, the figure, and what the command printed."""
+    from lcm.report.page import CodeBlock, Page, Picture, Section, TextTable, write_page
+
+    rows = [
+        [f"z{i}", f"z{j}", f"{r2:.4f}", f"{leak:.4f}"]
+        for i, (j, r2, leak) in enumerate(zip(found.permutation, found.r2, found.leakage, strict=True))
+    ]
+    table = TextTable(["variable of A", "variable of B", "R² of the map", "leakage of others"], rows)
+    text = (
+        "Maps from variables of A to those of B, both graphs in the numbering of A, and the leakage between variables."
+    )
+    pictures = [Section("Maps and graphs", [Picture.read(figure, text)])] if figure else []
+    lead = [f"A: {arguments.run_a}. B: {arguments.run_b}. Compared on {arguments.data}.", f"Verdict: {found.verdict}."]
+    sections = [Section("Variables", [table]), *pictures, Section("All that was compared", [CodeBlock(str(found))])]
+    write_page(path, Page("Two models compared", lead, sections))
 
 
 def _open(path: str) -> PairModel:

@@ -20,8 +20,9 @@ DESCRIPTION = """\
 Fit a latent causal model to pairs of vectors or images by maximum likelihood. The fit sees x and x_tilde alone, unless
 the config says that targets, graph or order are known.
 
-RUN holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, figures/ and TensorBoard
-events. If the fit is interrupted, run the same command again to resume it.
+RUN holds report.html, a page to read in a browser and to send; model.safetensors, config.yaml, graph.json, fit.json,
+report.md, metrics.jsonl, figures/ and TensorBoard events. If the fit is interrupted, run the same command again to
+resume it.
 """
 EPILOG = """\
 examples:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lcm.app.commands.common import checkout
 
+INDEX_FILE = "index.html"
 HELP = "run an experiment: its table and figures"
 DESCRIPTION = """\
 Run an experiment of experiments/, which writes its table and figures. Everything after NAME goes to the experiment;
@@ -21,6 +22,8 @@ examples:
   lcm reproduce toy2d --quick
   lcm reproduce scaling --n 4
   lcm reproduce scaling -- --help
+
+The folder of the results has a page, index.html, with all tables and figures.
 
 The folder experiments/ is part of a checkout of the source, not of an installed package.
 """
@@ -40,15 +43,34 @@ def run(arguments: argparse.Namespace) -> None:
     argv = [*(["--quick"] if arguments.quick else []), *(text for text in arguments.rest if text != "--")]
     if not arguments.quiet:
         run_experiment(root, script, argv)
+        if page := _write_index(arguments.name, argv):
+            print(f"Page: {page}")
         return
     errors = io.StringIO()
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(errors):
             run_experiment(root, script, argv)
+        _write_index(arguments.name, argv)
     except SystemExit:
         # The script has already written to stderr what is wrong with its arguments.
         sys.stderr.write(errors.getvalue())
         raise
+
+
+def _write_index(name: str, argv: list[str]) -> Path | None:
+    """Write index.html, all tables and figures on one page, to the folder of the results; None if there are none."""
+    from lcm.report.page import results_page, write_page
+
+    option = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    option.add_argument("--out", type=Path, default=Path("runs") / name)
+    folder: Path = option.parse_known_args(argv)[0].out
+    if not folder.is_dir():
+        return None
+    page = results_page(folder, name, " ".join(["lcm reproduce", name, *(["--", *argv] if argv else [])]))
+    if page is None:
+        return None
+    write_page(folder / INDEX_FILE, page)
+    return folder / INDEX_FILE
 
 
 def find_experiment(folder: Path, name: str) -> Path:

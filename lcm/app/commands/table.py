@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lcm.app.commands.common import check_output
 
 if TYPE_CHECKING:
-    from lcm.app.sweep.table import Results
+    from pathlib import Path
+
+    from lcm.app.sweep.table import Pivot, Results
 
 HELP = "pivot and plot the results of a sweep"
 DESCRIPTION = """\
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="use only cells with these values")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", metavar="FILE", help=".json file to write the numbers to")
+    parser.add_argument("--html", metavar="FILE", help=".html file to write a page to, with the plot if there is one")
     parser.add_argument("--plot", metavar="FILE", help=".png file to draw; needs --columns")
 
 
@@ -43,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     out = check_output(arguments.json, ".json", arguments.results) if arguments.json else None
     figure = check_output(arguments.plot, ".png", arguments.results) if arguments.plot else None
+    page = check_output(arguments.html, ".html", arguments.results) if arguments.html else None
     if figure and arguments.columns is None:
         raise ValueError("--plot: Expected --columns with it, the setting on the horizontal axis; got none")
 
@@ -59,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         results.require(option, keys)
     records = _selected(results, arguments.where)
     table = pivot(records, rows, arguments.columns, values)
-    for file in (out, figure):
+    for file in (out, figure, page):
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
     if out:
@@ -69,11 +73,26 @@ def run(arguments: argparse.Namespace) -> None:
         from lcm.app.sweep.table import draw_lines
 
         draw_lines(figure, records, rows, arguments.columns, values[0])
+    if page:
+        _write_page(page, arguments, table, figure, _unfinished(results))
     if not arguments.quiet:
         text = (to_markdown if arguments.markdown else to_text)(table.cells()).rstrip()
         print(text + _unfinished(results))
         if figure:
             print(f"figure: {figure}")
+        if page:
+            print(f"page: {page}")
+
+
+def _write_page(page: Path, arguments: argparse.Namespace, table: Pivot, figure: Path | None, missing: str) -> None:
+    from lcm.report.page import Page, Picture, Section, TextTable, write_page
+
+    head, *body = table.cells()
+    pictures = [Picture.read(figure, f"{table.columns[0].heading} against {arguments.columns}")] if figure else []
+    lead = ["Median over the cells, range (min–max) in brackets.", *([missing.strip()] if missing else [])]
+    write_page(
+        page, Page(f"Results of {arguments.results}", lead, [Section("Table", [TextTable(head, body), *pictures])])
+    )
 
 
 def _selected(results: Results, conditions: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,25 @@
+"""The page of a run that is finished: written again, for other pairs or for a run of an earlier version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lcm.data.pairs import PairData
+from lcm.run.page import write_fit_page
+from lcm.run.run_folder import claimed_figures
+from lcm.run.runs import load_run
+
+
+def rewrite_page(folder: str | Path, pairs: PairData | None = None) -> Path:
+    """Write report.html of a finished run; returns its path.
+
+    Args:
+        folder: of the run.
+        pairs: to show, with a truth or without; None for pairs that the model draws.
+
+    Raises:
+        ValueError: no finished run, another process that writes to it, or observations of another shape.
+    """
+    run = load_run(folder)
+    with claimed_figures(run.folder):
+        return write_fit_page(run.folder, run.result(), run.info, pairs)
