@@ -5,10 +5,12 @@ Importing the package loads nothing heavy; each public name is imported when it 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lcm.base import __version__
+from lcm.base.clash import warn_of_other_distributions
 
 if TYPE_CHECKING:
     from lcm.data.pairs import PairData, load_pairs, save_pairs
@@ -71,6 +73,9 @@ __all__ = [
     "save",
     "save_pairs",
 ]
+
+# another package of this name, for messages between robots, may write to the same folder
+warn_of_other_distributions(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def __getattr__(name: str) -> Any:

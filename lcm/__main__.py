@@ -12,9 +12,7 @@ def program() -> int:
     try:
         _open_standard_streams()
         _kept = _end_in_a_line_where_a_file_shrinks()
-        from lcm.app.cli import main
-
-        code = main()
+        code = _run()
     except KeyboardInterrupt:
         sys.stderr.write("lcm: interrupted before anything was done\n")
         code = _INTERRUPTED
@@ -27,6 +25,18 @@ def program() -> int:
         # kills itself by the signal if it came while a library ran code of its own. Ray has work to do at the end.
         os._exit(code)
     return code
+
+
+def _run() -> int:
+    from lcm.base.clash import overwritten_message
+
+    message = overwritten_message(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if message:
+        sys.stderr.write(f"lcm: error: {message}\n")
+        return _BAD_INPUT
+    from lcm.app.cli import main
+
+    return main()
 
 
 def _open_standard_streams() -> None:

@@ -12,8 +12,8 @@ import pytest
 from command_line import GENERATE_YAML, called, refused
 from small import SHORT_YAML, content, small_data, thick_nature
 
+import lcm
 from lcm.app.cli import main
-from lcm.app.commands import common
 from lcm.app.commands.evaluate import format_scores
 from lcm.app.commands.sample import parse_interventions
 from lcm.base.files import read_json, read_tensors
@@ -165,27 +165,32 @@ def main(argv: list[str]) -> None:
     if "--fail" in argv:
         raise SystemExit(2)
 """
+SWEEP_YAML = "data: [{generate: small.yaml, grid: {seed: [0, 1]}}]\ngrid: {seed: [0, 1]}\n"
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A checkout with one experiment and one config."""
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "toy.py").write_text(EXPERIMENT)
-    (tmp_path / "experiments" / "neighbour.py").write_text("GREETING = 'hello'\n")
-    (tmp_path / "experiments" / "_private.py").write_text("")
-    (tmp_path / "paper_configs").mkdir()
-    (tmp_path / "paper_configs" / "small.yaml").write_text(GENERATE_YAML)
-    (tmp_path / "pyproject.toml").write_text("")
-    monkeypatch.setattr(common, "source_root", lambda: tmp_path)
+@pytest.fixture(params=["checkout", "installed"])
+def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with one experiment and one config: a checkout, or what an installed package holds."""
+    installed = request.param == "installed"
+    root = tmp_path / "lcm" / "shipped" if installed else tmp_path
+    (root / "experiments").mkdir(parents=True)
+    (root / "experiments" / "toy.py").write_text(EXPERIMENT)
+    (root / "experiments" / "neighbour.py").write_text("GREETING = 'hello'\n")
+    (root / "experiments" / "_private.py").write_text("")
+    (root / "paper_configs").mkdir()
+    (root / "paper_configs" / "small.yaml").write_text(GENERATE_YAML)
+    (root / "paper_configs" / "sweep.yaml").write_text(SWEEP_YAML)
+    if not installed:
+        (root / "pyproject.toml").write_text("")
+    monkeypatch.setattr(lcm, "__file__", str(tmp_path / "lcm" / "__init__.py"))
     for name in [name for name in sys.modules if name.partition(".")[0] == "experiments"]:
         monkeypatch.delitem(sys.modules, name)
-    yield tmp_path
+    yield root
     for name in [name for name in sys.modules if name.partition(".")[0] == "experiments"]:
         del sys.modules[name]
 
 
-def test_an_experiment_gets_what_follows_its_name(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_gets_what_follows_its_name(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = list(sys.path)
     said = called(capsys, "reproduce", "toy", "--quick", "--n", "4", "--data", "a b", "--", "--help")
     assert said == "hello ['--quick', '--n', '4', '--data', 'a b', '--help']\n"
@@ -205,36 +210,25 @@ def test_the_results_of_an_experiment_have_a_page(checkout: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("options", [[], ["--quiet"]])
-def test_the_exit_code_of_an_experiment_is_kept(options: Sequence[str], checkout: Path) -> None:
+def test_the_exit_code_of_an_experiment_is_kept(options: Sequence[str], source: Path) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["reproduce", "toy", "--fail", *options])
 
 
-def test_an_unknown_experiment_lists_those_there_are(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_experiment_lists_those_there_are(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "reproduce", "nothing")
     assert line.startswith("lcm reproduce: error: ") and "(neighbour, toy); got 'nothing'" in line
 
 
+@pytest.mark.usefixtures("source")
 def test_paper_configs_are_found_from_anywhere(
-    checkout: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     called(capsys, "generate", "paper_configs/small.yaml", "--out", "data", "--quiet")
     assert (elsewhere / "data" / "train.safetensors").is_file()
+    called(capsys, "protocol", "paper_configs/small.yaml", "--pairs", "9", "--out", "protocol.txt", "--quiet")
+    assert "4 cells" in called(capsys, "sweep", "paper_configs/sweep.yaml", "--out", "sweep", "--dry-run")
     line = refused(capsys, "generate", "paper_configs/other.yaml", "--out", "more")
-    assert "Expected a config of paper_configs/ (small.yaml); got no file of that name" in line
-
-
-def test_an_installed_package_says_how_to_get_a_checkout(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(common, "source_root", lambda: tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for argv in (["reproduce", "toy2d"], ["generate", "paper_configs/toy2d.yaml", "--out", "data"]):
-        line = refused(capsys, *argv)
-        assert "Expected a checkout of the source; got an installed package" in line and "git clone" in line
-    assert content(tmp_path) == {}
+    assert "Expected a config of paper_configs/ (small.yaml, sweep.yaml); got no file of that name" in line

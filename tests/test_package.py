@@ -46,7 +46,7 @@ import lcm
 loaded = {name for name in set(sys.modules) - modules if name.startswith(("lcm", "numpy", "torch"))}
 print(state() == before, sorted(loaded))
 """
-    assert run(code) == "True ['lcm', 'lcm.base']\n"
+    assert run(code) == "True ['lcm', 'lcm.base', 'lcm.base.clash']\n"
 
 
 @pytest.mark.parametrize("name", lcm.__all__)

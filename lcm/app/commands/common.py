@@ -139,34 +139,25 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"{nearest}: Expected a folder to write to; got {got}")
 
 
-def checkout() -> Path:
-    """The root folder of the source checkout.
+def find_config(path: str) -> Path:
+    """The config file. One of paper_configs/ is found from any folder.
 
     Raises:
-        ValueError: the package was installed without its source. The message says how to get it.
+        ValueError: no config of paper_configs/ has that name; the message lists them.
     """
-    root = source_root()
-    if not (root / "pyproject.toml").is_file():
-        raise ValueError(
-            "experiments/ and paper_configs/: Expected a checkout of the source; got an installed package, which does "
-            f"not hold them ({_how_to_get_one()})"
-        )
-    return root
+    file = Path(path)
+    if file.exists() or file.is_absolute() or file.parts[:1] != ("paper_configs",):
+        return file
+    found = source_root() / file
+    if not found.is_file():
+        names = ", ".join(sorted(each.name for each in found.parent.glob("*.yaml"))) or "none"
+        raise ValueError(f"{path}: Expected a config of paper_configs/ ({names}); got no file of that name")
+    return found
 
 
 def source_root() -> Path:
-    """The folder that holds the package: a checkout or site-packages."""
+    """The folder that holds experiments/ and paper_configs/: the checkout, or a folder of an installed package."""
     import lcm
 
-    return Path(lcm.__file__).parent.parent
-
-
-def _how_to_get_one() -> str:
-    from importlib.metadata import PackageNotFoundError, metadata
-
-    try:
-        urls = metadata("latent-causal-models").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        urls = []
-    source = urls[0].rpartition(", ")[2] if urls else "the repository of latent-causal-models"
-    return f"git clone {source}, then pip install -e . there"
+    package = Path(lcm.__file__).parent
+    return package.parent if (package.parent / "pyproject.toml").is_file() else package / "shipped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lcm.app.commands.common import check_writable, checkout
+from lcm.app.commands.common import check_writable, find_config
 
 HELP = "draw a ground truth and pairs from it"
 DESCRIPTION = """\
@@ -30,7 +30,7 @@ but thickness has a kind, and the keys of that kind.
 With `scene: {kind: circuit}`, `{kind: objects}` or `{kind: light-tunnel}`, the variables drive a scene, and x and
 x_tilde are its images. DIR/pairs.png shows some of them. After an interruption, run the same command again to continue.
 A config from a stranger is safe to open: with scene: {kind: FILE.py:CLASS}, code runs only with --allow-code.
-The folder paper_configs/ is part of a checkout of the source.
+The configs of paper_configs/ come with the package, and are found from any folder.
 """
 
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    config_file = _find(Path(arguments.config))
+    config_file = find_config(arguments.config)
     check_writable(Path(arguments.out).parent)
 
     from lcm.base.config import load_config
@@ -78,15 +78,3 @@ def _resumes(arguments: argparse.Namespace) -> str:
     if not partial_path(Path(arguments.out)).exists():
         return "nothing was written"
     return f"the images drawn so far are kept, and the same command continues with {arguments.out}"
-
-
-def _find(path: Path) -> Path:
-    """The config file. In a checkout, a file of paper_configs/ is found from any folder."""
-    if path.exists() or path.is_absolute() or path.parts[:1] != ("paper_configs",):
-        return path
-    root = checkout()
-    found = root / path
-    if not found.is_file():
-        names = ", ".join(sorted(file.name for file in (root / "paper_configs").glob("*.yaml"))) or "none"
-        raise ValueError(f"{path}: Expected a config of paper_configs/ ({names}); got no file of that name")
-    return found

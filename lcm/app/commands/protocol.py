@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcm.app.commands.common import check_output, open_model
+from lcm.app.commands.common import check_output, find_config, open_model
 
 if TYPE_CHECKING:
     from lcm.model.latent_causal_model import LatentCausalModel
@@ -114,7 +114,7 @@ def _model(path: str, seed: int | None) -> tuple[LatentCausalModel, int]:
     from lcm.data.data_set import GenerateConfig
     from lcm.data.nature.build import build_nature
 
-    config = load_config(path, GenerateConfig)
+    config = load_config(find_config(path), GenerateConfig)
     return build_nature(config.nature, config.seed), config.seed if seed is None else seed
 
 

@@ -1,4 +1,4 @@
-"""`lcm reproduce`: run an experiment of the checkout."""
+"""`lcm reproduce`: run an experiment of experiments/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from lcm.app.commands.common import checkout
+from lcm.app.commands.common import source_root
 
 INDEX_FILE = "index.html"
 HELP = "run an experiment: its table and figures"
@@ -23,9 +23,8 @@ examples:
   lcm reproduce scaling --n 4
   lcm reproduce scaling -- --help
 
-The folder of the results has a page, index.html, with all tables and figures.
-
-The folder experiments/ is part of a checkout of the source, not of an installed package.
+The folder of the results has a page, index.html, with all tables and figures. Results go to runs/NAME in the current
+folder, or to --out DIR.
 """
 
 
@@ -38,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    root = checkout()
+    root = source_root()
     script = find_experiment(root / "experiments", arguments.name)
     argv = [*(["--quick"] if arguments.quick else []), *(text for text in arguments.rest if text != "--")]
     if not arguments.quiet:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcm.app.commands.common import check_writable
+from lcm.app.commands.common import check_writable, find_config
 
 if TYPE_CHECKING:
     from lcm.app.sweep.executors import Executor
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from lcm.app.sweep.sweep import cells_that_failed, open_sweep, run_sweep
 
-    sweep, records = open_sweep(arguments.sweep, arguments.out)
+    sweep, records = open_sweep(find_config(arguments.sweep), arguments.out)
     for cell in records.cells:
         if cell.data.made_by is not None and cell.data.made_by.scene is not None:
             from lcm.data.scene.scene import require_allowed
