@@ -41,14 +41,8 @@ mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
 """
 
 RUN_FILES = {
-    "model.safetensors",
-    "config.yaml",
-    "run.json",
-    "fit.json",
-    "graph.json",
-    "report.md",
-    "report.html",
-    "metrics.jsonl",
+    *("model.safetensors", "config.yaml", "run.json", "fit.json", "graph.json", "report.md", "metrics.jsonl"),
+    *("report.html", "README.md", "config.json"),
 }
 
 

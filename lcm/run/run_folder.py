@@ -22,6 +22,7 @@ RUN_SCHEMA_VERSION = 2
 RUN_FILE, FIT_FILE, GRAPH_FILE = "run.json", "fit.json", "graph.json"
 MODEL_FILE, CONFIG_FILE, REPORT_FILE = "model.safetensors", "config.yaml", "report.md"
 PAGE_FILE = "report.html"
+CARD_FILE, HUB_CONFIG_FILE = "README.md", "config.json"
 FIGURE_FOLDER = "figures"
 REFITS_FOLDER, MAPS_FILE = "refits", "maps.safetensors"
 
@@ -32,7 +33,10 @@ IDENTITY = {"data_sha256": "data", "config_sha256": "config", "device": "device"
 
 _NOTE = "fit"
 _EXACT = (*IDENTITY, "torch")
-_FILES = (FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, PAGE_FILE, METRICS_FILE, RUN_FILE)
+_FILES = (
+    *(FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, PAGE_FILE, CARD_FILE, HUB_CONFIG_FILE, METRICS_FILE),
+    RUN_FILE,
+)
 _EVENTS = "events.out.tfevents.*"
 _FIGURES = (
     *("graph", "training", "pairs", "variables", "graphs", "traversals", "counterfactuals", "samples", "targets"),

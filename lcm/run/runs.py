@@ -27,6 +27,7 @@ from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
 from lcm.readout.evidence import FoundGraph, GraphEvidence
 from lcm.run.assumption import Certificate
+from lcm.run.card import hub_config, model_card
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribution
 from lcm.run.known import known_targets, knows_targets, require_usable
@@ -34,11 +35,13 @@ from lcm.run.refitting import load_refits, save_refits
 from lcm.run.report import fit_numbers, fit_report, graph_numbers, shows_numbers
 from lcm.run.result import FitResult
 from lcm.run.run_folder import (
+    CARD_FILE,
     CONFIG_FILE,
     FIGURE_FOLDER,
     FINISHED,
     FIT_FILE,
     GRAPH_FILE,
+    HUB_CONFIG_FILE,
     MODEL_FILE,
     REPORT_FILE,
     RUN_FILE,
@@ -112,9 +115,9 @@ def fit_run(
     """Fit a model to pairs in the folder `out`. An interrupted fit of the same data and config resumes.
 
     The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
-    events, figures/, and run.json. The state in run.json becomes "finished" when all other files are written. `seconds`
-    of the result is the time from data in memory to the written model, over all restarts and interrupted parts, without
-    figures.
+    events, figures/, README.md and config.json for the Hugging Face hub, and run.json. The state in run.json becomes
+    "finished" when all other files are written. `seconds` of the result is the time from data in memory to the written
+    model, over all restarts and interrupted parts, without figures.
 
     Args:
         data: pairs (N, d). The fit does not use their truth, except for targets that the config declares known.
@@ -236,6 +239,8 @@ def _write_results(folder: Path, result: FitResult, info: Mapping[str, Any]) -> 
     write_json(folder / GRAPH_FILE, graph_numbers(result))
     write_json(folder / FIT_FILE, fit_numbers(result))
     write_text(folder / REPORT_FILE, fit_report(result))
+    write_text(folder / CARD_FILE, model_card(result))
+    write_json(folder / HUB_CONFIG_FILE, hub_config(result))
     return_free_memory()
     # drawn last, since matplotlib stays in memory
     _draw(folder, result, info)

@@ -21,8 +21,8 @@ Fit a latent causal model to pairs of vectors or images by maximum likelihood. T
 the config says that targets, graph or order are known.
 
 RUN holds report.html, a page to read in a browser and to send; model.safetensors, config.yaml, graph.json, fit.json,
-report.md, metrics.jsonl, figures/ and TensorBoard events. If the fit is interrupted, run the same command again to
-resume it.
+report.md, metrics.jsonl, figures/, TensorBoard events, and a model card (README.md, config.json) for the Hugging Face
+hub. If the fit is interrupted, run the same command again to resume it.
 """
 EPILOG = """\
 examples:
