@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras fuzz soak lint types mutate bench bench-compare clean
+.PHONY: help setup demo test test-extras fuzz soak lint types mutate bench bench-compare release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: $(STAMP) ## time everything, at most 25 minutes; BENCH_FLAGS=--quick for 
 
 bench-compare: $(STAMP) ## compare two runs of the benchmarks: make bench-compare A=FILE B=FILE
 	@$(BIN)/python -m benchmarks compare $(A) $(B) $(BENCH_FLAGS)
+
+release-check: ## build wheel and sdist, and try them in an empty environment of $(PYTHON): some minutes
+	$(PYTHON) -m release --python "$$(command -v $(PYTHON))"
 
 clean: ## remove the environment, caches and builds
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -108,5 +108,6 @@ def test_make_lists_its_targets() -> None:
         "types",
         "bench",
         "bench-compare",
+        "release-check",
         "clean",
     }
