@@ -160,8 +160,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     info = read_json(file)
     version = info.get("schema") if isinstance(info, dict) else None
     if version != RUN_SCHEMA_VERSION:
-        hint = " (an earlier lcm made it: fit again)" if version == 1 else ""
-        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {shown(version)}{hint}")
+        raise ValueError(f"{file}: schema: Expected version {RUN_SCHEMA_VERSION}; got {shown(version)}{_hint(version)}")
     found = dict(info)
     if found.get("state") not in (CLEARING, UNFINISHED, FINISHED):
         raise ValueError(f"{file}: state: Expected {UNFINISHED} or {FINISHED}; got {shown(found.get('state'))}")
@@ -169,6 +168,14 @@ def read_state(folder: Path) -> dict[str, Any]:
         if not isinstance(found.get(key), str):
             raise ValueError(f"{file}: {key}: Expected a text; got {shown(found.get(key))}")
     return found
+
+
+def _hint(version: Any) -> str:
+    """What to do with a run of another schema version."""
+    if not isinstance(version, int) or version < 1:
+        return ""
+    earlier = version < RUN_SCHEMA_VERSION
+    return " (an earlier lcm made it: fit again)" if earlier else " (a later lcm made it: update lcm)"
 
 
 def _state_for(folder: Path, info: Mapping[str, Any], overwrite: bool, ended: bool) -> str:
