@@ -39,6 +39,7 @@ FIGURES = (
     ("training.png", "likelihood and thickness (how exact the fit is) against time"),
     ("pairs.png", "some of the observed pairs"),
 )
+ACTIVATE = "  source .venv/bin/activate        puts the command lcm on the path\n"
 INTRODUCTION = """
 lcm: causal variables and their graph, from pairs before and after unknown interventions
 
@@ -51,8 +52,7 @@ variable that it matches. All scores are computed on pairs that the fit has not 
 """
 NEXT = """
 What next
-  source .venv/bin/activate        puts the command lcm on the path
-  README.md                        fit your own pairs, in two commands or ten lines of Python
+{activate}  README.md                        fit your own pairs, in two commands or ten lines of Python
   lcm check DATA                   check a data set before a fit
   lcm fit DATA --out RUN           fit a data set: CSV, Parquet, .npz or .safetensors
   lcm reproduce toy2d              the first world with five seeds; `lcm reproduce scaling`: up to ten variables
@@ -73,7 +73,8 @@ def main(argv: Sequence[str]) -> None:
     print(INTRODUCTION)
     for number, name in enumerate(WORLDS, 1):
         print(_page(number, name, options.out / name))
-    print(NEXT.strip())
+    in_checkout = (HERE.parent / "pyproject.toml").is_file()
+    print(NEXT.strip().format(activate=ACTIVATE if in_checkout else ""))
 
 
 def _page(number: int, name: str, folder: Path) -> str:

@@ -17,10 +17,10 @@ _METADATA = (".dist-info/", ".egg-info/")
 
 
 def source_files(root: Path) -> set[str]:
-    """The files of the checkout that are shipped, relative to `root`."""
-    found = [root / "lcm" / "py.typed", *(root / "paper_configs").glob("*.yaml")]
-    found += [path for folder in ("lcm", "experiments") for path in (root / folder).rglob("*.py")]
-    return {path.relative_to(root).as_posix() for path in found}
+    """The files of the checkout that are shipped, relative to `root`: all of three folders but compiled ones."""
+    found = [path for folder in ("lcm", "experiments", "paper_configs") for path in (root / folder).rglob("*")]
+    kept = [path for path in found if path.is_file() and path.parent.name != "__pycache__"]
+    return {path.relative_to(root).as_posix() for path in kept}
 
 
 def expected_in_wheel(root: Path) -> set[str]:
