@@ -106,6 +106,8 @@ def run(argv: list[str | Path], folder: Path) -> str:
         ValueError: the program failed; its output goes to stderr.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    # the fits are small: more threads would wait for each other
+    environment |= {"OMP_NUM_THREADS": "1"}
     words = [str(word) for word in argv]
     done = subprocess.run(words, cwd=folder, env=environment, stdout=-1, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
