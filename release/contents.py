@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,15 +18,18 @@ _METADATA = (".dist-info/", ".egg-info/")
 
 
 def source_files(root: Path) -> set[str]:
-    """The files of the checkout that are shipped, relative to `root`: all of three folders but compiled ones."""
+    """The files of three folders of the checkout, relative to `root`, but compiled ones."""
     found = [path for folder in ("lcm", "experiments", "paper_configs") for path in (root / folder).rglob("*")]
     kept = [path for path in found if path.is_file() and path.parent.name != "__pycache__"]
     return {path.relative_to(root).as_posix() for path in kept}
 
 
 def expected_in_wheel(root: Path) -> set[str]:
-    """The files of a wheel, without its metadata: experiments and configs are in lcm/shipped/."""
-    return {path if path.startswith("lcm/") else f"lcm/shipped/{path}" for path in source_files(root)}
+    """The files of a wheel, without its metadata: configs and some experiments are in lcm/shipped/."""
+    patterns = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["lcm"]["shipped"]
+    shipped = {path.relative_to(root).as_posix() for pattern in patterns for path in root.glob(pattern)}
+    package = {path for path in source_files(root) if path.startswith("lcm/")}
+    return package | {f"lcm/shipped/{path}" for path in shipped}
 
 
 def expected_in_sdist(root: Path) -> set[str]:

@@ -27,6 +27,7 @@ READERS: dict[str, Callable[[Path, Path, Path], list[object]]] = {
     "plan": lambda run, _, __: ["plan", run, "--out", run.parent / "plan"],
     "protocol": lambda run, _, __: ["protocol", run, "--pairs", "5", "--out", run.parent / "out.txt"],
     "refit": lambda run, data, _: ["refit", run, data, "--halves", "4"],
+    "report": lambda run, data, _: ["report", run, data],
     "sample": lambda run, _, __: ["sample", run, "--n", "5", "--out", run.parent / "out.npz"],
     "sample, from": lambda run, data, _: [
         "sample",

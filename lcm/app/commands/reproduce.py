@@ -23,8 +23,8 @@ examples:
   lcm reproduce scaling --n 4
   lcm reproduce scaling -- --help
 
-The folder of the results has a page, index.html, with all tables and figures. Results go to runs/NAME in the current
-folder, or to --out DIR.
+The folder of the results, runs/NAME or that of --out DIR, has a page, index.html, with all tables and figures. An
+installed package has the experiments demo, scaling and toy2d; a checkout of the source has all.
 """
 
 
@@ -76,7 +76,9 @@ def find_experiment(folder: Path, name: str) -> Path:
     """The script of an experiment. For an unknown name, a ValueError lists all names."""
     scripts = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
     if name not in scripts:
-        raise ValueError(f"NAME: Expected an experiment of {folder} ({', '.join(scripts) or 'none'}); got {name!r}")
+        others = "" if (folder.parent / "pyproject.toml").is_file() else "; all others are in a checkout of the source"
+        listed = f"{', '.join(scripts) or 'none'}{others}"
+        raise ValueError(f"NAME: Expected an experiment of {folder} ({listed}); got {name!r}")
     return scripts[name]
 
 
