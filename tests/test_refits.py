@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from lcm.model.elementwise import AffineMap
 from lcm.model.noise import NormalNoise
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
-from lcm.run.refits import Refits
+from lcm.run.refits import Refits, refit_interval
 from lcm.run.refitting import _aligned, load_refits, save_refits
 from lcm.run.result import FitResult
 from lcm.run.runs import fit_run
@@ -72,12 +73,11 @@ def test_isomorphic_refits_give_one_answer_without_error() -> None:
 def test_the_interval_of_an_average_covers_as_often_as_it_says() -> None:
     # of known law: averages of normal draws, of which refits see random halves
     rng = np.random.default_rng(0)
-    refits = Refits((), np.zeros((8, 1), np.int64), np.zeros((8, 1, 1)), np.zeros((2, 1)), np.zeros((8, 2, 1)))
     covered = []
     for _ in range(1_500):
         values = rng.standard_normal(60)
         halves = np.array([[values[rng.permutation(60)[:30]].mean()] for _ in range(8)])
-        low, high, _ = refits.interval(np.array([values.mean()]), halves, 0.9)
+        low, high, _ = refit_interval(np.array([values.mean()]), halves, 0.9)
         covered.append(low[0] <= 0.0 <= high[0])
     # four standard errors of 1,500 draws
     assert abs(np.mean(covered) - 0.9) < 0.031
@@ -151,6 +151,23 @@ def test_broken_refits_are_refused(
     write_tensors(tmp_path / "refits" / "maps.safetensors", {**arrays, **spoiled})
     with pytest.raises(ValueError, match=message):
         load_refits(tmp_path)
+
+
+def test_models_of_refits_are_read_only_for_an_answer_with_an_interval(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "refits" / "0.safetensors").write_bytes(b"no model")
+    found = lcm.load(tmp_path / "run")
+    assert found.counterfactual(DATA.x[:5], DO).shape == (5, 3) and found.edge_interval().shape == (3, 3, 2)
+    with pytest.raises(ValueError, match=r"0\.safetensors: Expected"):
+        found.counterfactual(DATA.x[:5], DO, interval=0.9)
+
+
+def test_models_of_later_refits_are_not_mixed_with_earlier_maps(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    found, later = lcm.load(tmp_path / "run"), load_refits(run)
+    save_refits(tmp_path / "run", replace(later, permutations=later.permutations[:, ::-1].copy()))
+    with pytest.raises(ValueError, match=r"refits: Expected the refits of when the run was read; got later ones"):
+        found.standard_error(DATA.x[:5])
 
 
 def test_what_cannot_be_refitted_or_answered_is_refused(refitted: FitResult, run: Path) -> None:

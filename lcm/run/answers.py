@@ -9,7 +9,7 @@ import numpy as np
 from lcm.data.pairs import PairData, write_arrays
 from lcm.data.table import pair_columns
 from lcm.model.do import Do
-from lcm.run.refits import Refits
+from lcm.run.refits import Refits, refit_interval
 
 
 def write_answers(path: str | Path, pairs: PairData, refits: Refits, do: Do, level: float) -> None:
@@ -22,7 +22,7 @@ def write_answers(path: str | Path, pairs: PairData, refits: Refits, do: Do, lev
         ValueError: another suffix, a stochastic intervention, or a level that is not strictly between 0 and 1.
     """
     estimate = pairs.x_tilde.astype(np.float64)
-    ends = refits.interval(estimate, refits.counterfactuals(pairs.x, do), level)
+    ends = refit_interval(estimate, refits.counterfactuals(pairs.x, do), level)
     found = {
         f"x_tilde_{name}": part.astype(np.float32) for name, part in zip(("low", "high", "error"), ends, strict=True)
     }

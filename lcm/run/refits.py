@@ -6,6 +6,7 @@ variance of the first is twice that of the second, of which they share one half 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -45,13 +46,13 @@ class Refits:
     """Fits to random halves of the pairs, whose variables are matched with those of the fit of all pairs.
 
     Attributes:
-        models: K models of the observations.
+        models: K models of the observations; those of a run are read from its folder when one is asked for.
         permutations: (K, n): variable i of the fit is variable permutations[k, i] of refit k.
         strengths: (K, n, n), [k, i, j] for i → j, edge strengths of the refits in the numbering of the fit.
         positions: (G, n), values of the variables of the fit. images: (K, G, n), those of the matched variables there.
     """
 
-    models: tuple[PairModel, ...]
+    models: Sequence[PairModel]
     permutations: NDArray[np.int64]
     strengths: Array
     positions: Array
@@ -109,17 +110,18 @@ class Refits:
         ]
         return np.stack(answers)
 
-    def interval(self, estimate: Array, answers: Array, level: float) -> tuple[Array, Array, Array]:
-        """Lower and upper ends, and standard errors, of an answer, from those (K, …) of the refits.
 
-        Raises:
-            ValueError: a level that is not strictly between 0 and 1.
-        """
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"interval: Expected a level strictly between 0 and 1; got {level}.")
-        error = np.sqrt(np.square(answers - estimate).mean(0))
-        reach = float(student.ppf(0.5 + 0.5 * level, len(answers))) * error
-        return estimate - reach, estimate + reach, error
+def refit_interval(estimate: Array, answers: Array, level: float) -> tuple[Array, Array, Array]:
+    """Lower and upper ends, and standard errors, of an answer, from those (K, …) of the refits.
+
+    Raises:
+        ValueError: a level that is not strictly between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"interval: Expected a level strictly between 0 and 1; got {level}.")
+    error = np.sqrt(np.square(answers - estimate).mean(0))
+    reach = float(student.ppf(0.5 + 0.5 * level, len(answers))) * error
+    return estimate - reach, estimate + reach, error
 
 
 def _through(values: Array, source: Array, target: Array) -> Array:

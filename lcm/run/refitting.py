@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, final, overload
 
 import numpy as np
 import torch
@@ -111,35 +113,73 @@ def save_refits(folder: Path, refits: Refits) -> None:
     Raises:
         ValueError: no finished run, or another process writes to it.
     """
+    # the models of stored refits are read before their files go
+    models = list(refits.models)
     with claimed_refits(folder) as inside:
         # the maps are removed first and written last, so that a folder without them holds no refits
         (inside / MAPS_FILE).unlink(missing_ok=True)
         for path in inside.glob("*.safetensors"):
             path.unlink()
-        for k, model in enumerate(refits.models):
+        for k, model in enumerate(models):
             save_model(model, inside / f"{k}.safetensors")
         arrays = {name: getattr(refits, name) for name in _ARRAYS}
         write_tensors(inside / MAPS_FILE, arrays, {"schema": "1"})
 
 
 def load_refits(folder: Path) -> Refits | None:
-    """The refits in the folder of a run; None if there are none.
+    """The refits in the folder of a run; None if there are none. Their models are read when one is asked for.
 
     Raises:
-        ValueError: a broken file, or refits that do not belong together.
+        ValueError: a broken file, or refits that do not belong together; of models, when one is asked for.
     """
     inside = folder / REFITS_FOLDER
     if not (inside / MAPS_FILE).exists():
         return None
+    arrays = _read_maps(inside)
+    return Refits(_StoredModels(inside, arrays["permutations"]), **arrays)
+
+
+def _read_maps(inside: Path) -> dict[str, NDArray[Any]]:
     arrays, _ = read_tensors(inside / MAPS_FILE)
     shapes = {name: arrays[name].shape if name in arrays else () for name in _ARRAYS}
     count, n = shapes["permutations"] if len(shapes["permutations"]) == 2 else (0, 0)
     alike = shapes["images"] == (count, *shapes["positions"]) and shapes["strengths"] == (count, n, n)
     if count == 0 or len(shapes["positions"]) != 2 or not alike:
         raise ValueError(f"{inside / MAPS_FILE}: Expected maps of refits of one shape; got {shapes}")
-    models = tuple(load_model(inside / f"{k}.safetensors") for k in range(count))
     if not all(np.isfinite(arrays[name]).all() for name in shapes):
         raise ValueError(f"{inside / MAPS_FILE}: Expected finite maps; got others")
-    if any(model.n != n for model in models) or not (np.sort(arrays["permutations"]) == np.arange(n)).all():
+    if not (np.sort(arrays["permutations"]) == np.arange(n)).all():
         raise ValueError(f"{inside}: Expected refits of {n} variables, each once; got others")
-    return Refits(models, **{name: arrays[name] for name in _ARRAYS})
+    return {name: arrays[name] for name in _ARRAYS}
+
+
+@final
+class _StoredModels(Sequence[PairModel]):
+    """The models of refits in a folder, read when the first one is asked for.
+
+    Raises ValueError for models that do not belong to the permutations (K, n), such as those of later refits.
+    """
+
+    def __init__(self, inside: Path, permutations: NDArray[np.int64]) -> None:
+        self._inside, self._permutations = inside, permutations
+
+    def __len__(self) -> int:
+        return len(self._permutations)
+
+    @overload
+    def __getitem__(self, index: int) -> PairModel: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PairModel]: ...
+    def __getitem__(self, index: int | slice) -> PairModel | Sequence[PairModel]:
+        return self._models[index]
+
+    @cached_property
+    def _models(self) -> tuple[PairModel, ...]:
+        models = tuple(load_model(self._inside / f"{k}.safetensors") for k in range(len(self)))
+        n = self._permutations.shape[1]
+        if any(model.n != n for model in models):
+            raise ValueError(f"{self._inside}: Expected refits of {n} variables, each once; got others")
+        # maps are written last, so that they are those of the models that were read before
+        if not np.array_equal(_read_maps(self._inside)["permutations"], self._permutations):
+            raise ValueError(f"{self._inside}: Expected the refits of when the run was read; got later ones")
+        return models

@@ -21,7 +21,7 @@ from lcm.model.pair_model import EncodedPairs
 from lcm.run.assumption import Certificate
 from lcm.run.certificate import certify
 from lcm.run.outcome import Outcome
-from lcm.run.refits import Interval, Refits
+from lcm.run.refits import Interval, Refits, refit_interval
 from lcm.run.report import fit_report, fit_text
 from lcm.run.support import beyond_data
 
@@ -136,7 +136,7 @@ class FitResult(Outcome):
             return estimate
         refits = self._refitted()
         answers = refits.counterfactuals(x, do)
-        ends = refits.interval(np.asarray(estimate, dtype=np.float64), answers, interval)
+        ends = refit_interval(np.asarray(estimate, dtype=np.float64), answers, interval)
         return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part)) for part in ends))
 
     def standard_error(self, x: Any) -> Any:
@@ -164,7 +164,7 @@ class FitResult(Outcome):
             ValueError: a result without refits, or a level that is not strictly between 0 and 1.
         """
         refits = self._refitted()
-        low, high, _ = refits.interval(self.edge_strength, refits.strengths, level)
+        low, high, _ = refit_interval(self.edge_strength, refits.strengths, level)
         return np.stack([np.maximum(0.0, low), high], axis=-1)
 
     def _refitted(self) -> Refits:
