@@ -24,6 +24,7 @@ from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LinearMechanismConfig, UniformWeightConfig
 from lcm.readout.pair_plan import PairPlan
+from lcm.run.assumption import Certificate
 from lcm.run.planning import information, mean_slopes
 
 SHARES = (0.55, 0.4, 0.05)
@@ -75,7 +76,7 @@ def test_the_seldom_target_is_named_and_gets_most_of_the_pairs(plan: PairPlan) -
     assert plan.past[seldom] == min(plan.past) and plan.shares[seldom] == max(plan.shares) > 0.5
     assert sum(plan.shares) == pytest.approx(1.0) and plan.ratio < 0.7 and not plan.about_uniform
     text = str(plan)
-    assert text.count("seldom a target") == 1 and f"(ratio {plan.ratio:.2f})" in text
+    assert text.count("seldom a target") == 1 and f"by this plan, {plan.uniform_total:,.0f} with equal shares." in text
     assert "Equal shares of all targets are about as good" not in text
 
 
@@ -120,6 +121,46 @@ def test_a_budget_is_spent_to_the_last_pair(result: lcm.FitResult, plan: PairPla
     # a goal that is reached leaves nothing to prefer
     reached = lcm.plan_pairs(result, f"effect {result.graph.edges()[0][0]}:{result.graph.edges()[0][1]}", 30, width=5.0)
     assert reached.total == 0.0 and sum(reached.pairs) == 30
+
+
+def test_the_budget_is_stated_with_what_it_decides(result: lcm.FitResult, plan: PairPlan) -> None:
+    assert "Budget" not in str(plan) and plan.budget is None and plan.numbers()["budget"] is None
+    undecided = [edge for edge in plan.edges if edge.state == "undecided"]
+    assert plan.met == len(undecided) > 1
+    small = lcm.plan_pairs(result, budget=int(0.6 * plan.total))
+    met = sum(small.pairs[edge.effect] >= edge.pairs for edge in undecided)
+    assert 0 < met < len(undecided) and small.numbers()["budget"] == sum(small.pairs)
+    said = f"Budget: {sum(small.pairs):,} further pairs, enough to decide {met} of {len(undecided)} undecided edges."
+    assert said in str(small)
+    assert "enough for 3 of 3 variables." in str(lcm.plan_pairs(result, "variables", 100_000))
+    cause, effect = result.graph.edges()[0]
+    of_effect = lcm.plan_pairs(result, f"effect {cause}:{effect}", 500, width=0.03)
+    now = of_effect.curves[0].planned[0]
+    assert 0.03 < of_effect.expected[0] < now
+    assert f"the interval is expected to be {of_effect.expected[0]:.2g} wide." in str(of_effect)
+
+
+def test_edges_are_listed_for_the_graph_alone(result: lcm.FitResult, plan: PairPlan) -> None:
+    assert "state       strength" in str(plan)
+    assert "state       strength" not in str(lcm.plan_pairs(result, "variables", width=0.1))
+
+
+def test_broken_rows_of_the_certificate_are_named(result: lcm.FitResult, plan: PairPlan) -> None:
+    assert plan.broken == result.certificate.broken == () and "Warning" not in str(plan)
+    row = replace(result.certificate.row("acyclic"), verdict="broken")
+    found = lcm.plan_pairs(replace(result, stored_certificate=Certificate((row,))))
+    assert str(found).startswith(
+        "Warning: the certificate says broken (acyclic); all numbers assume that these hold.\n"
+    )
+    assert found.numbers()["broken"] == ["acyclic"]
+
+
+def test_the_saving_that_is_quoted_is_the_one_that_was_measured(plan: PairPlan) -> None:
+    measured = read_json(Path(__file__).parents[1] / "results" / "plan" / "results.json")
+    whole, once = measured["groups"][0], measured["at_once"][2]
+    low, high = whole["over uniform interval"]
+    share = f"on {whole['natures']} natures, plans saved less: {whole['over uniform']:.2f} ({low:.2f} to {high:.2f})"
+    assert f"{share} of the pairs where {once['pairs']:.2f} was expected (results/plan)." in str(plan)
 
 
 def test_more_is_needed_of_more_power_narrower_intervals_and_weaker_edges(
@@ -229,6 +270,9 @@ def test_the_command_writes_what_it_prints(
     np.testing.assert_allclose(targets["probabilities"], plan.shares, atol=1e-8)
     assert PerfectInterventionConfig(targets="atomic", probabilities=tuple(targets["probabilities"]))
     assert called(capsys, "plan", uneven_folder, "--quiet") == ""
+    again = refused(capsys, "plan", uneven_folder, "--out", out)
+    assert "Expected a folder without another plan; got one with plan.json (use --overwrite or another folder)" in again
+    assert str(out / "plan.json") in called(capsys, "plan", uneven_folder, "--out", out, "--overwrite")
 
 
 def test_options_of_the_command_are_arguments(uneven_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,9 @@ def plan_of(n: int) -> PairPlan:
     pairs, names = tuple(map(int, needed)), tuple(f"z{i}" for i in range(n))
     asked = {"false_discovery_rate": 0.05, "power": 0.9, "width": 0.2, "least": 0.1}
     ends = {"uniform_total": 900.0, "curve_kind": "power", "aim": 0.9, "names": names}
-    return PairPlan("graph", (50.0,) * n, needed, pairs, edges=(), steps=steps, curves=(curve,), **ends, **asked)
+    return PairPlan(
+        "graph", None, (), (50.0,) * n, needed, pairs, edges=(), steps=steps, curves=(curve,), **ends, **asked
+    )
 
 
 CURVE = Reliability(np.array([50, 0, 8]), np.array([5.0, 0.0, 7.0]), np.array([4, 0, 8]))

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+
 from lcm.readout.allocation import shares_of
 
 _SELDOM = 0.5
 _ABOUT_UNIFORM = 0.95
 _DIGITS = 10**9
+_MEASURED = "Followed on 36 natures, plans saved less: 0.80 (0.71 to 0.91) of the pairs where 0.52 was expected"
+"""Of `lcm reproduce plan`, results/plan."""
 
 
 @final
@@ -52,6 +56,8 @@ class PairPlan:
 
     Attributes:
         goal: "graph", "variables" or "effect I:J".
+        budget: the further pairs that were given; None where the plan has as many as the goal needs.
+        broken: keys of the certificate's rows that are broken, which all numbers assume to hold.
         past: (n,) ≥ 0, pairs of the fit in which each variable is a target.
         needed: (n,) ≥ 0, further pairs that target each variable until the goal is reached.
         pairs: (n,), the recommended further pairs with each single target; they sum to the budget.
@@ -63,6 +69,8 @@ class PairPlan:
     """
 
     goal: str
+    budget: int | None
+    broken: tuple[str, ...]
     past: tuple[float, ...]
     needed: tuple[float, ...]
     pairs: tuple[int, ...]
@@ -109,6 +117,23 @@ class PairPlan:
         return self.total / self.uniform_total if self.uniform_total > 0.0 else 1.0
 
     @property
+    def met(self) -> int:
+        """How many undecided edges (of the goal "graph"), else how many targets, get the pairs that they need."""
+        if self.goal == "graph":
+            return sum(edge.pairs <= self.pairs[edge.effect] for edge in self.undecided)
+        return sum(given >= needed for given, needed in zip(self.pairs, self.needed, strict=True))
+
+    @property
+    def undecided(self) -> tuple[PlannedEdge, ...]:
+        """The undecided edges."""
+        return tuple(edge for edge in self.edges if edge.state == "undecided")
+
+    @property
+    def expected(self) -> tuple[float, ...]:
+        """What each of `curves` is expected to reach with the recommended pairs."""
+        return tuple(float(np.interp(sum(self.pairs), self.steps, curve.planned)) for curve in self.curves)
+
+    @property
     def about_uniform(self) -> bool:
         """Whether equal shares need hardly more pairs than the plan (a ratio of 0.95 or more)."""
         return self.ratio >= _ABOUT_UNIFORM
@@ -116,7 +141,8 @@ class PairPlan:
     def numbers(self) -> dict[str, Any]:
         """The plan for JSON; a number that is not finite is null.
 
-        goal, false_discovery_rate, power, width, least: what was asked. past_pairs: (n,), pairs so far in which each
+        goal, budget, false_discovery_rate, power, width, least: what was asked. broken: keys of the certificate's rows
+        that are broken. past_pairs: (n,), pairs so far in which each
         variable is a target. needed_pairs: (n,), further pairs of each target until the goal is reached. total_needed,
         uniform_needed, ratio: their sum, the number with equal shares, and the quotient. targets, probabilities: single
         targets and their recommended shares. pairs: (n,), the recommended numbers. seldom: variables that were seldom
@@ -126,6 +152,8 @@ class PairPlan:
         curves = [{"label": each.label, "planned": each.planned, "uniform": each.uniform} for each in self.curves]
         return {
             "goal": self.goal,
+            "budget": self.budget,
+            "broken": list(self.broken),
             "false_discovery_rate": self.false_discovery_rate,
             "power": self.power,
             "width": self.width,
@@ -153,12 +181,18 @@ class PairPlan:
         return "\n".join([*lines, f"probabilities: [{probabilities}]\n"])
 
     def __str__(self) -> str:
-        return "\n".join([*_target_lines(self), *_edge_lines(self), *_summary_lines(self)])
+        return "\n".join([*_broken_lines(self), *_target_lines(self), *_edge_lines(self), *_summary_lines(self)])
 
 
 def _edge_numbers(edge: PlannedEdge) -> dict[str, Any]:
     numbers = vars(edge) | {"pairs": edge.pairs if math.isfinite(edge.pairs) else None}
     return dict(numbers)
+
+
+def _broken_lines(plan: PairPlan) -> list[str]:
+    if not plan.broken:
+        return []
+    return [f"Warning: the certificate says broken ({', '.join(plan.broken)}); all numbers assume that these hold.", ""]
 
 
 def _target_lines(plan: PairPlan) -> list[str]:
@@ -174,7 +208,7 @@ def _target_lines(plan: PairPlan) -> list[str]:
 
 
 def _edge_lines(plan: PairPlan) -> list[str]:
-    if not plan.edges:
+    if not plan.edges or plan.goal != "graph":
         return []
     lines = ["", "edge         state       strength  up to  power  width  further pairs that target its effect"]
     for edge in plan.edges:
@@ -191,7 +225,7 @@ def _text(value: float | None) -> str:
 
 
 def _summary_lines(plan: PairPlan) -> list[str]:
-    undecided = sum(edge.state == "undecided" for edge in plan.edges)
+    undecided = len(plan.undecided)
     meaning = (
         f"strengths of {plan.least:g} and more at a false discovery rate of {plan.false_discovery_rate:g}, with a "
         f"power of {plan.power:.0%}; 95 % intervals {plan.width:g} wide"
@@ -201,15 +235,27 @@ def _summary_lines(plan: PairPlan) -> list[str]:
     lines = ["", f"Goal {plan.goal}. " + (f"Decided: {meaning}." if of_graph else f"Width: {plan.width:g} {aim}.")]
     if undecided and of_graph:
         lines.append(f"{undecided} edge{' is' if undecided == 1 else 's are'} undecided.")
+    if plan.budget is not None:
+        lines.append(_budget_line(plan))
     if plan.total == 0.0:
         return [*lines, "Nothing more is needed for this goal."]
     uniform = f"{plan.uniform_total:,.0f}" if math.isfinite(plan.uniform_total) else "no number of"
-    lines.append(
-        f"Further pairs: {plan.total:,.0f} by this plan, {uniform} with equal shares (ratio {plan.ratio:.2f})."
-    )
+    lines.append(f"The goal needs {plan.total:,.0f} further pairs by this plan, {uniform} with equal shares.")
     if plan.about_uniform:
-        lines.append("Equal shares of all targets are about as good as this plan.")
-    return lines
+        return [*lines, "Equal shares of all targets are about as good as this plan."]
+    return [*lines, f"{_MEASURED} (results/plan)."] if of_graph else lines
+
+
+def _budget_line(plan: PairPlan) -> str:
+    """The budget, and what it is expected to reach."""
+    budget = f"Budget: {sum(plan.pairs):,} further pairs"
+    if plan.goal == "graph" and not plan.undecided:
+        return f"{budget}; every edge is decided already."
+    if plan.goal == "graph":
+        return f"{budget}, enough to decide {plan.met} of {len(plan.undecided)} undecided edges."
+    if plan.goal == "variables":
+        return f"{budget}, enough for {plan.met} of {plan.n} variables."
+    return f"{budget}, after which the interval is expected to be {plan.expected[0]:.2g} wide."
 
 
 def names_of(n: int, related: Sequence[Sequence[tuple[str, float]]]) -> tuple[str, ...]:

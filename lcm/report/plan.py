@@ -22,8 +22,8 @@ def draw_plan(path: str | Path, plan: PairPlan) -> None:
     """Write a figure of a plan.
 
     Left: the power of the test of each undecided edge, or the width of each interval, against the further pairs; solid
-    by the plan, dashed with equal shares of all targets. Right: the share of each variable among the targets so far,
-    and the recommended share.
+    by the plan, dashed with equal shares of all targets; lines mark the aim, what the plan needs, and the budget.
+    Right: the share of each variable among the targets so far, and the recommended share.
     """
     figure = new_figure(9.2, 3.6 + 0.14 * max(0, plan.n - _TALL))
     left, right = figure.subplots(1, 2, width_ratios=(1.45, 1.0))
@@ -36,9 +36,11 @@ def _draw_curves(ax: Axes, plan: PairPlan) -> None:
     for color, curve in zip(LINES, plan.curves, strict=False):
         ax.plot(plan.steps, curve.planned, color=color, linewidth=1.6, label=curve.label)
         ax.plot(plan.steps, curve.uniform, color=color, linewidth=1.1, linestyle="--")
-    ax.axhline(plan.aim, color=GREY, linewidth=0.9, linestyle=":", zorder=0)
+    ax.axhline(plan.aim, color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="aim")
     if plan.total > 0.0:
-        ax.axvline(plan.total, color=GREY, linewidth=0.9, zorder=0)
+        ax.axvline(plan.total, color=GREY, linewidth=0.9, zorder=0, label="needed by the plan")
+    if plan.budget is not None:
+        ax.axvline(sum(plan.pairs), color=INK, linewidth=0.9, linestyle="-.", zorder=0, label="budget")
     if plan.curve_kind == "power":
         ax.set_ylim(0.0, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -59,7 +61,7 @@ def _draw_shares(ax: Axes, plan: PairPlan) -> None:
     places = np.arange(plan.n)
     ax.barh(places - 0.2, plan.past_shares, height=0.36, color=PALE, edgecolor=GREY, linewidth=0.6, label="so far")
     ax.barh(places + 0.2, plan.shares, height=0.36, color=BLUE, label="recommended")
-    ax.axvline(1.0 / plan.n, color=GREY, linewidth=0.9, linestyle=":", zorder=0)
+    ax.axvline(1.0 / plan.n, color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="equal shares")
     ax.set_yticks(places, [f"$z_{{{i}}}${name.removeprefix(f'z{i}')}" for i, name in enumerate(plan.names)])
     ax.set_ylim(plan.n - 0.4, -0.6)
     ax.set_xlim(0.0, 1.25 * max(*plan.shares, *plan.past_shares))

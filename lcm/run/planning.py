@@ -130,6 +130,8 @@ def plan_pairs(
     steps, curves = _curves(needs, known, np.array(pairs))
     return PairPlan(
         goal=goal,
+        budget=budget,
+        broken=_broken(result),
         past=tuple(known.past.tolist()),
         needed=tuple(needs.needed.tolist()),
         pairs=pairs,
@@ -145,6 +147,12 @@ def plan_pairs(
         least=least,
         names=names_of(known.n, result.related),
     )
+
+
+def _broken(result: Outcome) -> tuple[str, ...]:
+    """Keys of the rows of the certificate that are broken; none for a fit of a version that wrote no certificate."""
+    known = result.stored_certificate is not None or result.data is not None
+    return result.certificate.broken if known else ()
 
 
 def _check(budget: int | None, width: float, power: float, least: float) -> None:

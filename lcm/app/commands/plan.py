@@ -19,10 +19,11 @@ goals:
   variables    every variable was a target so often that its standard deviation is known to W of itself
   effect I:J   the total effect of variable I on variable J is known to an interval W wide
 
-The table lists for each variable the pairs so far, those needed, and those recommended for the budget; then every edge
-that is present or undecided. A budget below what is needed decides as many edges as it can. The numbering is that of
-the learned variables. Measure in rounds, and plan again after each: docs/plan.md says what that saves, and where equal
-shares of all targets are as good.
+The table lists for each variable the pairs so far, those needed, and those recommended for the budget; for the goal
+graph, then every edge that is present or undecided. A budget below what is needed decides as many edges as it can; the
+last lines say how many. The numbering is that of the learned variables. A row of the certificate that is broken is
+named first, since all numbers assume that it holds. Measure in rounds, and plan again after each: docs/plan.md says
+what that saves, and where equal shares of all targets are as good.
 
 DIR/plan.json holds all numbers, DIR/plan.png the figure, and DIR/targets.yaml the recommended targets: for lcm protocol
 --targets, or as the section nature.intervention of a config for lcm generate (docs/plan.md).
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--least", metavar="S", type=float, default=0.1, help=least_help)
     parser.add_argument("--fdr", metavar="Q", type=float, help="false discovery rate; default: that of the fit")
     parser.add_argument("--out", metavar="DIR", help="folder for plan.json, plan.png and targets.yaml")
+    parser.add_argument("--overwrite", action="store_true", help="replace another plan in DIR")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -58,6 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out:
         for name, suffix in _FILES.items():
             files[name] = check_output(str(Path(arguments.out) / name), suffix, arguments.run_folder)
+            if files[name].exists() and not arguments.overwrite:
+                raise ValueError(
+                    f"{arguments.out}: Expected a folder without another plan; got one with {name} (use --overwrite or"
+                    " another folder)"
+                )
 
     from lcm.base.files import write_json, write_text
     from lcm.run.planning import plan_pairs
