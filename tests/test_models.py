@@ -193,7 +193,12 @@ def test_the_commands_work_alike(name: str, tmp_path: Path, capsys: pytest.Captu
     called(capsys, "encode", run, pairs, "--out", str(tmp_path / "encoded.safetensors"))
     called(capsys, "compare", run, run, pairs, "--json", str(tmp_path / "compared.json"))
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert {"graph.png", "training.png", "pairs.png", "variables.png", "graphs.png"} <= figures
+    assert {"graph.png", "pairs.png", "variables.png", "graphs.png"} <= figures
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    # a closed form takes no steps
+    trained = name != "linear"
+    assert trained == ("training.png" in figures) == ("![training](figures/training.png)" in report)
+    assert trained == ("A closed form has no training curves." not in report)
 
 
 def test_settings_of_other_models_do_not_count() -> None:

@@ -62,7 +62,9 @@ def draw_graph(
         named = edges[drawn[:, 0], drawn[:, 1]]
         _label_edges(ax, curves, np.flatnonzero(named), widths[drawn[:, 0], drawn[:, 1]])
     _draw_nodes(ax, points, radius, variable_names(len(edges), labels))
-    ax.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
+    # room for names beside the nodes, below the title
+    reach = 1.5 if any("\n" in name for name in labels or ()) else 1.3
+    ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
     ax.set_title(title or "", fontsize=11)
     ax.set_axis_off()
     return ax
@@ -147,7 +149,7 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
 def _label_edges(ax: Axes, curves: Points, named: NDArray[np.int64], values: NDArray[np.float64]) -> None:
     """Write values (m,) on the `named` curves of (m, 3, 2)."""
     for index, spot in zip(named, label_spots(curves, named), strict=True):
-        box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
+        box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"}
         text = f"{values[index]:.2f}"
         ax.text(spot[0], spot[1], text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box, zorder=2)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.variable_count import DimensionEvidence
@@ -25,7 +28,7 @@ def draw_number_of_variables(
     variation that the first k directions do not explain, over all others and of the worst. Right, if several numbers
     were `tried`: the held-out negative log-likelihood of each (n, nats per pair).
     """
-    figure = new_figure(3.2 * (3 if tried else 2), 2.8)
+    figure = new_figure(3.2 * (3 if tried else 2), 3.1)
     axes = figure.subplots(1, 3 if tried else 2)
     _draw_directions(axes[0], found)
     _draw_unexplained(axes[1], found)
@@ -34,8 +37,9 @@ def draw_number_of_variables(
     if tried:
         numbers, scores = zip(*tried, strict=True)
         axes[2].plot(numbers, scores, "o-", color=BLUE)
-        axes[2].set_xticks(numbers)
         _label(axes[2], "number of variables of a fit", "negative log-likelihood\nof held-out pairs (nats)")
+    handles = [Line2D([], [], color=GREY, linewidth=1.0, label="estimate"), Patch(color=PALE, label="plausible")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     save_figure(figure, path)
 
 
@@ -45,6 +49,9 @@ def _draw_directions(ax: Axes, found: Spectrum) -> None:
     shared = places <= max(found.shared.dependent, found.shared.correlated)
     ax.semilogy(places, variances, "o", color=GREY, markerfacecolor="white")
     ax.semilogy(places[shared], variances[shared], "o", color=BLUE)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if variances.max() < 1e3 * variances.min() else (1.0,)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     _label(ax, "principal direction of x", "variance\n(filled: more than noise)")
 
 
@@ -53,7 +60,7 @@ def _draw_unexplained(ax: Axes, found: Spectrum) -> None:
     each = [found.variation.unexplained(k) for k in numbers]
     ax.plot(numbers, [share.mean for share in each], "o-", color=BLUE, label="all others")
     ax.plot(numbers, [share.largest for share in each], "o--", color=RED, markerfacecolor="white", label="worst")
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, 1.1 * max([share.largest for share in each], default=1.0))
     _label(ax, "leading directions", "share of variation common to\nx and x̃ not explained")
     if each:
         ax.legend(frameon=False, fontsize=8)
@@ -67,6 +74,6 @@ def _mark(ax: Axes, evidence: DimensionEvidence) -> None:
 
 
 def _label(ax: Axes, x: str, y: str) -> None:
-    clean(ax)
+    clean(ax).xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(x, fontsize=9, color=INK)
     ax.set_ylabel(y, fontsize=9, color=INK)

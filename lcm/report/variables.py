@@ -124,7 +124,6 @@ def draw_pairs(
     after_x, after_y = end[changed].T
     ax.scatter(start[:, 0], start[:, 1], s=5, color=GREY, alpha=0.35, linewidths=0, label="$x$, all pairs")
     ax.scatter(before_x, before_y, s=10, color=INK, zorder=3, label="$x$, before")
-    ax.scatter(after_x, after_y, s=14, color=BLUE, marker="D", linewidths=0, zorder=3, label=r"$\tilde{x}$, after")
     ax.quiver(
         before_x,
         before_y,
@@ -134,8 +133,12 @@ def draw_pairs(
         scale_units="xy",
         scale=1.0,
         color=BLUE,
-        alpha=0.6,
         width=0.003,
+        headwidth=6.0,
+        headlength=7.0,
+        headaxislength=6.0,
+        zorder=2.5,
+        label=r"$\tilde{x}$, after (head)",
     )
     ax.set(xlabel=names[0], ylabel=names[1])
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)

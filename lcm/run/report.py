@@ -200,10 +200,9 @@ def _targets(result: Outcome) -> str:
 def fit_report(result: Outcome) -> str:
     """The content of report.md."""
     listed = "\n".join(f"- {line}" for line in _edges(result)) or "- no edge"
-    times = "".join(
-        f"- restart {stage['restart']}, {stage['stage']}: {stage['seconds']:.1f} s\n"
-        for stage in stage_seconds(result.records)
-    )
+    stages = stage_seconds(result.records)
+    times = "".join(f"- restart {each['restart']}, {each['stage']}: {each['seconds']:.1f} s\n" for each in stages)
+    training = "![training](figures/training.png)" if result.records else "A closed form has no training curves."
     return f"""# Fit of the model {result.config.model}
 
 {_variables_text(result)}, fitted to {result.size[0]:,} pairs of {result.size[1]} dimensions in {result.seconds:.1f} s.
@@ -222,7 +221,7 @@ Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
 {certificate_section(result)}## Held-out log-likelihood, nats per pair
 
 {_likelihood_lines(result)}
-![training](figures/training.png)
+{training}
 
 ## Interventions
 

@@ -273,7 +273,9 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
         draw_number_of_variables(
             folder / "number_of_variables.png", core.spectrum, core.dimension_evidence, result.tried
         )
-    draw_training(folder / "training.png", result.records)
+    # closed forms take no steps
+    if result.records:
+        draw_training(folder / "training.png", result.records)
     draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), data, result.config.seed)
