@@ -70,6 +70,9 @@ def test_a_sound_fit_breaks_nothing_and_claims_no_more_than_data_can_show(sound:
     assert {row.key for row in certificate.rows if row.verdict == CANNOT_BE_KNOWN} == NEVER_KNOWN
     for row in certificate.rows:
         assert row.verdict in VERDICTS and row.consequence and row.test
+        # `Broken (key)` of a summary leads to its row, in both texts
+        assert f"{row.assumption} ({row.key})\n" in str(certificate)
+        assert f"| {row.assumption} (`{row.key}`) | **{row.verdict}** |" in certificate.markdown()
         assert (row.verdict == CANNOT_BE_KNOWN) == bool(row.reason)
         assert (row.verdict == BROKEN) == bool(row.findings)
         assert row.p_value is None or 0.0 <= row.p_value <= 1.0

@@ -39,6 +39,7 @@ def test_each_sign_is_found_in_its_column_alone(name: str) -> None:
     else:
         assert signs.clipped == () or name == "coded"
     assert signs.few_levels == ((1,) if name == "eight levels" else ())
+    assert [column for column, _, _ in signs.rounded] == ([1] if name == "rounded" else [])
     if name == "coded":
         assert code is not None
         expected = (1, -999.0, int(np.argmax(x[:, 1] == -999.0)), int((x[:, 1] == -999.0).sum()))
@@ -102,6 +103,28 @@ def test_a_fit_leaves_unrelated_columns_out(model: str) -> None:
     assert bool(found.certificate.rows) == (model != "ilcm-vae")
     for doubts in (found.doubts, found.certificate.notes, fit_numbers(found)["doubts"]):
         assert any(doubt.startswith("Columns: columns 4, 5 of x carry nothing") for doubt in doubts)
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+@pytest.mark.parametrize(("offset", "step"), [(0.0, 0.1), (20.0, 0.1), (-300.0, 0.25), (0.0, 5e-3)])
+def test_the_step_of_a_rounded_column_is_found(offset: float, step: float, precision: type) -> None:
+    x = (offset + np.round(NORMAL / step) * step).astype(precision)[:, None]
+    ((column, found, share),) = column_signs(x).rounded
+    assert column == 0 and found == pytest.approx(step, rel=1e-3) and share == pytest.approx(step / x.std(), rel=1e-3)
+    # as many values, at uneven steps
+    uneven = np.array([1.0, 1.01, 1.025])[np.random.default_rng(1).integers(3, size=(5_000, 1))] * x
+    assert column_signs(np.concatenate([x, uneven.astype(precision)], 1)).rounded[1:] == ()
+
+
+def test_the_certificate_names_rounded_columns_and_what_follows() -> None:
+    data = small_data("linear", 2_000)
+    rounded = lcm.PairData.from_arrays(data.x.round(1), data.x_tilde.round(1))
+    row = lcm.fit(rounded, n=2, model="linear", quiet=True).certificate.row("real")
+    assert row.verdict == "cannot be known"
+    assert row.reason.startswith("These columns of x look rounded: 0 (to 0.1), 1 (to 0.1), at most ")
+    assert "no encoder is more exact than that" in row.reason
+    exact = lcm.fit(data, n=2, model="linear", quiet=True).certificate.row("real")
+    assert exact.reason.startswith("No column has as few as 20 values, nor steps.")
 
 
 def test_doubts_name_columns_that_are_clipped_or_coarse() -> None:

@@ -110,6 +110,32 @@ def test_a_saved_result_keeps_its_refits(refitted: FitResult, tmp_path: Path) ->
     np.testing.assert_array_equal(lcm.load(tmp_path / "run").refits.images, refitted.refits.images)
 
 
+def test_a_result_that_was_read_is_saved_as_a_copy_of_its_run(run: Path, refitted: FitResult, tmp_path: Path) -> None:
+    lcm.save(refitted, tmp_path / "copy")
+    names = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    assert sorted(str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*.*")) == names
+    again = lcm.load(tmp_path / "copy")
+    assert again.graph == refitted.graph and again.certificate == refitted.certificate
+    np.testing.assert_array_equal(
+        again.counterfactual(DATA.x[:5], DO, interval=0.9).low,
+        refitted.counterfactual(DATA.x[:5], DO, interval=0.9).low,
+    )
+    with pytest.raises(ValueError, match=r"Expected another folder than the one the result was read from; got the"):
+        lcm.save(refitted, run, overwrite=True)
+    with pytest.raises(ValueError, match=r"got a finished run \(use overwrite=True or another folder\)"):
+        lcm.save(again, run)
+    with pytest.raises(ValueError, match=r"Expected a result that holds its data or was read from a folder"):
+        lcm.save(replace(refitted, folder=None), tmp_path / "none")
+
+
+def test_observations_beyond_the_data_of_the_fit_are_a_note(refitted: FitResult) -> None:
+    assert not any("outside the data" in note for note in refitted.certify(DATA).notes)
+    x, x_tilde = DATA.x.copy(), DATA.x_tilde.copy()
+    x[:40], x_tilde[:40] = 5.0 * x[:40], 5.0 * x_tilde[:40]
+    notes = refitted.certify(x, x_tilde).notes
+    assert any("observations have z" in note and "all rows and answers extrapolate there" in note for note in notes)
+
+
 def test_intervals_have_the_kind_of_the_observations(refitted: FitResult) -> None:
     given = torch.from_numpy(DATA.x[:5])
     answer = refitted.counterfactual(given, DO, interval=0.9)

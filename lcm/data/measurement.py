@@ -15,6 +15,7 @@ _RELATED_ROWS = 5_000
 _LEAST_LEVELS = 20
 _CODE_ROWS, _CODE_GAP = 3, 3.0
 _CLIPPED_SHARE = 5e-3
+_REPEATED = 0.5
 _CHANGES, _UNRELATED, _CHANCE = 0.99, 0.05, 4.0
 _DIRECTIONS, _MOST_CHANCE = 20, 0.05
 
@@ -39,18 +40,22 @@ class ColumnSigns(NamedTuple):
 
     clipped: for each column that is likely clipped, its extreme value and the share of rows at it, in [0, 1].
     few_levels: columns of at most 20 values.
+    rounded: for each other column of values that repeat on an even grid, its step, and that over the standard
+        deviation of the column.
     """
 
     clipped: tuple[tuple[int, float, float], ...]
     few_levels: tuple[int, ...]
+    rounded: tuple[tuple[int, float, float], ...] = ()
 
 
 def column_signs(x: NDArray[Any]) -> ColumnSigns:
     """Read the signs from up to 20,000 evenly spaced rows of x (N, d).
 
     A column is likely clipped if at least 0.5 % of rows hold its largest or smallest value, and it has over 20 others.
+    It is rounded if it has at most half as many values as rows, all whole steps apart.
     """
-    clipped, few = [], []
+    clipped, few, rounded = [], [], []
     for column, (values, counts) in enumerate(_levels(_spaced(x, _ROWS))):
         if len(values) <= _LEAST_LEVELS:
             few.append(column)
@@ -60,7 +65,25 @@ def column_signs(x: NDArray[Any]) -> ColumnSigns:
             share = counts[end] / counts.sum()
             if share >= _CLIPPED_SHARE and counts[end] > _LEAST_LEVELS * usual:
                 clipped.append((column, float(values[end]), float(share)))
-    return ColumnSigns(tuple(clipped), tuple(few))
+        step = _step(values) if len(values) <= _REPEATED * counts.sum() else 0.0
+        if step > 0.0:
+            spread = np.sqrt(np.cov(values, fweights=counts))
+            rounded.append((column, step, float(step / spread)))
+    return ColumnSigns(tuple(clipped), tuple(few), tuple(rounded))
+
+
+def _step(values: NDArray[Any]) -> float:
+    """The step of the even grid on which all values (K,), ascending, lie but for their own precision; 0 without one."""
+    exact = values.astype(np.float64)
+    step = float(np.diff(exact).min())
+    error = 4.0 * float(np.abs(exact).max()) * float(np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0)
+    if not step > 10.0 * error:
+        return 0.0
+    # the smallest gap is one step, as far as the precision of values tells; the whole range tells it better
+    count = round((exact[-1] - exact[0]) / step)
+    step = (exact[-1] - exact[0]) / count
+    away = np.abs((exact - exact[0]) / step - np.round((exact - exact[0]) / step)) * step
+    return step if float(away.max()) <= 2.0 * error + 1e-9 * step else 0.0
 
 
 def missing_code(x: NDArray[Any]) -> MissingCode | None:

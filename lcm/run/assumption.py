@@ -133,11 +133,12 @@ class Certificate:
         """The certificate as a table in Markdown, with what follows where an assumption is broken or open."""
         head = "| assumption | verdict | why | test | p-value |\n|---|---|---|---|---|\n"
         lines = [
-            f"| {row.assumption} | **{row.verdict}** | {row.said()} | {row.test} | {_number(row.p_value)} |\n"
+            f"| {row.assumption} (`{row.key}`) | **{row.verdict}** | {row.said()} | {row.test} |"
+            f" {_number(row.p_value)} |\n"
             for row in self.rows
         ]
         open_rows = [row for row in self.rows if row.verdict != HOLDS]
-        follows = "".join(f"- {row.assumption}: {row.consequence}\n" for row in open_rows)
+        follows = "".join(f"- {row.assumption} (`{row.key}`): {row.consequence}\n" for row in open_rows)
         return head + "".join(lines) + (f"\nWhat follows if one of these fails:\n\n{follows}" if follows else "")
 
     def __str__(self) -> str:
@@ -150,7 +151,8 @@ class Certificate:
             body = [row.said(), f"Test: {of_test}."] if row.said() != row.test else [f"{of_test}."]
             body += [f"Power: {row.power}"] if row.power and row.verdict == BROKEN else []
             body += [f"If it fails: {row.consequence}"] if row.verdict != HOLDS else []
-            lines.append(f"{row.verdict.upper() if row.verdict == BROKEN else row.verdict:<16}{row.assumption}")
+            verdict = row.verdict.upper() if row.verdict == BROKEN else row.verdict
+            lines.append(f"{verdict:<16}{row.assumption} ({row.key})")
             for text in body:
                 lines += textwrap.wrap(text, _WIDTH, initial_indent=" " * 18, subsequent_indent=" " * 18)
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])

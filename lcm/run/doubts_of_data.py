@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lcm.data.measurement import column_signs
 from lcm.data.pairs import PairData
 
@@ -65,6 +67,21 @@ def coarse_text(data: PairData) -> str:
     return (
         f"Real-valued observations: {_columns([data.column_name(column) for column in few_levels])} of x take at most"
         " 20 values. The theorem needs continuous variables, and rounding acts like noise."
+    )
+
+
+def rounded_text(data: PairData) -> str:
+    """Which columns of x are rounded to steps, how coarsely, and what follows, or an empty text."""
+    rounded = column_signs(data.x).rounded
+    if not rounded:
+        return ""
+    listed = _listed([f"{data.column_name(column)} (to {step:.3g})" for column, step, _ in rounded])
+    coarsest = max(share for _, _, share in rounded)
+    return (
+        f"{'This column' if len(rounded) == 1 else 'These columns'} of x look rounded: {listed}, at most"
+        f" {coarsest:.2g} standard deviations. Rounding acts like noise of up to {coarsest / np.sqrt(12.0):.2g}"
+        " standard deviations on each observation: no encoder is more exact than that, and smaller moves cannot be told"
+        " from none."
     )
 
 

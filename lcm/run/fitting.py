@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData
@@ -21,7 +22,6 @@ from lcm.learn.training.tracker import Recorder
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.model.pair_model import PairModel
 from lcm.peer import PEERS
 from lcm.run.config import AUTO, FitConfig
 from lcm.run.fittable import (
@@ -38,22 +38,21 @@ from lcm.run.support import support_of
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 _MOST_NUMBERS = 3
-_RELATED_ROWS = 5_000
+_ENCODED_ROWS = 5_000
 _RELATED_COLUMNS = 3
 
 
-def related_columns(model: PairModel, data: PairData) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """For each variable, the most related named columns of x, with |Spearman's rank correlation|."""
-    if not data.columns:
+def related_columns(few: PairData, z: Tensor) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """For each of the variables z (M, n) of some pairs, the named columns of x most related to it, with |Spearman|."""
+    if not few.columns:
         return ()
     # scipy's statistics are heavy, and most data have no names
     from lcm.isomorphism.matching import correlation_matrix
 
-    few = data.first(_RELATED_ROWS)
-    strength = correlation_matrix(few.x, encode_pairs(model, few).z.cpu().numpy())
+    strength = correlation_matrix(few.x, z.cpu().numpy())
     ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED_COLUMNS]
     return tuple(
-        tuple((data.columns[column], float(strength[column, i])) for column in ranked[:, i]) for i in range(model.n)
+        tuple((few.columns[column], float(strength[column, i])) for column in ranked[:, i]) for i in range(z.shape[1])
     )
 
 
@@ -216,15 +215,16 @@ def _best(
     models = [result.model for result in results if isinstance(result.model, LatentCausalModel)]
     if results[best].implicit is not None and held_out is not None:
         others = compare_restarts(models, best, data, held_out)
-    fitted = results[best]
+    fitted, few = results[best], data.first(_ENCODED_ROWS)
+    encoded = encode_pairs(fitted.model, few)
     return FitResult(
         **vars(fitted),
         config=config,
         data=data,
         size=(len(data.without_outliers), data.n_dimensions),
         columns=data.columns,
-        related=related_columns(results[best].model, data),
-        support=support_of(results[best].model, data),
+        related=related_columns(few, encoded.z),
+        support=support_of(encoded),
         seconds=recorder.seconds,
         records=tuple(records),
         restart=best,

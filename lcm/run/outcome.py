@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Outcome(ABC):
         refits: fits to halves of the pairs, for intervals; None without.
         columns: names of the columns of x; empty if the data have no names.
         related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
+        folder: the run from which the fit was read; None for one that was not.
         stored_doubts, stored_certificate, stored_cut_short_at: of a fit that was read from its folder; None otherwise,
             and where the version that wrote it had none.
     """
@@ -73,6 +75,7 @@ class Outcome(ABC):
     refits: Refits | None = None
     columns: tuple[str, ...] = ()
     related: tuple[tuple[tuple[str, float], ...], ...] = ()
+    folder: Path | None = None
     stored_doubts: tuple[str, ...] | None = None
     stored_certificate: Certificate | None = None
     stored_cut_short_at: float | None = None

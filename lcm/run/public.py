@@ -86,12 +86,12 @@ def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = F
     """Write the result of a fit as a run folder, as `lcm fit --out` does; or write a model to a file.
 
     Args:
-        result: the result of a fit, or any model.
+        result: the result of a fit, or any model. One that was read from a folder gives a copy of that run.
         path: a new or empty folder for a result; a .safetensors file for a model.
         overwrite: whether another run in the folder may be replaced.
 
     Raises:
-        ValueError: a folder that holds anything but a run, or a result that was read from a folder.
+        ValueError: a folder that holds anything but a run, or is the one that the result was read from.
 
     Example:
         >>> import lcm, tempfile

@@ -31,6 +31,9 @@ CLEARING, UNFINISHED, FINISHED = "clearing", "unfinished", "finished"
 IDENTITY = {"data_sha256": "data", "config_sha256": "config", "device": "device", "lcm": "package version"}
 """Keys of run.json that must be equal for a fit to resume, with the words for them in errors."""
 
+OVERWRITE = "overwrite=True"
+"""The option that replaces a run, in errors; commands call it --overwrite."""
+
 _NOTE = "fit"
 _EXACT = (*IDENTITY, "torch")
 _FILES = (
@@ -145,6 +148,13 @@ def is_own_file(folder: Path, path: Path) -> bool:
     return own or place.parent == folder.resolve() / CHECKPOINT_FOLDER
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The files of a finished run that are there, but for run.json and refits."""
+    figures = [path for pattern in _FOLDERS[FIGURE_FOLDER] for path in (folder / FIGURE_FOLDER).glob(pattern)]
+    files = [folder / name for name in _FILES if name != RUN_FILE and (folder / name).is_file()]
+    return [*files, *folder.glob(_EVENTS), *figures]
+
+
 def write_state(folder: Path, info: Mapping[str, Any], state: str) -> None:
     """Write run.json."""
     write_json(folder / RUN_FILE, {"schema": RUN_SCHEMA_VERSION, "state": state, **info})
@@ -201,7 +211,7 @@ def _state_for(folder: Path, info: Mapping[str, Any], overwrite: bool, ended: bo
     if overwrite and _is_run(folder / RUN_FILE):
         return CLEARING
     held = "a finished run" if state == FINISHED else f"an unfinished run of another {(differing or ['state'])[0]}"
-    hint = "another folder" if overwrite else "--overwrite or another folder"
+    hint = "another folder" if overwrite else f"{OVERWRITE} or another folder"
     raise ValueError(f"{folder}: Expected a folder without another run; got {held} (use {hint})")
 
 

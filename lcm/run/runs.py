@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from lcm.base import __version__
+from lcm.base.atomic import atomic_write
 from lcm.base.config import config_hash, load_config, to_yaml
 from lcm.base.files import write_json, write_text
 from lcm.base.rows import return_free_memory
@@ -47,6 +49,7 @@ from lcm.run.run_folder import (
     RUN_FILE,
     claimed_folder,
     fit_hash,
+    parts_of,
     read_state,
     write_state,
 )
@@ -162,13 +165,16 @@ def fit_run(
 def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
     """Write the result of a fit as the run folder that `fit_run` would have written.
 
+    A result that was read from a folder is a copy of that run, with the refits of the result.
+
     Raises:
-        ValueError: a folder that holds anything but a run.
+        ValueError: a folder that holds anything but a run, or is the one that the result was read from.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     if result.data is None:
-        raise ValueError("Expected a result that holds its data, as lcm.fit gives; got one read from a folder.")
+        _copy_run(folder, result, overwrite)
+        return
     device = next(result.model.buffers()).device
     info, config = _identity(result.data, result.config, device), result.config
     with claimed_folder(folder, info, overwrite) as finished:
@@ -187,6 +193,27 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
         write_state(folder, info, FINISHED)
     if result.refits is not None:
         save_refits(folder, result.refits)
+
+
+def _copy_run(folder: Path, result: FitResult, overwrite: bool) -> None:
+    source = result.folder
+    if source is None:
+        raise ValueError("Expected a result that holds its data or was read from a folder; got neither.")
+    if folder.resolve() == source.resolve():
+        raise ValueError(f"{folder}: Expected another folder than the one the result was read from; got the same")
+    info = {key: value for key, value in load_run(source).info.items() if key not in ("schema", "state")}
+    # stored refits are read before anything is written
+    refits = result.refits if result.refits is None else replace(result.refits, models=tuple(result.refits.models))
+    with claimed_folder(folder, info, overwrite) as finished:
+        if finished:
+            return
+        (folder / FIGURE_FOLDER).mkdir(exist_ok=True)
+        for file in parts_of(source):
+            with atomic_write(folder / file.relative_to(source)) as temporary:
+                shutil.copyfile(file, temporary)
+        write_state(folder, info, FINISHED)
+    if refits is not None:
+        save_refits(folder, refits)
 
 
 def load_run(path: str | Path) -> Run:
@@ -311,6 +338,7 @@ def _stored_result(run: Run) -> FitResult:
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
         columns=tuple(fit.get("columns", ())),
         related=related,
+        folder=run.folder,
         stored_doubts=tuple(fit.get("doubts", ())),
         stored_certificate=Certificate.from_json(fit["certificate"]) if "certificate" in fit else None,
         stored_cut_short_at=fit.get("cut_short_at"),

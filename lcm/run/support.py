@@ -8,21 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData
 from lcm.model.do import Do
-from lcm.model.pair_model import PairModel
+from lcm.model.pair_model import EncodedPairs
 from lcm.run.outcome import Outcome
 
-_ROWS = 5_000
 _OUTER = 5e-4
 _MARGIN, _FAR = 0.1, 0.5
 
 
-def support_of(model: PairModel, data: PairData) -> NDArray[np.float64]:
-    """The range (n, 2) of each variable in up to 5,000 pairs, without the outer thousandth."""
-    found = encode_pairs(model, data.first(_ROWS))
-    z = torch.cat([found.z, found.z_tilde]).double().cpu().numpy()
+def support_of(encoded: EncodedPairs) -> NDArray[np.float64]:
+    """The range (n, 2) of each variable in encoded pairs of the fit, without the outer thousandth."""
+    z = torch.cat([encoded.z, encoded.z_tilde]).double().cpu().numpy()
     return np.stack([np.quantile(z, _OUTER, axis=0), np.quantile(z, 1.0 - _OUTER, axis=0)], 1)
 
 
@@ -45,14 +41,20 @@ def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
                     " the answer extrapolates."
                 )
     z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
+    return [*texts, *(f"{text}, so their answers extrapolate." for text in observed_beyond(result, z))]
+
+
+def observed_beyond(result: Outcome, z: NDArray[np.float64]) -> list[str]:
+    """The start of a sentence for each variable by which observations z (M, n) are beyond the data of a fit."""
+    if result.support is None:
+        return []
+    low, width = result.support[:, 0], np.maximum(np.diff(result.support)[:, 0], 1e-300)
     outside = np.maximum(low - z, z - low - width) / width
-    for i in np.nonzero((outside > _FAR).any(0))[0].tolist():
-        rows, away = int((outside[:, i] > _FAR).sum()), float(outside[:, i].max())
-        texts.append(
-            f"{rows} observations have z{i} outside the data of the fit {_range(result, i)}, by up to {away:.2f} times"
-            " their width, so their answers extrapolate."
-        )
-    return texts
+    return [
+        f"{int((outside[:, i] > _FAR).sum()):,} observations have z{i} outside the data of the fit {_range(result, i)},"
+        f" by up to {float(outside[:, i].max()):.2f} times their width"
+        for i in np.nonzero((outside > _FAR).any(0))[0].tolist()
+    ]
 
 
 def _range(result: Outcome, variable: int) -> str:

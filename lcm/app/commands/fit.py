@@ -87,18 +87,16 @@ def run(arguments: argparse.Namespace) -> None:
     data = pairs_of(arguments)
 
     from lcm.run.report import fit_text, next_steps
+    from lcm.run.run_folder import OVERWRITE
     from lcm.run.runs import fit_run
 
     if not arguments.quiet:
         _say_what_was_estimated(data, config)
-    result = fit_run(
-        data,
-        arguments.out,
-        config,
-        device=arguments.device,
-        overwrite=arguments.overwrite,
-        progress=not arguments.quiet,
-    )
+    options = {"device": arguments.device, "overwrite": arguments.overwrite, "progress": not arguments.quiet}
+    try:
+        result = fit_run(data, arguments.out, config, **options)
+    except ValueError as error:
+        raise ValueError(str(error).replace(OVERWRITE, "--overwrite")) from error
     if not arguments.quiet:
         if result.data is None:
             print(f"{arguments.out}: this fit is finished; nothing was left to do")

@@ -22,6 +22,7 @@ from lcm.run.certificate.of_noise import (
 )
 from lcm.run.certificate.of_pairs import (
     atomic,
+    count_moves,
     counterfactual,
     drift,
     independence_p_value,
@@ -29,6 +30,7 @@ from lcm.run.certificate.of_pairs import (
 from lcm.run.certificate.power import INDEPENDENCE_LEVEL
 from lcm.run.doubts_of_data import clipped_text, coarse_text, data_notes
 from lcm.run.outcome import Outcome
+from lcm.run.support import observed_beyond
 
 
 def certify(result: Outcome) -> Certificate:
@@ -49,8 +51,9 @@ def certify(result: Outcome) -> Certificate:
     material = Material(result, whole, result.latent)
     independence = independence_p_value(material.data)
     lost = independence >= INDEPENDENCE_LEVEL
-    first = counterfactual(material, independence)
-    pairs = first, atomic(material, independence, first.verdict == BROKEN)
+    moves = count_moves(material)
+    first = counterfactual(material, independence, moves)
+    pairs = first, atomic(material, independence, moves, first.verdict == BROKEN)
     unpaired = any(row.verdict == BROKEN for row in pairs)
     rows = (
         real_valued(material),
@@ -67,4 +70,5 @@ def certify(result: Outcome) -> Certificate:
         enough_pairs(material, lost),
         direction(),
     )
-    return Certificate(rows, notes)
+    beyond = (f"{text}; all rows and answers extrapolate there." for text in observed_beyond(result, material.z))
+    return Certificate(rows, (*notes, *beyond))

@@ -14,6 +14,7 @@ from lcm.base.rows import take_rows
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.pair_model import EncodedPairs
 from lcm.readout.ancestors import Ancestry, find_ancestry
 from lcm.readout.dependence import trace_share
 from lcm.run.outcome import Outcome
@@ -21,6 +22,8 @@ from lcm.run.outcome import Outcome
 Array = NDArray[np.float64]
 
 ROWS = 20_000
+LOST = "x and x_tilde are independent, so nothing stays the same within a pair"
+"""Why a row on noise cannot be tested."""
 _WIDTHS = 8.0
 _LEAST_MOVE = 0.3
 _TO_DEVIATION = 1.4826
@@ -51,11 +54,22 @@ class Material:
         return any(len(targets) > 1 for targets in self.model.target_distribution.as_lists())
 
     @cached_property
+    def _pairs(self) -> tuple[PairData, EncodedPairs]:
+        """Up to 20,000 pairs, and their encodings."""
+        rows = np.arange(0, len(self.data), -(-len(self.data) // ROWS))
+        few = PairData(x=take_rows(self.data.x, rows), x_tilde=take_rows(self.data.x_tilde, rows))
+        return few, encode_pairs(self.model, few)
+
+    @property
+    def z(self) -> Array:
+        """Variables z (M, n) of the encoded observations x."""
+        found: Array = self._pairs[1].z.double().cpu().numpy()
+        return found
+
+    @cached_property
     def _encoded(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normal noise before and after (M, n), target weights (M, n), and whether a pair differs (M,)."""
-        rows = np.arange(0, len(self.data), -(-len(self.data) // ROWS))
-        x, x_tilde = take_rows(self.data.x, rows), take_rows(self.data.x_tilde, rows)
-        found = encode_pairs(self.model, PairData(x=x, x_tilde=x_tilde))
+        few, found = self._pairs
         device = found.noise.device
         with torch.no_grad():
             normal, normal_tilde = (
@@ -63,7 +77,7 @@ class Material:
             )
             sets = self.model.target_distribution.target_sets.to(device, found.posterior.dtype)
             weights = (found.posterior @ sets).double().cpu()
-        return normal, normal_tilde, weights, torch.from_numpy((x != x_tilde).reshape(len(x), -1).any(1))
+        return normal, normal_tilde, weights, torch.from_numpy((few.x != few.x_tilde).reshape(len(few), -1).any(1))
 
     @cached_property
     def normal(self) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lcm.run.assumption import CertificateRow
 from lcm.run.certificate.material import Material
 from lcm.run.certificate.of_noise import smallest_effect
-from lcm.run.doubts_of_data import clipped_text, coarse_text
+from lcm.run.doubts_of_data import clipped_text, coarse_text, rounded_text
 from lcm.run.injective import folded_share
 
 _INEXACT_THICKNESS = 0.1
@@ -16,17 +16,18 @@ _STRONG = 0.5
 
 def real_valued(material: Material) -> CertificateRow:
     """The row on real-valued variables: few levels show, circles do not."""
-    text = "" if material.whole.is_images else coarse_text(material.whole)
+    whole = material.whole
+    text, rounded = ("", "") if whole.is_images else (coarse_text(whole), rounded_text(whole))
     return CertificateRow.judged(
         "real",
         "variables are real numbers",
-        "number of different values in each column of x",
+        "number of different values in each column of x, and steps between them",
         "Steps act like noise on each observation. Angles allow several graphs with the same pairs (docs/theory.md"
         " section 4).",
         findings=(text,) if text else (),
-        unknown="No column has as few as 20 values. But variables on a circle, such as angles that wrap around, can"
-        " have the same pairs as other models, and no data show it.",
-        power="A column of at most 20 values would be named.",
+        unknown=f"{rounded or 'No column has as few as 20 values, nor steps.'} But variables on a circle, such as"
+        " angles that wrap around, can have the same pairs as other models, and no data show it.",
+        power="A column of at most 20 values, or of steps, would be named.",
     )
 
 

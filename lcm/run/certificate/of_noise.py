@@ -9,7 +9,7 @@ from scipy.stats import binom, norm, rankdata
 from lcm.readout.ancestors import critical_value
 from lcm.readout.dependence import NEGLIGIBLE
 from lcm.run.assumption import CertificateRow
-from lcm.run.certificate.material import Material
+from lcm.run.certificate.material import LOST, Material
 from lcm.run.certificate.power import (
     LEVEL,
     POWER,
@@ -23,7 +23,7 @@ _RARE_TARGET = 1e-3
 _SUPPORTED = 0.01
 _MAX_LISTED = 6
 _ALLOWED = 0.05
-_LOST = "Cannot be tested: x and x_tilde are independent, so nothing stays the same within a pair."
+_LOST = f"Cannot be tested: {LOST}."
 _SOFT = (
     "An intervention that draws fresh noise and keeps the parents is perfect in another model with the same pairs, the"
     " one without these edges. No data can tell."

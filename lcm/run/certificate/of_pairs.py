@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 
 from lcm.data.pairs import PairData
 from lcm.run.assumption import CertificateRow
-from lcm.run.certificate.material import Material
+from lcm.run.certificate.material import LOST, Material
 from lcm.run.certificate.power import (
     INDEPENDENCE_LEVEL,
     LEVEL,
@@ -29,7 +29,6 @@ _SHIFT = 0.02
 _INEXACT = 0.2
 _INEXACT_TEXT = "the encoder is too inexact to tell a change from its own error; see the row of the encoder"
 _TOLD = "the config lists target sets of several variables"
-_LOST = "x and x_tilde are independent, so nothing stays the same within a pair"
 _COUNTERFACTUAL = "pairs are counterfactual"
 _UNPAIRED = "Nothing is learned from such pairs: variables, targets and graph are those of other models as well."
 _SPREAD = "Variables that change together are found only as a block, and edges between them mean nothing."
@@ -56,11 +55,10 @@ def count_moves(material: Material) -> Moves:
     return Moves(len(number), most, int((number >= most).sum()), several, seen_all, each * each)
 
 
-def counterfactual(material: Material, independence: float) -> CertificateRow:
+def counterfactual(material: Material, independence: float, moves: Moves) -> CertificateRow:
     """The row on counterfactual pairs, with the p-value of Bartlett's test on all pairs."""
     if independence >= INDEPENDENCE_LEVEL:
         return _independent(independence)
-    moves = count_moves(material)
     p_value = share_p_value(moves.all_moved, moves.rows, _ALLOWED)
     smallest = smallest_share(moves.rows, _ALLOWED, moves.seen_all)
     share = moves.all_moved / max(moves.rows, 1)
@@ -100,9 +98,8 @@ def _independent(p_value: float) -> CertificateRow:
     )
 
 
-def atomic(material: Material, independence: float, strangers_found: bool) -> CertificateRow:
+def atomic(material: Material, independence: float, moves: Moves, strangers_found: bool) -> CertificateRow:
     """The row on one target at a time, which pairs of strangers alone do not break."""
-    moves = count_moves(material)
     # pairs of strangers that by chance moved less than `most` variables are no sign of several targets
     strangers = moves.all_moved / max(moves.rows, 1) * max(0.0, 1.0 / max(moves.seen_all, 0.05) - 1.0)
     allowed = min(1.0, _ALLOWED + 1.5 * strangers)
@@ -119,7 +116,7 @@ def atomic(material: Material, independence: float, strangers_found: bool) -> Ce
             f" that of a target{_together_text(material)}. Either interventions have several targets, or the noise of"
             " other variables is drawn again. If you know the target sets, list them under the key `targets`."
         )
-    reason = _LOST if lost else _TOLD if material.several_targets else ""
+    reason = LOST if lost else _TOLD if material.several_targets else ""
     reason = reason or (_INEXACT_TEXT if material.width > _INEXACT else "")
     return CertificateRow.judged(
         "atomic",
@@ -196,7 +193,7 @@ def drift(material: Material, lost: bool) -> CertificateRow:
     worst = _worst_shift(material)
     p_value, smallest = worst.p_value, worst.smallest
     findings = []
-    reason = _LOST if lost else _INEXACT_TEXT if material.width > _INEXACT else ""
+    reason = LOST if lost else _INEXACT_TEXT if material.width > _INEXACT else ""
     if p_value < LEVEL and not reason:
         findings.append(
             f"One distribution before and after: noise of z{worst.variable} that is no target {worst.how} from x to"
