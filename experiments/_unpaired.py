@@ -17,9 +17,8 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student
-
-from lcm.readout.evidence import rejections
 
 FloatArray = NDArray[np.float64]
 Differences = Callable[[FloatArray, Sequence[FloatArray], FloatArray], FloatArray]
@@ -55,7 +54,7 @@ class Unpaired:
         tested = place[:, None] < place[None, :]
         found = np.zeros_like(tested)
         if tested.any():
-            found[tested] = rejections(self.p_values[tested], false_discovery_rate)
+            found[tested] = false_discovery_control(self.p_values[tested]) <= false_discovery_rate
         return found
 
 

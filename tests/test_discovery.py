@@ -55,17 +55,21 @@ def test_relabelled_variables_give_the_relabelled_graph(p_values: NDArray[np.flo
 
 
 @settings(max_examples=100, deadline=None)
-@given(arrays(np.float64, st.integers(0, 12), elements=st.floats(0.0, 1.0)), RATES)
-def test_the_step_up_rule_is_that_of_its_definition(p_values: NDArray[np.float64], rate: float) -> None:
-    m = len(p_values)
+@given(arrays(np.float64, st.integers(0, 12), elements=st.floats(0.0, 1.0)), RATES, st.integers(0, 5))
+def test_the_step_up_rule_is_that_of_its_definition(
+    p_values: NDArray[np.float64], rate: float, impossible: int
+) -> None:
+    ordered, count = np.sort(p_values), max(1, len(p_values) - impossible)
+
+    def step_up(hypotheses: int, factor: float) -> int:
+        levels = factor * rate / (1.0 + rate) * np.arange(1, len(ordered) + 1) / hypotheses
+        return max((k + 1 for k in range(len(ordered)) if ordered[k] <= levels[k]), default=0)
+
     # equal to the bound but for rounding, a p-value may fall on either side
-    surely, perhaps = (
-        max((k for k in range(1, m + 1) if np.sort(p_values)[k - 1] <= factor * rate * k / m), default=0)
-        for factor in (1.0 - 1e-12, 1.0 + 1e-12)
-    )
-    found = rejections(p_values, rate)
-    assert found.sum() >= surely
-    assert set(p_values[found]) <= set(np.sort(p_values)[:perhaps])
+    surely, perhaps = (step_up(max(1, count - step_up(count, factor)), factor) for factor in (1.0 - 1e-12, 1.0 + 1e-12))
+    found = rejections(p_values, rate, impossible)
+    assert found.sum() >= (ordered[:surely] <= rate).sum()
+    assert set(p_values[found]) <= set(ordered[:perhaps]) and (p_values[found] <= rate).all()
 
 
 def test_the_false_discovery_rate_holds_where_p_values_are_independent() -> None:
@@ -76,8 +80,8 @@ def test_the_false_discovery_rate_holds_where_p_values_are_independent() -> None
         p_values[:10] **= 8
         found = rejections(p_values, rate)
         shares.append(found[10:].sum() / max(1, found.sum()))
-    # The rule is exact: the expectation is the rate times the share of true null hypotheses.
-    assert np.mean(shares) == pytest.approx(rate * 2 / 3, abs=4 * np.std(shares) / trials**0.5)
+    # the rule of one stage would stop at the rate times the share of true null hypotheses
+    assert rate * 2 / 3 < np.mean(shares) < rate + 4 * np.std(shares) / trials**0.5
 
 
 def test_an_edge_that_is_clear_is_found_whatever_the_other_relations() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from laws import PERMUTATION, generator, normal
-from scipy.stats import kstest, ncf
+from scipy.stats import chi2, kstest, ncf
 from torch import Tensor
 
 from lcm.model.noise import LaplaceNoise, Noise, NormalNoise, SkewedNoise, UniformNoise
@@ -19,6 +19,7 @@ from lcm.readout.dependence import (
     Regression,
     allowed_share,
     bearable_degree,
+    concentration_of,
     independence_tests,
     tail,
     trace_share,
@@ -163,7 +164,8 @@ def test_the_algebra_is_that_of_refits(degree: int) -> None:
     torch.testing.assert_close(coefficients, torch.linalg.lstsq(design, responses).solution, rtol=1e-5, atol=1e-6)
     variance = residual.square().sum(0) / regression.degrees_of_freedom
     statistic = regression.wald(coefficients, regression.covariance * variance.view(-1, 1, 1))
-    robust = regression.robust_covariance(coefficients, residual)
+    influences = regression.influences(coefficients, residual)
+    robust = torch.einsum("mkd,mke->kde", influences, influences)
     for j in range(k):
         kept = [c for c in range(design.shape[1]) if not j * degree <= c < (j + 1) * degree]
         others = design[:, kept]
@@ -177,7 +179,9 @@ def test_the_algebra_is_that_of_refits(degree: int) -> None:
         restricted = without(responses[:, j : j + 1])
         gain = (restricted.square().sum() - residual[:, j].square().sum()) / variance[j]
         torch.testing.assert_close(statistic[j], gain, rtol=1e-4, atol=1e-6)
-        rows = (block @ torch.linalg.inv(block.T @ block)) * restricted / regression.kept.sqrt()
+        # of equal variances without bias: what the regression on the others leaves of each row
+        left = 1.0 - (others * torch.linalg.pinv(others).T).sum(1, keepdim=True)
+        rows = (block @ torch.linalg.inv(block.T @ block)) * restricted / left.sqrt()
         torch.testing.assert_close(robust[j], rows.T @ rows, rtol=1e-4, atol=1e-9)
 
 
@@ -199,6 +203,24 @@ def test_the_tail_is_that_of_the_noncentral_distribution(noncentrality: float) -
     kept = expected > 1e-8
     assert np.all(np.abs(np.log10(found.numpy()[kept] / expected[kept])) < 0.5)
     np.testing.assert_allclose(found.numpy(), expected, atol=0.02)
+
+
+def test_a_statistic_over_random_signs_has_the_moments_of_its_tail() -> None:
+    # rows of unequal weight, as at the ends of a cubic
+    influences = (normal(60, 1, 3) ** 3).double()
+    covariance = torch.einsum("mkd,mke->kde", influences, influences)
+    concentration = concentration_of(influences, covariance)
+    signs = torch.sign(normal(20_000, 60, seed=2)).double()
+    sums = signs @ influences[:, 0]
+    statistic = (sums * torch.linalg.solve(covariance[0], sums.T).T).sum(1)
+    assert float(statistic.mean()) == pytest.approx(3.0, abs=0.06)
+    assert 0.2 < float(concentration) < 3.0
+    assert float(statistic.var()) == pytest.approx(6.0 - 2.0 * float(concentration), rel=0.05)
+    # of a scaled F distribution with many degrees of freedom: half of its variance is degree² / equivalent
+    narrow, wide = (tail(torch.tensor([12.0]), 3, 10**6, torch.zeros(1), part) for part in (concentration, 0.0))
+    left = 3.0 - float(concentration)
+    assert float(narrow) == pytest.approx(float(chi2.sf(36.0 / left, 9.0 / left)), rel=1e-3)
+    assert float(narrow) < float(wide)
 
 
 def test_the_smaller_of_two_p_values_is_doubled() -> None:

@@ -69,8 +69,8 @@ def test_a_tested_edge_has_its_own_strength_and_error() -> None:
     assert found.error[0, 2] == 0.07 and found.upper[0, 2] == pytest.approx(0.13 + 1.96 * 0.07)
     assert found.strength[0, 2] == pytest.approx(np.sqrt(0.13**2 - 0.07**2))
     assert found.information[0, 2] == pytest.approx(1.0 / (200 * 0.07**2))
-    # one edge is accepted: the next needs a p-value of 0.05 · 2 / 12
-    assert found.level == pytest.approx(0.05 * 2 / 12)
+    # one edge is accepted, and clear, so that the one back does not count: 10 of 12 hypotheses are left
+    assert found.level == pytest.approx(0.05 / 1.05 * 2 / 10)
 
 
 def test_states_follow_the_labels() -> None:

@@ -109,15 +109,17 @@ class Regression:
         own = torch.linalg.solve(self.covariance, self._own(coefficients))
         return residuals + torch.einsum("mkd,kde->mk", self.row_blocks(), own)
 
-    def robust_covariance(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
-        """Covariance (k, degree, degree) of block j's coefficients in the regression of response j, were they zero.
+    def influences(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
+        """Influence (M, k, degree) of every row on block j's coefficients in the regression of response j, were they 0.
 
-        Valid for any heteroscedasticity. It uses the residuals (M, k) of the regression without block j, since the
-        usual ones (HC3) are too small at rows of high leverage; see docs/readout.md.
+        The residuals (M, k) are those of the regression without block j, over the root of the share that this leaves of
+        a row: the sum of squares is a covariance without bias for equal variances, and valid for any others. The usual
+        one (HC3) is too small at rows of high leverage; see docs/readout.md.
         """
-        without = self.without_own(coefficients, residuals)
-        influence = self.row_blocks() * (without / self.kept.sqrt()).unsqueeze(-1)
-        return torch.einsum("mkd,mke->kde", influence, influence)
+        rows = self.row_blocks()
+        own = torch.einsum("mkd,kde,mke->mk", rows, torch.linalg.inv(self.covariance), rows)
+        left = (self.kept + own).clamp(1.0 - _MAX_LEVERAGE, 1.0)
+        return rows * (self.without_own(coefficients, residuals) / left.sqrt()).unsqueeze(-1)
 
     def wald(self, coefficients: Tensor, covariance: Tensor) -> Tensor:
         """Wald statistics (k,), of block j in the regression of response j; coefficients (p, k)."""
@@ -129,17 +131,31 @@ class Regression:
         return torch.stack([coefficients[part, j] for j, part in enumerate(self._parts())]).unsqueeze(-1)
 
 
-def tail(statistic: Tensor, degree: int, degrees_of_freedom: int, noncentrality: Tensor) -> Tensor:
+def tail(
+    statistic: Tensor, degree: int, degrees_of_freedom: int, noncentrality: Tensor, concentration: Tensor | float = 0.0
+) -> Tensor:
     """p-values (k,) of Wald statistics (k,) for effects of at most the given noncentrality (k,).
 
     The noncentral F distribution is approximated as in Patnaik (1949), by a scaled central one with equal first two
-    moments.
+    moments. The variance is less by twice the `concentration`.
     """
     statistics: NDArray[np.float64] = statistic.detach().cpu().numpy()
     allowed: NDArray[np.float64] = noncentrality.detach().cpu().numpy()
-    equivalent = np.square(degree + allowed) / (degree + 2.0 * allowed)
+    less = concentration.detach().cpu().numpy() if isinstance(concentration, Tensor) else concentration
+    equivalent = np.square(degree + allowed) / (degree + 2.0 * allowed - less)
     values = fdtrc(equivalent, degrees_of_freedom, statistics / (degree + allowed))
     return torch.from_numpy(values).to(statistic)
+
+
+def concentration_of(influences: Tensor, covariance: Tensor) -> Tensor:
+    """How much (k,) of a Wald statistic rests on single rows: the sum of squares of their shares, from 0 to degree.
+
+    The covariance (k, degree, degree) is that of the influences (M, k, degree), or more. Over random signs of the
+    influences, the mean of the statistic is the degree, and its variance is twice the degree less this sum: rows that
+    decide a statistic alone also bound it.
+    """
+    shares = torch.einsum("mkd,kde,mke->mk", influences, torch.linalg.inv(covariance), influences)
+    return shares.square().sum(0)
 
 
 def standardise(values: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from lcm.readout.dependence import (
     Dependence,
     Regression,
     bearable_degree,
+    concentration_of,
     log_spread,
     not_far_out,
     standardise,
@@ -192,8 +193,11 @@ def _test_candidates(
 
     def test(targets: Tensor, further: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
         coefficients, residuals = regression.fit(targets)
-        statistic = regression.wald(coefficients, regression.robust_covariance(coefficients, residuals) + further)
-        p_value = tail(statistic, regression.degree, regression.degrees_of_freedom, allowed)
+        influences = regression.influences(coefficients, residuals)
+        covariance = torch.einsum("mkd,mke->kde", influences, influences) + further
+        statistic = regression.wald(coefficients, covariance)
+        concentration = concentration_of(influences, covariance)
+        p_value = tail(statistic, regression.degree, regression.degrees_of_freedom, allowed, concentration)
         return statistic, p_value, regression.without_own(coefficients, residuals)
 
     further = propagated_covariance(own, regression, fitted) / scale.square().view(-1, 1, 1)

@@ -7,22 +7,26 @@ from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import false_discovery_control
 
-from lcm.model.graph import BoolArray, Graph
+from lcm.model.graph import BoolArray, Graph, transitive_closure
 
 FloatArray = NDArray[np.float64]
 
+_CLEAR = 0.01
 
-def rejections(p_values: ArrayLike, false_discovery_rate: float) -> BoolArray:
-    """Which hypotheses the step-up rule of Benjamini & Hochberg (1995) rejects at a false discovery rate.
 
-    A larger rate never rejects less. The expected share of false rejections is at most the rate for p-values that are
-    independent or positively dependent (Benjamini & Yekutieli 2001).
+def rejections(p_values: ArrayLike, false_discovery_rate: float, impossible: int = 0) -> BoolArray:
+    """Which hypotheses the two-stage step-up rule of Benjamini, Krieger & Yekutieli (2006) rejects at a rate q.
+
+    The first stage is the rule of Benjamini & Hochberg (1995) at q / (1 + q). The second repeats it with the number of
+    hypotheses less those that the first rejected, which are mostly not true. Where few are left, it would reject
+    p-values above q, which stay. The expected share of false rejections is at most q for independent p-values. A larger
+    rate never rejects less.
 
     Args:
-        p_values: of any shape, each in [0, 1]; every one counts as a hypothesis.
-        false_discovery_rate: strictly between 0 and 1.
+        p_values: of any shape, each in [0, 1].
+        false_discovery_rate: q, strictly between 0 and 1.
+        impossible: how many of them do not count as hypotheses, since their p-values are 1 whatever the data.
 
     Raises:
         ValueError: another rate, or p-values out of range.
@@ -31,8 +35,20 @@ def rejections(p_values: ArrayLike, false_discovery_rate: float) -> BoolArray:
     values = np.asarray(p_values, dtype=np.float64)
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise ValueError("Expected p-values in [0, 1]; got others.")
-    rejected: BoolArray = false_discovery_control(values, axis=None).reshape(values.shape) <= false_discovery_rate
-    return rejected
+    return _below_line(values, _slope(values, false_discovery_rate, impossible)) & (values <= false_discovery_rate)
+
+
+def _slope(values: FloatArray, rate: float, impossible: int) -> float:
+    """The slope of the second stage: the k smallest p-values are rejected if the k-th is at most k slopes."""
+    rate, count = rate / (1.0 + rate), max(1, values.size - impossible)
+    return rate / max(1, count - int(_below_line(values, rate / count).sum()))
+
+
+def _below_line(values: FloatArray, slope: float) -> BoolArray:
+    ordered = np.sort(values, axis=None)
+    below = np.flatnonzero(ordered <= slope * np.arange(1, values.size + 1))
+    found: BoolArray = values <= ordered[below[-1]] if len(below) else np.zeros(values.shape, np.bool_)
+    return found
 
 
 def check_rate(rate: float) -> None:
@@ -72,11 +88,16 @@ class GraphEvidence:
         along: BoolArray = position[:, None] < position[None, :]
         return along
 
-    def graph_at(self, false_discovery_rate: float) -> Graph:
-        """The edges whose p-values pass at a false discovery rate among all n (n - 1) possible ones.
+    def clear_ancestors(self) -> BoolArray:
+        """Ancestor relations (n, n), [i, j], beyond doubt: at a family-wise error rate of 1 %, and what follows."""
+        clear = self.forward() & (self.ancestor_p_value <= _CLEAR / max(1, self.n * (self.n - 1)))
+        return transitive_closure(clear)
 
-        Edges against the order count as hypotheses but are never accepted, so the graph is always acyclic. A larger
-        rate never loses an edge.
+    def graph_at(self, false_discovery_rate: float) -> Graph:
+        """The edges whose p-values pass at a false discovery rate among the n (n - 1) possible ones.
+
+        Edges against the order are never accepted, so the graph is always acyclic. They count as hypotheses, but for
+        those that a clear ancestor relation excludes. A larger rate never loses an edge.
 
         Raises:
             ValueError: a rate that is not strictly between 0 and 1.
@@ -97,10 +118,21 @@ class GraphEvidence:
         ends = [np.maximum(0.0, self.edge_strength - reach), self.edge_strength + reach]
         return np.stack(ends, axis=-1)
 
+    def next_level(self, false_discovery_rate: float) -> float:
+        """The p-value in (0, 1) at which one more edge would be accepted at a false discovery rate.
+
+        Raises:
+            ValueError: a rate that is not strictly between 0 and 1.
+        """
+        check_rate(false_discovery_rate)
+        values = self.edge_p_value[~np.eye(self.n, dtype=np.bool_)]
+        slope = _slope(values, false_discovery_rate, int(self.clear_ancestors().sum()))
+        return min(false_discovery_rate, slope * (1.0 + int(_below_line(values, slope).sum())))
+
     def _accepted(self, p_values: FloatArray, rate: float) -> BoolArray:
         apart = ~np.eye(self.n, dtype=np.bool_)
         accepted = np.zeros((self.n, self.n), dtype=np.bool_)
-        accepted[apart] = rejections(p_values[apart], rate)
+        accepted[apart] = rejections(p_values[apart], rate, int(self.clear_ancestors().sum()))
         along: BoolArray = accepted & self.forward()
         return along
 

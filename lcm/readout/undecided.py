@@ -17,7 +17,6 @@ FloatArray = NDArray[np.float64]
 PRESENT, REVERSED, ABSENT, UNDECIDED = "present", "reversed", "absent", "undecided"
 
 _NORMAL = 1.96
-_CLEAR = 0.01
 _MOST_INFORMATION = 1e9
 
 
@@ -91,18 +90,12 @@ def edge_states(
     present = evidence.graph_at(false_discovery_rate).adjacency
     state = np.full((n, n), UNDECIDED, dtype="<U9")
     state[upper <= least] = ABSENT
-    state[_ancestors(evidence, present).T] = REVERSED
+    # ancestors beyond doubt: by clear relations or by accepted edges
+    state[transitive_closure(evidence.clear_ancestors() | present).T] = REVERSED
     state[present] = PRESENT
     state[np.eye(n, dtype=np.bool_)] = ""
     predictors = np.maximum(1, np.isin(state, [PRESENT, UNDECIDED]).sum(0))
-    level = false_discovery_rate * (int(present.sum()) + 1) / max(1, n * (n - 1))
-    return EdgeStates(state, strength, error, upper, information, predictors, min(level, false_discovery_rate))
-
-
-def _ancestors(evidence: GraphEvidence, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Ancestor relations (n, n), [i, j], beyond doubt: by accepted edges, or at a family-wise error rate of 1 %."""
-    clear = evidence.forward() & (evidence.ancestor_p_value <= _CLEAR / max(1, evidence.n * (evidence.n - 1)))
-    return transitive_closure(clear | present)
+    return EdgeStates(state, strength, error, upper, information, predictors, evidence.next_level(false_discovery_rate))
 
 
 def _untested(
