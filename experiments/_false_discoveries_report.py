@@ -35,7 +35,7 @@ def write(out: Path, records: Sequence[Record], steps: int) -> str:
         "intervals": "95 %, bootstrap over natures",
         "versions": f"lcm {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
-    cells = [{key: value for key, value in record.items() if key != "null"} for record in records]
+    cells = [_short(record) for record in records]
     content = {"title": "false_discoveries", "settings": settings, "rates": rows, "null": nulls, "cells": cells}
     write_json(out / RESULTS_JSON, content)
     tables = {"False discoveries": _rate_table(rows), "P-values where there is no edge": _null_table(nulls)}
@@ -45,6 +45,14 @@ def write(out: Path, records: Sequence[Record], steps: int) -> str:
     write_text(out / RESULTS_MARKDOWN, f"# false_discoveries\n\n{figure}\n\n{body}\n{listed}")
     draw_false_discoveries(out / "false_discoveries.png", rows, nulls)
     return "\n".join(f"{title}\n{to_text(table)}" for title, table in tables.items())
+
+
+def _short(record: Record) -> dict[str, Any]:
+    """A record with the numbers of declared and of false edges at the least rate, and without p-values."""
+    own = {key: value for key, value in record.items() if key not in ("rules", "null")}
+    first = {rule: rows[0] for rule, rows in record["rules"].items()}
+    numbers = {rule: f"{row['declared']} declared, {row['false']} false" for rule, row in first.items()}
+    return {**own, "true": first["graph"]["true"], "rules": numbers}
 
 
 def rate_rows(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ Described = tuple[dict[str, Any], list[str]]
 HELP = "print the graph of a fit, at a given false discovery rate or by another search"
 DESCRIPTION = """\
 Print the graph of a finished fit at the false discovery rate Q: the expected share of false edges is at most Q
-(Benjamini and Hochberg). Each edge has a strength (the change of the effect in standard deviations, for a change of the
+(Benjamini, Krieger and Yekutieli). Each edge has a strength (the change of the effect in standard deviations, for a change of the
 cause by one standard deviation), its 95 % interval over pairs, and the p-value of "there is no edge". The fit of a peer
 has no p-values. Its edges have the strengths that its graph search measured.
 
