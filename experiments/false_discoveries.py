@@ -29,7 +29,7 @@ class Sizes:
     steps: int
 
 
-FULL = Sizes(linear=300, curved=50, steps=150)
+FULL = Sizes(linear=300, curved=110, steps=150)
 QUICK = Sizes(linear=4, curved=1, steps=40)
 
 
