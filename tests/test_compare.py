@@ -79,7 +79,7 @@ def test_the_figure_goes_into_the_first_run_or_where_it_is_wanted(
     page = tmp_path / "pages" / "compared.html"
     called(capsys, "compare", *two_runs, data_path, "--figure", tmp_path / "f.png", "--html", page, "--quiet")
     html = page.read_text(encoding="utf-8")
-    assert "Verdict: " in html and 'src="data:image/png' in html and "Tolerances: " in html
+    assert "Verdict: " in html and 'src="data:image/webp' in html and "Tolerances: " in html
     assert (tmp_path / "f.png").is_file()
     model = two_runs[0] / "model.safetensors"
     said = called(capsys, "compare", model, model, data_path)

@@ -164,7 +164,7 @@ def test_a_graph_without_p_values_has_no_slider() -> None:
 def test_pictures_are_inside_and_not_wider_than_a_page(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 100), "red").save(tmp_path / "a.png")
     html = page_of(Picture.read(tmp_path / "a.png", HOSTILE))
-    assert loads(html) == [] and 'src="data:image/png;base64,' in html
+    assert loads(html) == [] and 'src="data:image/webp;base64,' in html
 
 
 def test_results_are_on_one_page_with_their_figures(tmp_path: Path) -> None:

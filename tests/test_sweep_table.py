@@ -94,7 +94,7 @@ def test_the_table_has_a_page(folder: Path, tmp_path: Path, capsys: pytest.Captu
     argv = ["table", folder, "--rows", "model", "--columns", "data.n", "--value", "mcc"]
     said = called(capsys, *argv, "--plot", plot, "--html", page)
     html = page.read_text(encoding="utf-8")
-    assert f"page: {page}" in said and "<td>flow</td>" in html and 'src="data:image/png' in html
+    assert f"page: {page}" in said and "<td>flow</td>" in html and 'src="data:image/webp' in html
 
 
 def test_the_command_chooses_rows_and_cells(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,7 +149,7 @@ def course_chart(records: Sequence[Any], stage: str) -> Chart | None:
         records: lines of metrics.jsonl, as for `lcm.report.draw_training`.
         stage: whose course is shown.
     """
-    kinds = {"training": "log_likelihood", "validation": "validation_log_likelihood"}
+    kinds = {"validation": "validation_log_likelihood", "training": "log_likelihood"}
     rows: list[dict[str, Any]] = []
     for run in (run for run in stage_runs(records) if run.stage == stage):
         for kind, key in kinds.items():
@@ -164,7 +164,7 @@ def course_chart(records: Sequence[Any], stage: str) -> Chart | None:
         "x": _axis("time", "seconds in the stage", scale={"zero": False}),
         "y": _axis("value", "log-likelihood (nats per pair)", scale={"zero": False, "domain": _bulk(rows)}),
         "color": _colours(list(kinds)),
-        "strokeDash": _two_kinds("validation", "training"),
+        "strokeDash": _two_kinds(*kinds),
         "detail": {"field": "restart"},
         "tooltip": [_axis("state", "of", "nominal"), _axis("restart", "restart", "nominal"), *_time_and_value()],
     }
