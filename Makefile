@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras fuzz soak lint types mutate bench bench-compare release-check clean
+.PHONY: help setup demo test test-extras docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,14 @@ fuzz: $(STAMP) ## spoil N files of each kind, and keep in .fuzz/ those that are 
 
 soak: $(STAMP) ## mutations, kills and races for a stated time: make soak MINUTES=30 OUT=soak.json
 	$(ONE_THREAD) PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m soak MINUTES=$(MINUTES) OUT=$(OUT)
+
+docs: $(STAMP) ## build the site in docs/_build/html, its notebooks executed where they have changed; a warning is an error
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs,geometry]'
+	PYTHONPATH=. $(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -c docs . docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-links: docs ## ask every other host that a page of the site links to
+	PYTHONPATH=. $(BIN)/python -m sphinx -q -b linkcheck -c docs . docs/_build/links
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .

@@ -125,7 +125,7 @@ def curve_length(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -
 
 
 def curve_energy(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -> Tensor:
-    """Energy ½ ∫ |ẋ|² dt (...) of the same polygon, traversed in unit time with equal time for each side.
+    """Energy `½ ∫ |ẋ|² dt` (...) of the same polygon, traversed in unit time with equal time for each side.
 
     It is at least half the squared length, with equality at constant speed only.
     """

@@ -32,15 +32,17 @@ def _peer_sections() -> Mapping[str, type[Any]]:
 class FitConfig:
     """All settings of a fit.
 
-    model: the default, `flow`, or one of `models()` (docs/models.md); each reads its own section and the common keys.
-    n: number of causal variables; None for its estimate from x; "auto" for the likeliest of up to three fits, of the
-        numbers that the evidence leaves open (model flow and vectors only).
-    targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
-    validation_share: share of the pairs held out for early stopping and the ranking of restarts.
-    graph_search: for peers that do not learn a graph.
-    peers: settings of the peers by section, such as "explicit", with defaults filled in. In YAML, each section is a key
-    beside the others.
-    image: for images, whatever the model.
+    Attributes:
+        model: the default, `flow`, or one of `models()` (docs/models.md); each reads its own section and the common
+            keys.
+        n: number of causal variables; None for its estimate from x; "auto" for the likeliest of up to three fits, of
+            the numbers that the evidence leaves open (model flow and vectors only).
+        targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
+        validation_share: share of the pairs held out for early stopping and the ranking of restarts.
+        graph_search: for peers that do not learn a graph.
+        peers: settings of the peers by section, such as "explicit", with defaults filled in. In YAML, each section is a
+            key beside the others.
+        image: for images, whatever the model.
 
     Example:
         >>> import lcm
