@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
+.PHONY: help setup demo test test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-extras: $(STAMP) ## install all extras, and run the tests that `make test` 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,consistency,ray,chamber]'
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_sweep_ray.py tests/test_sweep_table.py tests/test_graph_search_libraries.py tests/test_chamber.py tests/test_data_images_light_tunnel.py tests/test_decoder.py
 
+test-notebooks: $(STAMP) ## run every notebook of docs/tutorial as it is, and say how long each takes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,docs,geometry]'
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m pytest docs/test_notebooks.py --durations=0
+
 mutate: $(STAMP) ## see which wrong lines of the mathematics no test notices, for hours: MUTATE_FLAGS="--count 50"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'
 	$(ONE_THREAD) $(BIN)/python -m tests.mutation $(MUTATE_FLAGS)
@@ -52,11 +56,11 @@ soak: $(STAMP) ## mutations, kills and races for a stated time: make soak MINUTE
 
 docs: $(STAMP) ## build the site in docs/_build/html, its notebooks executed where they have changed; a warning is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs,geometry]'
-	PYTHONPATH=. $(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -c docs . docs/_build/html
+	PYTHONPATH=$(CURDIR) $(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -c docs . docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 docs-links: docs ## ask every other host that a page of the site links to
-	PYTHONPATH=. $(BIN)/python -m sphinx -q -b linkcheck -c docs . docs/_build/links
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -q -b linkcheck -c docs . docs/_build/links
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .

@@ -5,10 +5,13 @@ The source folder is the whole checkout, so that pages, README and results link 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-# of site_parts
+# notebooks call lcm in a shell, too
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# of site_extension
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lcm.base import __version__
@@ -21,7 +24,7 @@ root_doc = "docs/index"
 include_patterns = ["docs/**", "results/**", "data/README.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = ["docs/_build", "docs/_static", "docs/_root", ".*", "runs", "build", "dist"]
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_extension"]
 # docstrings write code in single backticks, as Markdown does
 default_role = "literal"
 autodoc_typehints = "signature"
@@ -34,7 +37,7 @@ napoleon_numpy_docstring = False
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(Path(__file__).parent / "_build" / "notebooks")
-nb_execution_timeout = 180
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

@@ -1,29 +1,22 @@
-"""Parts of the documentation site: the reference of commands, and a check that no page loads from the network."""
+"""What the documentation site takes from the package and checks of itself; needs no Sphinx."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxDirective
+from unittest.mock import patch
 
 from lcm.app import cli
 
 # what a browser loads by itself, unlike the target of a link
+_ADDRESS = r"""((?:https?:)?//[^"'\s)]*)"""
 _LOADED = re.compile(
-    r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc\s*=\s*["']((?:https?:)?//[^"']*)"""
-    r"""|<link\b(?=[^>]*\brel\s*=\s*["'](?:stylesheet|preload|preconnect|icon))[^>]*?\bhref\s*=\s*["']((?:https?:)?//[^"']*)"""
-    r"""|(?:@import|url\()\s*(?:url\()?["']?((?:https?:)?//[^"')]*)"""
-    r"""|\b(?:import|fetch|importScripts)\(\s*["']((?:https?:)?//[^"']*)""",
+    rf"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc\s*=\s*["']{_ADDRESS}"""
+    rf"""|<link\b(?=[^>]*\brel\s*=\s*["'](?:stylesheet|preload|preconnect|icon))[^>]*?\bhref\s*=\s*["']{_ADDRESS}"""
+    rf"""|(?:@import\s*|\burl\()\s*(?:url\()?["']?{_ADDRESS}"""
+    rf"""|\b(?:import|fetch|importScripts)\(\s*["']{_ADDRESS}""",
     re.IGNORECASE,
 )
-_WIDTH = "100"
 
 
 def loaded_from_the_network(text: str) -> list[str]:
@@ -31,34 +24,8 @@ def loaded_from_the_network(text: str) -> list[str]:
     return [next(filter(None, groups)) for groups in _LOADED.findall(text)]
 
 
-class CommandReference(SphinxDirective):
-    """What `lcm COMMAND --help` prints, one section a command."""
-
-    def run(self) -> list[nodes.Node]:
-        return list(_command_sections())
-
-
-def _command_sections() -> Iterator[nodes.section]:
-    os.environ["COLUMNS"] = _WIDTH
-    for name, parser in cli._parsers()[1].items():
-        section = nodes.section(ids=[f"lcm-{name}"], names=[f"lcm {name}"])
-        section += nodes.title("", f"lcm {name}")
-        section += nodes.literal_block("", parser.format_help(), language="text")
-        yield section
-
-
-def refuse_the_network(app: Sphinx, error: Exception | None) -> None:
-    """Raises ExtensionError with every address that a page of the site would load."""
-    if error is not None or app.builder.format != "html":
-        return
-    files = [file for kind in ("html", "css", "js") for file in Path(app.outdir).rglob(f"*.{kind}")]
-    found = [f"{file}: {url}" for file in files for url in loaded_from_the_network(file.read_text(encoding="utf-8"))]
-    if found:
-        raise ExtensionError("Expected pages that load nothing from the network; got\n" + "\n".join(found))
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the parts."""
-    app.add_directive("command-reference", CommandReference)
-    app.connect("build-finished", refuse_the_network)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+def command_help() -> Iterator[tuple[str, str]]:
+    """Each command with what `lcm COMMAND --help` prints, 100 columns wide."""
+    with patch.dict("os.environ", COLUMNS="100"):
+        for name, parser in cli._parsers()[1].items():
+            yield name, parser.format_help()

@@ -20,7 +20,8 @@ from lcm.metric.scores import KEYS
 
 ROOT = Path(__file__).parent.parent
 ROOT_DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-DOCUMENTS = (*ROOT_DOCUMENTS, *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))))
+PAGES = sorted(file for file in (ROOT / "docs").rglob("*.md") if "_build" not in file.parts)
+DOCUMENTS = (*ROOT_DOCUMENTS, *(str(file.relative_to(ROOT)) for file in PAGES))
 
 
 def blocks(language: str) -> list[str]:

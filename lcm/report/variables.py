@@ -31,8 +31,8 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
     """Write a figure of every learned variable against every true one.
 
     If the model recovered the variables, the diagonal shows curves, and the other panels show only the dependence
-    between the true variables. Up to 10 variables give scatter plots with their |Spearman|; more give only the table
-    of |Spearman|.
+    between the true variables. Up to 10 variables give scatter plots with their `|Spearman|`; more give only the table
+    of `|Spearman|`.
 
     Args:
         path: file to write.

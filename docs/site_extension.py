@@ -1,0 +1,42 @@
+"""A Sphinx extension: the reference of commands, and an error if a page loads from the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from site_parts import command_help, loaded_from_the_network
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+
+class CommandReference(SphinxDirective):
+    """What `lcm COMMAND --help` prints, one section a command."""
+
+    def run(self) -> list[nodes.Node]:
+        """The sections."""
+        sections: list[nodes.Node] = []
+        for name, text in command_help():
+            section = nodes.section(ids=[f"lcm-{name}"], names=[f"lcm {name}"])
+            section += [nodes.title("", f"lcm {name}"), nodes.literal_block("", text, language="text")]
+            sections.append(section)
+        return sections
+
+
+def refuse_the_network(app: Sphinx, error: Exception | None) -> None:
+    """Raises ExtensionError with every address that a page of the site would load."""
+    if error is not None or app.builder.format != "html":
+        return
+    files = [file for kind in ("html", "css", "js") for file in Path(app.outdir).rglob(f"*.{kind}")]
+    found = [f"{file}: {url}" for file in files for url in loaded_from_the_network(file.read_text(encoding="utf-8"))]
+    if found:
+        raise ExtensionError("Expected pages that load nothing from the network; got\n" + "\n".join(found))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the parts."""
+    app.add_directive("command-reference", CommandReference)
+    app.connect("build-finished", refuse_the_network)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
