@@ -56,7 +56,7 @@ soak: $(STAMP) ## mutations, kills and races for a stated time: make soak MINUTE
 
 docs: $(STAMP) ## build the site in docs/_build/html, its notebooks executed where they have changed; a warning is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs,geometry]'
-	PYTHONPATH=$(CURDIR) $(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -c docs . docs/_build/html
+	PYTHONPATH=$(CURDIR) $(ONE_THREAD) $(BIN)/python -m sphinx -q -E -a -W --keep-going -c docs . docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 docs-links: docs ## ask every other host that a page of the site links to

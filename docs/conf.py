@@ -32,6 +32,8 @@ autodoc_member_order = "bysource"
 # "Attributes:" as fields; a property that is named there is documented once more, in full
 napoleon_use_ivar = True
 napoleon_numpy_docstring = False
+napoleon_attr_annotations = False
+python_maximum_signature_line_length = 88
 
 # anchors of headings as GitHub makes them
 myst_heading_anchors = 4

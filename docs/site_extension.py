@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ from site_parts import command_help, loaded_from_the_network
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
+
+_ARRAY = re.compile(
+    r"~?(?:numpy\.)?ndarray\[tuple\[(?:~?typing\.)?Any, \.\.\.\], ~?(?:numpy\.)?dtype\[[^\]]*(?:\[[^\]]*\])?\]\]"
+)
+_NAMES = re.compile(r"^:(?:ivar|param) [\w, ]+:")
 
 
 class CommandReference(SphinxDirective):
@@ -25,6 +31,18 @@ class CommandReference(SphinxDirective):
         return sections
 
 
+def short_signature(
+    app: Sphinx, kind: str, name: str, value: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A signature in which arrays have their short name; shapes are in the text below it."""
+    return tuple(text and _ARRAY.sub("ndarray", text).replace("~", "") for text in (signature, returns))  # type: ignore[return-value]
+
+
+def keep_names_together(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Keep the names of a field together, such as `x, x_tilde`: what stands before a space would be taken for a type."""
+    lines[:] = [_NAMES.sub(lambda found: found.group().replace(", ", ",\u200b"), line) for line in lines]
+
+
 def refuse_the_network(app: Sphinx, error: Exception | None) -> None:
     """Raises ExtensionError with every address that a page of the site would load."""
     if error is not None or app.builder.format != "html":
@@ -38,5 +56,8 @@ def refuse_the_network(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts."""
     app.add_directive("command-reference", CommandReference)
+    app.connect("autodoc-process-signature", short_signature)
+    # after the docstring has become fields
+    app.connect("autodoc-process-docstring", keep_names_together, priority=900)
     app.connect("build-finished", refuse_the_network)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
