@@ -39,7 +39,7 @@ def short_signature(
 
 
 def keep_names_together(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Keep the names of a field together, such as `x, x_tilde`: what stands before a space would be taken for a type."""
+    """Keep the names of a field together, such as `x, x_tilde`; the first would be taken for a type."""
     lines[:] = [_NAMES.sub(lambda found: found.group().replace(", ", ",\u200b"), line) for line in lines]
 
 
