@@ -33,7 +33,6 @@ autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 napoleon_numpy_docstring = False
 napoleon_attr_annotations = False
-python_maximum_signature_line_length = 88
 
 # anchors of headings as GitHub makes them
 myst_heading_anchors = 4

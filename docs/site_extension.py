@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from site_parts import command_help, loaded_from_the_network
+from site_parts import accessible, command_help, loaded_from_the_network
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -43,10 +43,12 @@ def keep_names_together(app: Sphinx, kind: str, name: str, value: Any, options: 
     lines[:] = [_NAMES.sub(lambda found: found.group().replace(", ", ",\u200b"), line) for line in lines]
 
 
-def refuse_the_network(app: Sphinx, error: Exception | None) -> None:
-    """Raises ExtensionError with every address that a page of the site would load."""
+def finish_pages(app: Sphinx, error: Exception | None) -> None:
+    """Make the pages accessible. Raises ExtensionError with every address that a page of the site would load."""
     if error is not None or app.builder.format != "html":
         return
+    for page in Path(app.outdir).rglob("*.html"):
+        page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
     files = [file for kind in ("html", "css", "js") for file in Path(app.outdir).rglob(f"*.{kind}")]
     found = [f"{file}: {url}" for file in files for url in loaded_from_the_network(file.read_text(encoding="utf-8"))]
     if found:
@@ -59,5 +61,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-signature", short_signature)
     # after the docstring has become fields
     app.connect("autodoc-process-docstring", keep_names_together, priority=900)
-    app.connect("build-finished", refuse_the_network)
+    app.connect("build-finished", finish_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -24,6 +24,12 @@ def loaded_from_the_network(text: str) -> list[str]:
     return [next(filter(None, groups)) for groups in _LOADED.findall(text)]
 
 
+def accessible(page: str) -> str:
+    """A page of the theme with the levels of its captions, and with code that the keyboard reaches and scrolls."""
+    page = page.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    return page.replace("<pre>", '<pre tabindex="0">')
+
+
 def command_help() -> Iterator[tuple[str, str]]:
     """Each command with what `lcm COMMAND --help` prints, 100 columns wide."""
     with patch.dict("os.environ", COLUMNS="100"):

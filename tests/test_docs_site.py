@@ -110,6 +110,13 @@ def test_what_a_page_does_not_load_is_not_found(text: str, site_parts: Any) -> N
     assert site_parts.loaded_from_the_network(text) == []
 
 
+def test_captions_have_a_level_and_code_takes_the_keyboard(site_parts: Any) -> None:
+    page = '<p class="caption" role="heading"><span>Tutorial</span></p><pre>code</pre>'
+    once = site_parts.accessible(page)
+    assert 'role="heading" aria-level="2">' in once and '<pre tabindex="0">code' in once
+    assert site_parts.accessible(once) == once
+
+
 @every_notebook
 def test_a_notebook_is_kept_without_results_and_installs_what_it_needs(path: Path) -> None:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -1,8 +1,8 @@
 """Figures, tables and their style: every `draw_` function writes a file, or draws on the axes that it is given.
 
-`turn_figure` shows a figure in three dimensions from all sides. All draw on matplotlib's Figure objects and touch neither
-pyplot nor any global setting. A figure's module is imported when the figure is first used, since it needs parts of scipy
-that a fit does without.
+`turn_figure` shows a figure in three dimensions from all sides. All draw on matplotlib's Figure objects and touch
+neither pyplot nor any global setting. A figure's module is imported when the figure is first used, since it needs parts
+of scipy that a fit does without.
 """
 
 from __future__ import annotations
