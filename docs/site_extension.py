@@ -35,7 +35,7 @@ def short_signature(
     app: Sphinx, kind: str, name: str, value: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """A signature in which arrays have their short name; shapes are in the text below it."""
-    return tuple(text and _ARRAY.sub("ndarray", text).replace("~", "") for text in (signature, returns))  # type: ignore[return-value]
+    return tuple(text and _ARRAY.sub("ndarray", text).replace("<factory>", "...") for text in (signature, returns))  # type: ignore[return-value]
 
 
 def keep_names_together(app: Sphinx, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
