@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
+.PHONY: help setup demo test test-web test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv, about a minute where the packages are near ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,explore,web]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## recover two small causal models from pairs, and show what was recovered
@@ -35,6 +35,11 @@ demo: $(STAMP) ## recover two small causal models from pairs, and show what was 
 
 test: lint types ## lint, types, and all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+	@$(BIN)/python tests/browser.py || true
+
+test-web: $(STAMP) ## the tests of pages in a real browser, which `apt-get install chromium` gets
+	@$(BIN)/python tests/browser.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_explore_browser.py
 
 test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM, causal chambers
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,consistency,ray,chamber]'

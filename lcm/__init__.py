@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lcm.run.public import fit, load, save
     from lcm.run.refitting import refit
     from lcm.run.result import FitResult
+    from lcm.run.runs import name_variables
 
 _HOMES = {
     "Certificate": "lcm.run.assumption",
@@ -45,6 +46,7 @@ _HOMES = {
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
+    "name_variables": "lcm.run.runs",
     "plan_pairs": "lcm.run.planning",
     "refit": "lcm.run.refitting",
     "save": "lcm.run.public",
@@ -68,6 +70,7 @@ __all__ = [
     "fit_ensemble",
     "load",
     "load_pairs",
+    "name_variables",
     "plan_pairs",
     "refit",
     "save",

@@ -52,7 +52,7 @@ def test_the_graph_of_a_peer_is_what_its_fit_found(
     edges = run.model.graph.edges()
     assert said.startswith(f"{len(edges) or 'no'} edge") and "of dvae, with strength\n" in said
     assert all(f"  z{i} -> z{j}  {run.edge_strength[i, j]:.3f}\n" in said for i, j in edges)
-    assert said.endswith(f"causes first: {' '.join(f'z{i}' for i in run.order)}\n")
+    assert said.endswith(f"causes first: {', '.join(f'z{i}' for i in run.order)}\n")
 
 
 def test_a_peer_has_no_p_values_to_pass_a_rate(peer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

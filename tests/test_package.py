@@ -101,6 +101,7 @@ def test_make_lists_its_targets() -> None:
         "demo",
         "test",
         "test-extras",
+        "test-web",
         "test-notebooks",
         "docs",
         "docs-links",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from lcm.base import __version__
 from lcm.base.rows import release, require_whole, writable
 from lcm.data.pairs import PairData, write_arrays
-from lcm.data.table import pair_columns
 from lcm.model.image import ImageModel
+from lcm.model.names import default_names, named_columns
 from lcm.model.pair_model import EncodedPairs, PairModel
 
 Array = NDArray[Any]
@@ -100,27 +100,36 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     return {name: value.cpu().numpy().astype(np.float32, copy=False) for name, value in tensors.items()}
 
 
-def write_encoding(path: str | Path, model: PairModel, data: PairData, name: str) -> None:
+def write_encoding(
+    path: str | Path, model: PairModel, data: PairData, name: str, names: Sequence[str] | None = None
+) -> None:
     """Write the tensors of `encode_data` to a .safetensors, .npz, .csv or .parquet file, whole or not at all.
 
     Args:
         name: name of the model, for the metadata.
+        names: of the variables, for the columns of a table and the metadata; default: z0, z1, …
 
     Raises:
         ValueError: observations of another shape than the model's, or another suffix.
     """
     tensors, sets = encode_data(model, data), target_columns(model)
+    names = default_names(model.n) if names is None else names
     metadata = {
         "made_by": "lcm encode",
         "version": __version__,
         "model": name,
         "data": data.source,
         "target_sets": json.dumps(sets),
+        "names": json.dumps(list(names), ensure_ascii=False),
     }
     probability = tensors["target_probability"]
-    table = pair_columns({name: tensor for name, tensor in tensors.items() if name != "target_probability"})
+    table = {
+        column: values
+        for key in ("z", "z_tilde", "noise", "noise_tilde")
+        for column, values in zip(named_columns(key, names), tensors[key].T, strict=True)
+    }
     for column, targets in zip(probability.T, sets, strict=True):
-        table[f"probability_{'+'.join(f'z{i}' for i in targets) or 'none'}"] = column
+        table[f"probability_{'+'.join(names[i] for i in targets) or 'none'}"] = column
     write_arrays(path, tensors, metadata, table=table)
 
 

@@ -201,11 +201,17 @@ class Graph:
         graph.add_edges_from(self.edges())
         return graph
 
-    def to_graphml(self, path: str | Path | None = None) -> str:
-        """The graph as GraphML text, also written to `path` (whole or not at all) where one is given."""
+    def to_graphml(self, path: str | Path | None = None, names: Sequence[str] | None = None) -> str:
+        """The graph as GraphML text, also written to `path` (whole or not at all) where one is given.
+
+        names: of the variables, as the attribute `label` of the nodes.
+        """
         import networkx as nx
 
-        text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
+        graph = self.to_networkx()
+        if names is not None:
+            nx.set_node_attributes(graph, dict(enumerate(names)), "label")
+        text = "\n".join(nx.generate_graphml(graph)) + "\n"
         if path is not None:
             # Imported here, since the rest of the module has no use for tensor files.
             from lcm.base.files import write_text
@@ -213,9 +219,10 @@ class Graph:
             write_text(path, text)
         return text
 
-    def to_dot(self) -> str:
-        """The graph in the DOT language of Graphviz, every variable listed before the edges."""
-        nodes = [f"  {node};" for node in range(self.n)]
+    def to_dot(self, names: Sequence[str] | None = None) -> str:
+        """The graph in the DOT language of Graphviz, every variable listed before the edges, with its name if given."""
+        labels = [""] * self.n if names is None else [f' [label="{name}"]' for name in names]
+        nodes = [f"  {node}{label};" for node, label in enumerate(labels)]
         edges = [f"  {source} -> {target};" for source, target in self.edges()]
         return "\n".join(["digraph {", *nodes, *edges, "}"]) + "\n"
 

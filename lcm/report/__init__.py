@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "draw_answer": "effects",
     "draw_comparison": "variables",
     "draw_evidence": "graph",
     "draw_graph": "graph",
@@ -23,6 +24,7 @@ _HOMES = {
     "draw_training": "training",
     "draw_two_graphs": "graph",
     "draw_variables": "variables",
+    "graph_labels": "graph",
     "turn_figure": "turned",
 }
 

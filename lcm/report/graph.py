@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from lcm.model.graph import Graph, square_bool
 from lcm.readout.evidence import GraphEvidence
 from lcm.report.layout import Points, circle, curves_of, label_spots, trimmed
-from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, new_figure, save_figure, variable_names
+from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, new_figure, save_figure, variable_names
 
 _MAX_LABELLED_EDGES = 16
 _MAX_SHOWN = 30
+_LONGEST_INSIDE = 6
 _SMALLEST = 1e-15
 
 
@@ -68,6 +69,16 @@ def draw_graph(
     ax.set_title(title or "", fontsize=11)
     ax.set_axis_off()
     return ax
+
+
+def graph_labels(names: Sequence[str], below: Sequence[str] = ()) -> list[str]:
+    """Labels of nodes: a short name inside; z0 with a long name beside it, or with what `below` says of it."""
+    labels = []
+    for i, (name, inside) in enumerate(zip(names, figure_names(names), strict=True)):
+        long = len(name) > _LONGEST_INSIDE
+        beside = name if long else (below[i] if below and name == f"z{i}" else "")
+        labels.append((f"$z_{{{i}}}$" if long else inside) + (f"\n{beside}" if beside else ""))
+    return labels
 
 
 def draw_one_graph(
@@ -138,6 +149,7 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
         ax.add_patch(Circle(tuple(point), radius, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3))
         size = 13.0 * (radius / 0.2) ** 0.6
         inside, _, below = name.partition("\n")
+        size *= 1.0 if inside.startswith("$") else min(1.0, 4.0 / len(inside))
         ax.text(point[0], point[1], inside, ha="center", va="center", fontsize=size, color=INK, zorder=4)
         if below:
             # away from the middle, where the arrows are
@@ -202,11 +214,11 @@ def draw_evidence(path: str | Path, evidence: GraphEvidence, graph: Graph, label
     figure = new_figure(size + 3.6, max(size, 1.0 + 0.22 * shown))
     axes = figure.subplots(1, 2, width_ratios=[size, 3.4])
     draw_graph(axes[0], graph.adjacency, evidence.edge_strength, labels, "learned graph, edge strengths")
-    _draw_edge_strengths(axes[1], evidence, graph)
+    _draw_edge_strengths(axes[1], evidence, graph, labels)
     save_figure(figure, path)
 
 
-def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axes:
+def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph, labels: Sequence[str] | None) -> Axes:
     """Draw the strength of every edge with its 95 % interval and p-value; returns the axes.
 
     Edges of the graph come first, strongest on top. Candidates that were not accepted follow in grey, those with the
@@ -237,7 +249,8 @@ def _draw_edge_strengths(ax: Axes, evidence: GraphEvidence, graph: Graph) -> Axe
         ax.text(1.08 * top, -0.9, "p-value", va="center", fontsize=8, color=INK)
     else:
         ax.text(0.5 * top, 0.0, "no edges and no candidates", ha="center", va="center", fontsize=9, color=GREY)
-    ax.set_yticks(range(len(edges)), [rf"$z_{{{i}}} \to z_{{{j}}}$" for i, j in edges])
+    names = [label.partition("\n")[0] for label in variable_names(graph.n, labels)]
+    ax.set_yticks(range(len(edges)), [rf"{names[i]} $\to$ {names[j]}" for i, j in edges])
     ax.set(xlim=(0.0, 1.36 * top), ylim=(max(len(edges), 1) - 0.4, -1.4))
     clean(ax).grid(axis="x", color=PALE, linewidth=0.6)
     ax.set_xlabel("edge strength, 95 % interval over pairs", fontsize=9)

@@ -10,11 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lcm.base.atomic import atomic_write
+from lcm.report.palette import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, RED, SKY
 
-# The palette of Okabe and Ito (2008).
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+# with the colours, which figures take from here
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "INK",
+    "LINES",
+    "ORANGE",
+    "PALE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "clean",
+    "figure_names",
+    "new_figure",
+    "save_figure",
+    "variable_names",
+]
+
 LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#333333", "#8C8C8C")
-INK, GREY, PALE = "#333333", "#8C8C8C", "#E6E6E6"
 
 _DOTS_PER_INCH = 150
 
@@ -39,6 +56,11 @@ def clean(ax: Axes) -> Axes:
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(colors=INK, labelsize=8)
     return ax
+
+
+def figure_names(names: Sequence[str], symbol: str = "z") -> list[str]:
+    """Names of variables for a figure: z0 as a formula with the symbol, what somebody named as it is."""
+    return [f"${symbol}_{{{i}}}$" if name == f"z{i}" else name for i, name in enumerate(names)]
 
 
 def variable_names(n: int, labels: Sequence[str] | None = None, symbol: str = "z") -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.isomorphism.matching import FloatArray, correlation_matrix, paired_columns
 from lcm.report.graph import draw_graph
-from lcm.report.style import BLUE, GREY, INK, PALE, clean, new_figure, save_figure, variable_names
+from lcm.report.style import BLUE, GREY, INK, PALE, clean, figure_names, new_figure, save_figure, variable_names
 
 if TYPE_CHECKING:
     from lcm.isomorphism import Comparison
@@ -27,7 +27,7 @@ _POINTS_IN_A_PANEL = 600
 _POINTS_IN_A_CLOUD = 3000
 
 
-def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> None:
+def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike, names: Sequence[str] | None = None) -> None:
     """Write a figure of every learned variable against every true one.
 
     If the model recovered the variables, the diagonal shows curves, and the other panels show only the dependence
@@ -38,6 +38,7 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
         path: file to write.
         true: (N, n).
         learned: (N, n), aligned: column i is the match of true variable i.
+        names: of the learned variables, aligned too.
 
     Raises:
         ValueError: tables that are not finite, or of different shape.
@@ -48,13 +49,18 @@ def draw_variables(path: str | Path, true: ArrayLike, learned: ArrayLike) -> Non
     spearman = correlation_matrix(true_table, learned_table)
     n = len(spearman)
     if n <= _MAX_PANELS:
-        figure = _draw_panels(true_table[:_POINTS_IN_A_PANEL], learned_table[:_POINTS_IN_A_PANEL], spearman)
+        true_rows, learned_rows = true_table[:_POINTS_IN_A_PANEL], learned_table[:_POINTS_IN_A_PANEL]
+        figure = _draw_panels(true_rows, learned_rows, spearman, _learned_names(n, names))
     else:
-        figure = _draw_table(spearman)
+        figure = _draw_table(spearman, _learned_names(n, names))
     save_figure(figure, path)
 
 
-def _draw_panels(true: FloatArray, learned: FloatArray, spearman: FloatArray) -> Figure:
+def _learned_names(n: int, names: Sequence[str] | None) -> list[str]:
+    return variable_names(n, None if names is None else figure_names(names), symbol=r"\hat{z}")
+
+
+def _draw_panels(true: FloatArray, learned: FloatArray, spearman: FloatArray, names: list[str]) -> Figure:
     n = len(spearman)
     size = max(1.0, 2.2 - 0.15 * n)
     figure = new_figure(size * n + 0.7, size * n + 0.7)
@@ -63,9 +69,7 @@ def _draw_panels(true: FloatArray, learned: FloatArray, spearman: FloatArray) ->
         for column in range(n):
             ax = axes[row, column]
             _draw_panel(ax, true[:, column], learned[:, row], spearman[column, row], row == column)
-    for index, (name, learned_name) in enumerate(
-        zip(variable_names(n), variable_names(n, symbol=r"\hat{z}"), strict=True)
-    ):
+    for index, (name, learned_name) in enumerate(zip(variable_names(n), names, strict=True)):
         axes[-1, index].set_xlabel(name, fontsize=11)
         axes[index, 0].set_ylabel(learned_name, fontsize=11)
     figure.supxlabel("true variable", fontsize=10, color=INK)
@@ -87,7 +91,7 @@ def _draw_panel(ax: Axes, true: FloatArray, learned: FloatArray, spearman: float
     )
 
 
-def _draw_table(spearman: FloatArray) -> Figure:
+def _draw_table(spearman: FloatArray, names: list[str]) -> Figure:
     n = len(spearman)
     figure = new_figure(6.5, 5.6)
     ax = clean(figure.subplots())
@@ -95,7 +99,7 @@ def _draw_table(spearman: FloatArray) -> Figure:
     figure.colorbar(image, ax=ax, label="|Spearman|", shrink=0.8)
     step = max(1, n // 15)
     ax.set_xticks(range(0, n, step), variable_names(n)[::step])
-    ax.set_yticks(range(0, n, step), variable_names(n, symbol=r"\hat{z}")[::step])
+    ax.set_yticks(range(0, n, step), names[::step])
     ax.set(xlabel="true variable", ylabel="learned variable (matched)")
     ax.set_title(f"mean on the diagonal: {np.diagonal(spearman).mean():.4f}", fontsize=10)
     return figure
@@ -162,6 +166,7 @@ def draw_comparison(
     z: tuple[ArrayLike, ArrayLike],
     graphs: tuple[Graph, Graph] | None = None,
     names: tuple[str, str] = ("A", "B"),
+    variables: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> None:
     """Write a figure of two compared models.
 
@@ -174,6 +179,7 @@ def draw_comparison(
         z: (N, n) causal variables by A and by B, each in its own numbering.
         graphs: of A and of B, each in its own numbering; None if either model has no graph.
         names: of the two models.
+        variables: their names by A and by B, each in its own numbering.
 
     Raises:
         ValueError: tables with another number of variables than were compared.
@@ -182,16 +188,20 @@ def draw_comparison(
     first, second = (np.asarray(table, dtype=np.float64) for table in z)
     if first.shape != second.shape or first.shape[1] != n:
         raise ValueError(f"Expected two tables of {n} variables; got shapes {first.shape} and {second.shape}.")
+    labels = (
+        variable_names(n, variables and figure_names(variables[0])),
+        variable_names(n, variables and figure_names(variables[1], "z'"), symbol="z'"),
+    )
     shown = min(n, _MAX_CURVES)
     rows = -(-shown // _CURVES_IN_A_ROW)
     figure = new_figure(10.5, 2.2 * rows + 3.9)
     figure.suptitle(f"{names[0]} and {names[1]}: {found.verdict}", fontsize=12)
     above, below = figure.subfigures(2, 1, height_ratios=(2.2 * rows, 3.5), squeeze=False)[:, 0]
-    _draw_curves(above, found, first, second[:, list(found.permutation)], shown, rows, names)
+    _draw_curves(above, found, first, second[:, list(found.permutation)], shown, rows, names, labels)
     axes = below.subplots(1, 1 if graphs is None else 3, squeeze=False)[0]
     if graphs is not None:
-        _draw_graphs(axes, found, graphs, names)
-    _draw_leakage(axes[-1], below, found, names)
+        _draw_graphs(axes, found, graphs, names, labels)
+    _draw_leakage(axes[-1], below, found, names, labels)
     save_figure(figure, path)
 
 
@@ -203,13 +213,13 @@ def _draw_curves(
     shown: int,
     rows: int,
     names: tuple[str, str],
+    labels: tuple[list[str], list[str]],
 ) -> None:
     import torch
 
     columns = -(-shown // rows)
     dots = np.stack([first[:_POINTS_IN_A_PANEL], second[:_POINTS_IN_A_PANEL]])
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    labels = variable_names(len(found.permutation)), variable_names(len(found.permutation), symbol="z'")
     for i, ax in enumerate(axes):
         if i >= shown:
             ax.set_axis_off()
@@ -224,17 +234,23 @@ def _draw_curves(
 
 
 def _draw_graphs(
-    axes: NDArray[np.object_], found: Comparison, graphs: tuple[Graph, Graph], names: tuple[str, str]
+    axes: NDArray[np.object_],
+    found: Comparison,
+    graphs: tuple[Graph, Graph],
+    names: tuple[str, str],
+    labels: tuple[list[str], list[str]],
 ) -> None:
     permutation = list(found.permutation)
     second = graphs[1].adjacency[np.ix_(permutation, permutation)]
-    draw_graph(axes[0], graphs[0].adjacency, title=f"graph of {names[0]}")
-    labels = [f"$z'_{{{j}}}$" for j in permutation]
+    draw_graph(axes[0], graphs[0].adjacency, labels=labels[0], title=f"graph of {names[0]}")
+    second_labels = [labels[1][j] for j in permutation]
     title = f"graph of {names[1]}" + ("" if found.graphs_equal else "\n(red: only here; dashed: missing)")
-    draw_graph(axes[1], second, labels=labels, title=title, true_adjacency=graphs[0].adjacency)
+    draw_graph(axes[1], second, labels=second_labels, title=title, true_adjacency=graphs[0].adjacency)
 
 
-def _draw_leakage(ax: Axes, figure: SubFigure, found: Comparison, names: tuple[str, str]) -> None:
+def _draw_leakage(
+    ax: Axes, figure: SubFigure, found: Comparison, names: tuple[str, str], labels: tuple[list[str], list[str]]
+) -> None:
     """Shares of the variance of each z′: explained by its match on the diagonal, by other variables elsewhere."""
     n = len(found.permutation)
     shares = found.leakage_matrix.copy()
@@ -243,8 +259,8 @@ def _draw_leakage(ax: Axes, figure: SubFigure, found: Comparison, names: tuple[s
     bar = figure.colorbar(picture, ax=ax, shrink=0.8, ticks=[-4, -3, -2, -1, 0])
     bar.ax.set_yticklabels(["≤ 0.0001", "0.001", "0.01", "0.1", "1"], fontsize=8)
     step = max(1, n // 15)
-    ax.set_xticks(range(0, n, step), variable_names(n)[::step], fontsize=8)
-    targets = [variable_names(n, symbol="z'")[j] for j in found.permutation]
+    ax.set_xticks(range(0, n, step), labels[0][::step], fontsize=8)
+    targets = [labels[1][j] for j in found.permutation]
     ax.set_yticks(range(0, n, step), targets[::step], fontsize=8)
     ax.set(xlabel=f"explained by variable of {names[0]}", ylabel=f"variable of {names[1]}")
     ax.set_title("share of variance explained:\ndiagonal: match, others: leakage", fontsize=10)

@@ -28,7 +28,10 @@ def hub_config(result: Outcome) -> dict[str, Any]:
 def model_card(result: Outcome) -> str:
     """The content of README.md: what the model is, how to use it, its graph, and its certificate."""
     graph, evidence = result.model.graph, result.found.evidence
-    lines = strength_lines(graph, result.edge_strength) if evidence is None else edge_lines(evidence, graph)
+    names = result.names
+    lines = (
+        strength_lines(graph, result.edge_strength, names) if evidence is None else edge_lines(evidence, graph, names)
+    )
     edges = "".join(f"- {line}\n" for line in lines) or "- no edge\n"
     related = "".join(f"- {line}\n" for line in related_lines(result))
     columns = f"\nColumns most related to each variable (absolute rank correlation):\n\n{related}" if related else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lcm.model.names import default_names, put_names
 from lcm.run.assumption import Certificate
 from lcm.run.outcome import Outcome
 
@@ -17,7 +18,7 @@ def certificate_section(result: Outcome) -> str:
 {certificate.summary()}. `holds` means that a test found nothing,
 with the power that is stated; the level of each test is 0.01 % (docs/certificate.md).
 
-{certificate.markdown()}{notes}
+{in_names(result, certificate.markdown())}{notes}
 """
 
 
@@ -25,8 +26,16 @@ def certificate_lines(result: Outcome) -> list[str]:
     """The verdicts in one line, and one line for each broken assumption and each note."""
     certificate = known_certificate(result)
     summary = [f"Certificate: {certificate.summary()}"] if certificate.rows else []
-    broken = [f"Broken ({row.key}): {finding}" for row in certificate.rows for finding in row.findings]
+    broken = [
+        f"Broken ({row.key}): {in_names(result, finding)}" for row in certificate.rows for finding in row.findings
+    ]
     return [*summary, *broken, *(f"Note: {note}" for note in certificate.notes)]
+
+
+def in_names(result: Outcome, text: str) -> str:
+    """A sentence of a certificate with the names of the variables; as it is where a column of x has such a name."""
+    columns = default_names(max(len(result.columns), result.model.n))
+    return text if set(columns) & set(result.columns) else put_names(text, result.names)
 
 
 def known_certificate(result: Outcome) -> Certificate:

@@ -16,6 +16,7 @@ from lcm.learn.restarts import Restart
 from lcm.learn.rounds import usual_thickness
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
+from lcm.model.names import checked_names, default_names
 from lcm.model.pair_model import PairModel
 from lcm.readout.ancestors import Ancestry
 from lcm.readout.evidence import FoundGraph, GraphEvidence
@@ -50,6 +51,7 @@ class Outcome(ABC):
         refits: fits to halves of the pairs, for intervals; None without.
         columns: names of the columns of x; empty if the data have no names.
         related: for each variable, its most related columns with |Spearman's rank correlation|; empty without names.
+        names: of the variables; z0, z1, … by default.
         folder: the run from which the fit was read; None for one that was not.
         stored_doubts, stored_certificate, stored_cut_short_at: of a fit that was read from its folder; None otherwise,
             and where the version that wrote it had none.
@@ -75,10 +77,15 @@ class Outcome(ABC):
     refits: Refits | None = None
     columns: tuple[str, ...] = ()
     related: tuple[tuple[tuple[str, float], ...], ...] = ()
+    names: tuple[str, ...] = ()
     folder: Path | None = None
     stored_doubts: tuple[str, ...] | None = None
     stored_certificate: Certificate | None = None
     stored_cut_short_at: float | None = None
+
+    def __post_init__(self) -> None:
+        n = self.model.n
+        object.__setattr__(self, "names", checked_names(self.names, n) if self.names else default_names(n))
 
     @property
     def graph(self) -> Graph:

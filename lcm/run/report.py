@@ -27,10 +27,11 @@ _MAX_LISTED = 20
 def graph_numbers(result: Outcome) -> dict[str, Any]:
     """The content of graph.json: the graph of the model, with error bars if tests found it."""
     graph, evidence = result.model.graph, result.found.evidence
-    names = {"related_columns": [dict(each) for each in result.related]} if result.related else {}
+    related = {"related_columns": [dict(each) for each in result.related]} if result.related else {}
+    named = {"names": list(result.names), **related}
     if evidence is None:
-        return strength_numbers(graph, result.edge_strength, result.order) | names
-    return evidence_numbers(evidence, graph, result.config.readout.false_discovery_rate) | names
+        return strength_numbers(graph, result.edge_strength, result.order) | named
+    return evidence_numbers(evidence, graph, result.config.readout.false_discovery_rate) | named
 
 
 def evidence_numbers(evidence: GraphEvidence, graph: Graph, false_discovery_rate: float) -> dict[str, Any]:
@@ -155,21 +156,20 @@ def stage_seconds(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def edge_lines(evidence: GraphEvidence, graph: Graph) -> list[str]:
+def edge_lines(evidence: GraphEvidence, graph: Graph, names: Sequence[str]) -> list[str]:
     """A line for each edge, strongest first: its strength, the interval of the strength, and the p-value."""
-    interval = evidence.strength_interval()
-    ranked = sorted(graph.edges(), key=lambda edge: -evidence.edge_strength[edge])
+    (low, high), strength = np.moveaxis(evidence.strength_interval(), -1, 0), evidence.edge_strength
     return [
-        f"z{i} -> z{j}  {evidence.edge_strength[i, j]:.3f}  [{interval[i, j, 0]:.3f}, {interval[i, j, 1]:.3f}]"
+        f"{names[i]} -> {names[j]}  {strength[i, j]:.3f}  [{low[i, j]:.3f}, {high[i, j]:.3f}]"
         f"  {p_value_text(evidence.edge_p_value[i, j])}"
-        for i, j in ranked
+        for i, j in sorted(graph.edges(), key=lambda edge: -strength[edge])
     ]
 
 
-def strength_lines(graph: Graph, edge_strength: NDArray[np.float64]) -> list[str]:
+def strength_lines(graph: Graph, edge_strength: NDArray[np.float64], names: Sequence[str]) -> list[str]:
     """A line for each edge, strongest first: its strength."""
     ranked = sorted(graph.edges(), key=lambda edge: -edge_strength[edge])
-    return [f"z{i} -> z{j}  {edge_strength[i, j]:.3f}" for i, j in ranked]
+    return [f"{names[i]} -> {names[j]}  {edge_strength[i, j]:.3f}" for i, j in ranked]
 
 
 def p_value_text(p_value: float) -> str:
@@ -177,21 +177,21 @@ def p_value_text(p_value: float) -> str:
     return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
 
 
-def target_text(distribution: TargetDistribution) -> str:
+def target_text(distribution: TargetDistribution, names: Sequence[str]) -> str:
     """The share of each target set, as text."""
     ranked = zip(distribution.as_lists(), distribution.probabilities.tolist(), strict=True)
-    shares = [f"{'+'.join(f'z{i}' for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
+    shares = [f"{'+'.join(names[i] for i in targets) or 'none'} {share:.1%}" for targets, share in ranked]
     return ", ".join(shares[:_MAX_LISTED]) + (f", ... ({len(shares)} sets)" if len(shares) > _MAX_LISTED else "")
 
 
 def _edges(result: Outcome) -> list[str]:
     if result.found.evidence is None:
-        return strength_lines(result.model.graph, result.edge_strength)
-    return edge_lines(result.found.evidence, result.model.graph)
+        return strength_lines(result.model.graph, result.edge_strength, result.names)
+    return edge_lines(result.found.evidence, result.model.graph, result.names)
 
 
 def _targets(result: Outcome) -> str:
-    shares = target_text(result.model.target_distribution)
+    shares = target_text(result.model.target_distribution, result.names)
     if result.implicit_nll is not None:
         return f"Share of pairs by target: {shares}"
     return f"Target probabilities of the model, learned or assumed: {shares}"
@@ -214,7 +214,7 @@ The numbering, orientation and units of learned variables are arbitrary. Variabl
 
 {listed}
 
-Causal order, causes first: {", ".join(f"z{i}" for i in result.order)}.
+Causal order, causes first: {", ".join(result.names[i] for i in result.order)}.
 {_columns_text(result)}
 ![graph](figures/graph.png)
 
@@ -264,7 +264,7 @@ def _variables_text(result: Outcome) -> str:
 def related_lines(result: Outcome) -> list[str]:
     """A line for each variable: the most related columns of x. The list is empty if columns have no names."""
     return [
-        f"z{i}: {', '.join(f'{name} {strength:.2f}' for name, strength in related)}"
+        f"{result.names[i]}: {', '.join(f'{name} {strength:.2f}' for name, strength in related)}"
         for i, related in enumerate(result.related)
     ]
 

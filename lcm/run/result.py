@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, final
@@ -17,6 +18,7 @@ from lcm.data.pairs import PairData, load_pairs
 from lcm.data.sample import sample_pairs
 from lcm.model.do import Do
 from lcm.model.image import ImageModel
+from lcm.model.names import renamed
 from lcm.model.pair_model import EncodedPairs
 from lcm.run.assumption import Certificate
 from lcm.run.certificate import certify
@@ -38,6 +40,7 @@ class FitResult(Outcome):
         doubts: one text for each sign that an assumption is broken or that the fit fell short.
         edge_strength: (n, n) ≥ 0, [i, j] for i → j, before thresholding (docs/theory.md section 3).
         order: the variables, causes first.
+        names: of the variables; z0, z1, … until `named` or `lcm.name_variables` gives others.
 
     Example:
         >>> import lcm
@@ -96,9 +99,10 @@ class FitResult(Outcome):
             ValueError: observations of another shape than the model's.
         """
         if not isinstance(x, PairData):
-            return self.model.encode(x).z
+            found = self.model.encode(x).z
+            return found.set_axis(list(self.names), axis=1) if hasattr(found, "columns") else found
         z = encode_pairs(self.model, x).z
-        return z.cpu().numpy() if x.frame is None else in_kind_of(x.frame, z, [f"z{i}" for i in range(self.model.n)])
+        return z.cpu().numpy() if x.frame is None else in_kind_of(x.frame, z, list(self.names))
 
     def encode_pairs(self, pairs: Any, x_tilde: Any = None) -> EncodedPairs:
         """Variables, noise, posterior over target sets and log-density of pairs, as tensors.
@@ -146,7 +150,7 @@ class FitResult(Outcome):
             ValueError: a result without refits.
         """
         errors = torch.from_numpy(self._refitted().standard_errors(self.model, x))
-        return in_kind_of(x, errors, [f"z{i}" for i in range(self.model.n)])
+        return in_kind_of(x, errors, list(self.names))
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:
         """log p(x, x̃) (N,) in nats; a variational model gives a lower bound.
@@ -172,6 +176,20 @@ class FitResult(Outcome):
         if self.refits is None:
             raise ValueError("Expected a result with refits; got one without. lcm.refit(result, pairs) makes them.")
         return self.refits
+
+    def named(self, names: Mapping[int, str]) -> FitResult:
+        """The same result with names for some of its variables, by their numbers; `lcm.name_variables` keeps them.
+
+        Raises:
+            ValueError: a number out of range, or a name that figures, tables and commands could not show as it is.
+
+        Example:
+            >>> import lcm
+            >>> result = lcm.fit("data/sample.safetensors", model="linear", quiet=True)
+            >>> result.named({0: "light"}).names
+            ('light', 'z1', 'z2')
+        """
+        return replace(self, names=renamed(self.names, names))
 
     def report(self) -> str:
         """The fit in Markdown, as `lcm fit` writes it to report.md."""

@@ -19,7 +19,7 @@ from lcm.learn.training.tracker import CHECKPOINT_FOLDER, METRICS_FILE
 
 RUN_SCHEMA_VERSION = 2
 
-RUN_FILE, FIT_FILE, GRAPH_FILE = "run.json", "fit.json", "graph.json"
+RUN_FILE, FIT_FILE, GRAPH_FILE, NAMES_FILE = "run.json", "fit.json", "graph.json", "names.json"
 MODEL_FILE, CONFIG_FILE, REPORT_FILE = "model.safetensors", "config.yaml", "report.md"
 PAGE_FILE = "report.html"
 CARD_FILE, HUB_CONFIG_FILE = "README.md", "config.json"
@@ -37,7 +37,8 @@ OVERWRITE = "overwrite=True"
 _NOTE = "fit"
 _EXACT = (*IDENTITY, "torch")
 _FILES = (
-    *(FIT_FILE, GRAPH_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, PAGE_FILE, CARD_FILE, HUB_CONFIG_FILE, METRICS_FILE),
+    *(FIT_FILE, GRAPH_FILE, NAMES_FILE, MODEL_FILE, CONFIG_FILE, REPORT_FILE, PAGE_FILE, CARD_FILE, HUB_CONFIG_FILE),
+    METRICS_FILE,
     RUN_FILE,
 )
 _EVENTS = "events.out.tfevents.*"
@@ -105,6 +106,19 @@ def claimed_figures(folder: Path) -> Iterator[Path]:
         figures.mkdir(exist_ok=True)
         _clear_leftovers(folder)
         yield figures
+
+
+@contextmanager
+def claimed_names(folder: Path) -> Iterator[None]:
+    """Claim a finished run for names of its variables.
+
+    Raises:
+        ValueError: another process writes to the run, or one of its files is a link that leads out of it.
+    """
+    with locked_folder(folder, NAMES_FILE):
+        require_own(folder)
+        _clear_leftovers(folder)
+        yield
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from lcm.learn.restarts import Restart
 from lcm.learn.training.tracker import METRICS_FILE, Recorder, read_metrics
 from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
+from lcm.model.names import default_names
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
 from lcm.readout.evidence import FoundGraph, GraphEvidence
@@ -45,15 +46,17 @@ from lcm.run.run_folder import (
     GRAPH_FILE,
     HUB_CONFIG_FILE,
     MODEL_FILE,
+    NAMES_FILE,
     REPORT_FILE,
     RUN_FILE,
     claimed_folder,
+    claimed_names,
     fit_hash,
     parts_of,
     read_state,
     write_state,
 )
-from lcm.run.stored import read_fit, read_graph
+from lcm.run.stored import read_fit, read_graph, read_names
 
 _DRAWN_PAIRS = 20_000
 
@@ -72,6 +75,7 @@ class Run:
         edge_strength: (n, n) >= 0, [i, j] for i -> j, before thresholding (docs/theory.md section 3); for a peer, as
             the search for its graph measures it.
         order: the variables, causes first.
+        names: of the variables; z0, z1, … by default.
         evidence: p-values of edges and ancestor relations, strengths with standard errors; None for a peer.
     """
 
@@ -83,6 +87,7 @@ class Run:
     edge_strength: NDArray[np.float64]
     order: tuple[int, ...]
     evidence: GraphEvidence | None
+    names: tuple[str, ...]
 
     def result(self) -> FitResult:
         """The result of the fit, as `fit` returned it, without its data and its implicit model."""
@@ -189,6 +194,8 @@ def write_run(folder: Path, result: FitResult, overwrite: bool) -> None:
                     if isinstance(value, float) and name != "seconds":
                         events.add_scalar(f"{curve}/{name}", value, record["step"])
         save_model(result.model, folder / MODEL_FILE)
+        if result.names != default_names(result.model.n):
+            write_json(folder / NAMES_FILE, {"names": list(result.names)})
         _write_results(folder, result, info)
         write_state(folder, info, FINISHED)
     if result.refits is not None:
@@ -239,10 +246,49 @@ def load_run(path: str | Path) -> Run:
         edge_strength=strength,
         order=order,
         evidence=evidence,
+        names=read_names(folder / NAMES_FILE, model.n),
     )
     if read_state(folder) != info:
         raise ValueError(f"{folder}: Expected a run that stays as it is while it is read; got one that is replaced")
     return run
+
+
+def name_variables(run: str | Path, names: Mapping[int, str]) -> FitResult:
+    """Name learned variables of a run, and keep the names in its folder; "" gives back a default name.
+
+    The names stand in RUN/names.json. graph.json, report.md and the figure of the graph are written again with them;
+    everything that is made from the run later has them too.
+
+    Args:
+        run: the folder of a finished run.
+        names: from the number of a variable to its name.
+
+    Returns:
+        The result of the fit, with its names.
+
+    Raises:
+        ValueError: no finished run, a number out of range, or a name that figures, tables and commands could not show
+            as it is (a reserved character, more than 40 characters, the name of another variable).
+
+    Example:
+        >>> import lcm, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = lcm.fit("data/sample.safetensors", model="linear", quiet=True, out=f"{folder}/run")
+        ...     lcm.name_variables(f"{folder}/run", {0: "light", 2: "shadow"}).names
+        ('light', 'z1', 'shadow')
+    """
+    folder = Path(run)
+    load_run(folder)
+    with claimed_names(folder):
+        # read again, since another process may have named other variables meanwhile
+        result = load_run(folder).result().named(names)
+        write_json(folder / NAMES_FILE, {"names": list(result.names)})
+        write_json(folder / GRAPH_FILE, graph_numbers(result))
+        write_text(folder / REPORT_FILE, fit_report(result))
+        write_text(folder / CARD_FILE, model_card(result))
+        if (folder / FIGURE_FOLDER).is_dir():
+            _draw_found(folder / FIGURE_FOLDER / "graph.png", result)
+    return result
 
 
 def _import_the_rest() -> None:
@@ -276,10 +322,8 @@ def _write_results(folder: Path, result: FitResult, info: Mapping[str, Any]) -> 
 def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     """Draw the figures of a run, and write its page, which holds some of them."""
     from lcm.report import (
-        draw_evidence,
         draw_image_figures,
         draw_number_of_variables,
-        draw_one_graph,
         draw_pairs,
         draw_training,
     )
@@ -287,14 +331,10 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
 
     folder = run / FIGURE_FOLDER
     folder.mkdir(exist_ok=True)
-    graph, data, vectors = result.model.graph, result.data, result.vectors
+    data, vectors = result.data, result.vectors
     if data is None or vectors is None:
         return
-    labels = [f"$z_{{{i}}}$\n{related[0][0]}" for i, related in enumerate(result.related)] or None
-    if result.found.evidence is not None:
-        draw_evidence(folder / "graph.png", result.found.evidence, graph, labels)
-    else:
-        draw_one_graph(folder / "graph.png", graph.adjacency, result.edge_strength, labels=labels)
+    _draw_found(folder / "graph.png", result)
     if shows_numbers(result):
         core = data.without_outliers
         draw_number_of_variables(
@@ -307,6 +347,16 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), data, result.config.seed)
     write_fit_page(run, result, info, data)
+
+
+def _draw_found(path: Path, result: FitResult) -> None:
+    from lcm.report import draw_evidence, draw_one_graph, graph_labels
+
+    graph, labels = result.model.graph, graph_labels(result.names, [each[0][0] for each in result.related])
+    if result.found.evidence is not None:
+        draw_evidence(path, result.found.evidence, graph, labels)
+    else:
+        draw_one_graph(path, graph.adjacency, result.edge_strength, labels=labels)
 
 
 def _stored_restart(numbers: Mapping[str, Any]) -> Restart:
@@ -333,6 +383,7 @@ def _stored_result(run: Run) -> FitResult:
         restart=fit["restart"],
         refits=load_refits(run.folder),
         support=np.asarray(fit["support"], dtype=np.float64) if fit.get("support") else None,
+        names=run.names,
         tried=tuple((int(n), nll) for n, nll in fit.get("tried", ())),
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lcm.base.files import read_json
 from lcm.base.text import shown
+from lcm.model.names import checked_names, default_names
 from lcm.readout.evidence import GraphEvidence
 from lcm.run.assumption import VERDICTS
 
@@ -56,6 +57,19 @@ def read_graph(path: Path, n: int) -> tuple[NDArray[np.float64], tuple[int, ...]
     found = {key: _matrix(content[key], n, f"{path}: {key}", 1.0 if "p_value" in key else math.inf) for key in keys}
     evidence = GraphEvidence(**found, order=tuple(order)) if tested else None
     return found["edge_strength"], tuple(order), evidence
+
+
+def read_names(path: Path, n: int) -> tuple[str, ...]:
+    """The names of n variables, from names.json; z0, z1, … where there is no such file.
+
+    Raises:
+        ValueError: a broken file, or names that `lcm.model.names.checked_names` refuses.
+    """
+    if not path.exists():
+        return default_names(n)
+    content = _json_object(path)
+    _require_keys(content, ("names",), str(path))
+    return checked_names(content["names"], n, f"{path}: names")
 
 
 def _matrix(value: Any, n: int, where: str, most: float) -> NDArray[np.float64]:

@@ -32,13 +32,14 @@ def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
         return []
     low, width = result.support[:, 0], np.maximum(np.diff(result.support)[:, 0], 1e-300)
     texts = []
+    names = result.names
     for i, value in do.values.items():
         if isinstance(value, int | float) and 0 <= i < len(low):
             away = max(low[i] - value, value - low[i] - width[i]) / width[i]
             if away > _MARGIN:
                 texts.append(
-                    f"z{i} = {value:.3g} lies outside the data {_range(result, i)}, by {away:.2f} times their width, so"
-                    " the answer extrapolates."
+                    f"{names[i]} = {value:.3g} lies outside the data {_range(result, i)}, by {away:.2f} times their"
+                    " width, so the answer extrapolates."
                 )
     z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
     return [*texts, *(f"{text}, so their answers extrapolate." for text in observed_beyond(result, z))]
@@ -51,8 +52,8 @@ def observed_beyond(result: Outcome, z: NDArray[np.float64]) -> list[str]:
     low, width = result.support[:, 0], np.maximum(np.diff(result.support)[:, 0], 1e-300)
     outside = np.maximum(low - z, z - low - width) / width
     return [
-        f"{int((outside[:, i] > _FAR).sum()):,} observations have z{i} outside the data of the fit {_range(result, i)},"
-        f" by up to {float(outside[:, i].max()):.2f} times their width"
+        f"{int((outside[:, i] > _FAR).sum()):,} observations have {result.names[i]} outside the data of the fit"
+        f" {_range(result, i)}, by up to {float(outside[:, i].max()):.2f} times their width"
         for i in np.nonzero((outside > _FAR).any(0))[0].tolist()
     ]
 

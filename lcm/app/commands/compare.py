@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, open_model, pairs_of
 
 if TYPE_CHECKING:
+    from lcm.app.commands.common import Opened
     from lcm.isomorphism import Comparison
-    from lcm.model.pair_model import PairModel
 
 HELP = "test whether two fits are isomorphic, without a truth"
 DESCRIPTION = """\
@@ -67,14 +67,15 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.base.files import write_json
     from lcm.isomorphism import find_isomorphism
 
-    a, b = (_open(path) for path in (arguments.run_a, arguments.run_b))
+    opened = [open_model(path) for path in (arguments.run_a, arguments.run_b)]
+    a, b = (each.model for each in opened)
     found = find_isomorphism(a, b, data)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, {"a": arguments.run_a, "b": arguments.run_b, "data": arguments.data, **found.numbers()})
     if figure:
         with _folder_of(figure, arguments.run_a):
-            _draw(figure, found, a, b, data)
+            _draw(figure, found, opened, data)
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
         _write_page(page, arguments, found, figure)
@@ -131,18 +132,16 @@ def _write_page(path: Path, arguments: argparse.Namespace, found: Comparison, fi
     write_page(path, Page("Two models compared", lead, sections))
 
 
-def _open(path: str) -> PairModel:
-    from lcm.model.storage import load_model
-    from lcm.run.runs import load_run
-
-    return load_model(path) if Path(path).is_file() else load_run(path).model
-
-
-def _draw(path: Path, found: Any, a: Any, b: Any, data: Any) -> None:
+def _draw(path: Path, found: Any, opened: list[Opened], data: Any) -> None:
     from lcm.isomorphism.views import encoded_variables
     from lcm.model.latent_causal_model import LatentCausalModel
+    from lcm.model.names import default_names
     from lcm.report import draw_comparison
 
+    a, b = (each.model for each in opened)
+    names = [each.run.names if each.run else default_names(each.model.n) for each in opened]
     models = isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel)
     graphs = (a.graph, b.graph) if models else None
-    draw_comparison(path, found, (encoded_variables(a, data), encoded_variables(b, data)), graphs)
+    draw_comparison(
+        path, found, (encoded_variables(a, data), encoded_variables(b, data)), graphs, variables=(names[0], names[1])
+    )

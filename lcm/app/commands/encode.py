@@ -19,7 +19,8 @@ If a target set of the fit has several targets, target_probability has one colum
 metadata key target_sets lists the target set of each column, as JSON. An .npz file has no metadata.
 
 A .csv or .parquet file has one column for each variable: z0, z0_tilde, noise0, noise0_tilde, probability_none,
-probability_z0, and so on.
+probability_z0, and so on. Variables that `lcm name` has named stand with their names: red, red_tilde, noise_red,
+noise_red_tilde, probability_red. The metadata key names lists all names.
 """
 EPILOG = """\
 examples:
@@ -45,8 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lcm.data.encode import write_encoding
 
-    model = open_model(arguments.run_folder, arguments.float64).model
+    model, run = open_model(arguments.run_folder, arguments.float64)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_encoding(out, model, data, str(arguments.run_folder))
+    write_encoding(out, model, data, str(arguments.run_folder), run.names if run else None)
     if not arguments.quiet:
         print(f"Encoded {len(data):,} pairs in {model.n} variables: {out}")

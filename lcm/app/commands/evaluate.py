@@ -158,7 +158,11 @@ def _draw(
     matches = np.array(permutation)
     learned = encoded.z.cpu().numpy()[:, matches[matches >= 0]]
     drawn = [folder / "variables.png"]
-    draw_variables(drawn[0], data.z[:, matches >= 0], learned)
+    given = opened.run.names
+    # a default name would give the learned number, where the figure counts in the true one
+    named = any(name != f"z{i}" for i, name in enumerate(given))
+    names = [given[j] for j in matches[matches >= 0]] if named else None
+    draw_variables(drawn[0], data.z[:, matches >= 0], learned, names)
     if data.adjacency is not None:
         drawn.append(folder / "graphs.png")
         graph = opened.model.graph.adjacency

@@ -85,40 +85,47 @@ def run(arguments: argparse.Namespace) -> None:
         json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, numbers)
     if figure:
-        from lcm.report import draw_one_graph
+        from lcm.report import draw_one_graph, graph_labels
 
         figure.parent.mkdir(parents=True, exist_ok=True)
-        draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"], lines[0])
+        labels = graph_labels(found.names)
+        draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"], lines[0], labels)
     if not arguments.quiet:
         print("\n".join(lines))
 
 
-def _listed(edges: Sequence[str], how: str, order: Sequence[int]) -> list[str]:
+def _listed(edges: Sequence[str], how: str, order: Sequence[int], names: Sequence[str]) -> list[str]:
     """The lines that every graph prints."""
     count = f"{len(edges) or 'no'} edge{'' if len(edges) == 1 else 's'}"
-    causes = f"causes first: {' '.join(f'z{i}' for i in order)}"
+    causes = f"causes first: {', '.join(names[i] for i in order)}"
     return [f"{count} {how}", *(f"  {edge}" for edge in edges), causes]
 
 
-def _tested(evidence: GraphEvidence, graph: Graph, rate: float, by: str = "") -> Described:
+def _tested(evidence: GraphEvidence, graph: Graph, rate: float, names: Sequence[str], by: str = "") -> Described:
     from lcm.run.report import edge_lines, evidence_numbers
 
-    lines = _listed(edge_lines(evidence, graph), f"{by}at a false discovery rate of {rate:g}", evidence.order)
-    return evidence_numbers(evidence, graph, rate), lines
+    how = f"{by}at a false discovery rate of {rate:g}"
+    lines = _listed(edge_lines(evidence, graph, names), how, evidence.order, names)
+    return evidence_numbers(evidence, graph, rate) | {"names": list(names)}, lines
 
 
-def _untested(graph: Graph, strength: NDArray[np.float64], order: Sequence[int], how: str) -> Described:
+def _untested(
+    graph: Graph, strength: NDArray[np.float64], order: Sequence[int], names: Sequence[str], how: str
+) -> Described:
     from lcm.run.report import strength_lines, strength_numbers
 
-    return strength_numbers(graph, strength, order), _listed(strength_lines(graph, strength), how, order)
+    lines = _listed(strength_lines(graph, strength, names), how, order, names)
+    return strength_numbers(graph, strength, order) | {"names": list(names)}, lines
 
 
 def _found(run: Run, rate: float | None) -> Described:
     """The graph of the fit."""
     if run.evidence is None and rate is None:
-        return _untested(run.model.graph, run.edge_strength, run.order, f"of {run.config.model}, with strength")
+        return _untested(
+            run.model.graph, run.edge_strength, run.order, run.names, f"of {run.config.model}, with strength"
+        )
     rate = run.config.readout.false_discovery_rate if rate is None else rate
-    return _tested(run.require_evidence(), run.graph_at(rate), rate)
+    return _tested(run.require_evidence(), run.graph_at(rate), rate, run.names)
 
 
 def _sought(run: Run, arguments: argparse.Namespace) -> Described:
@@ -133,9 +140,9 @@ def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     )
     if sought.evidence is None:
         how = f"by {method}, with {'probability' if method == 'enco' else 'strength'}"
-        numbers, lines = _untested(sought.graph, sought.edge_strength, sought.order, how)
+        numbers, lines = _untested(sought.graph, sought.edge_strength, sought.order, run.names, how)
     else:
-        numbers, lines = _tested(sought.evidence, sought.graph, rate, f"by {method}, ")
+        numbers, lines = _tested(sought.evidence, sought.graph, rate, run.names, f"by {method}, ")
     numbers |= {"method": method, "seconds": sought.seconds, "shd": distance}
     lines += [f"search time: {sought.seconds:.1f} s"]
     return numbers, lines + ([] if distance is None else [f"structural Hamming distance from the truth: {distance}"])

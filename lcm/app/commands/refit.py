@@ -53,13 +53,13 @@ def run(arguments: argparse.Namespace) -> None:
     if found.refits is not None:
         save_refits(folder, found.refits)
         with claimed_figures(folder) as figures:
-            draw_refits(figures / "refits.png", *found.refits.band(found.model, data.first(5_000).x))
+            draw_refits(figures / "refits.png", *found.refits.band(found.model, data.first(5_000).x), found.names)
     if not arguments.quiet:
         print(f"Fitted {arguments.halves} halves of {len(data):,} pairs: {folder / 'refits'}")
         print("Edges with the 95 % interval of their strength, the error of the encoder included:")
         interval = found.edge_interval()
         for i, j in found.graph.edges():
             low, high = interval[i, j]
-            print(f"  z{i} -> z{j}  {found.edge_strength[i, j]:.3f}  [{low:.3f}, {high:.3f}]")
+            print(f"  {found.names[i]} -> {found.names[j]}  {found.edge_strength[i, j]:.3f}  [{low:.3f}, {high:.3f}]")
         print(f"Figure: {folder / 'figures' / 'refits.png'}")
         print(f"Next: lcm sample {folder} --from DATA --do 0=1.5 --interval 0.9 --out FILE")

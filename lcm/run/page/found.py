@@ -21,11 +21,11 @@ def three_sentences(result: Outcome, pairs: ShownPairs | None) -> list[str]:
 def set_names(result: Outcome) -> list[str]:
     """The names of the target sets."""
     sets = result.model.target_distribution.as_lists()
-    return ["+".join(f"z{i}" for i in targets) or "nothing" for targets in sets]
+    return ["+".join(result.names[i] for i in targets) or "nothing" for targets in sets]
 
 
 def _graph_sentence(result: Outcome) -> str:
-    edges = [f"z{i} → z{j}" for i, j in result.graph.edges()]
+    edges = [f"{result.names[i]} → {result.names[j]}" for i, j in result.graph.edges()]
     listed = ", ".join(edges[:_MOST]) + (f" and {len(edges) - _MOST} more" if len(edges) > _MOST else "")
     rate = result.config.readout.false_discovery_rate
     at = f" at a false discovery rate of {rate:g}" if result.found.evidence else ""
@@ -58,7 +58,7 @@ def _trust_sentence(result: Outcome) -> str:
 
 def graph_section(result: Outcome) -> Section:
     """The drawn graph and the table of its edges."""
-    names = [f"z{i}" for i in range(result.model.n)]
+    names = list(result.names)
     evidence, rate = result.found.evidence, result.config.readout.false_discovery_rate
     about = [_about(result, i) for i in range(result.model.n)]
     drawn = drawn_graph(result.graph, result.edge_strength, names, about, evidence, rate)
@@ -87,7 +87,7 @@ def _rows(result: Outcome) -> list[list[str]]:
     interval = None if evidence is None else evidence.strength_interval()
     rows = []
     for i, j in sorted(edges, key=lambda edge: -result.edge_strength[edge]):
-        row = [f"z{i} → z{j}", f"{result.edge_strength[i, j]:.3f}"]
+        row = [f"{result.names[i]} → {result.names[j]}", f"{result.edge_strength[i, j]:.3f}"]
         if evidence is not None and interval is not None:
             row += ["{:.3f} – {:.3f}".format(*interval[i, j]), p_value_text(evidence.edge_p_value[i, j])]
         rows.append([*row, "yes" if graph.adjacency[i, j] else "no"])
@@ -97,6 +97,6 @@ def _rows(result: Outcome) -> list[list[str]]:
 def _about(result: Outcome, i: int) -> str:
     adjacency = result.graph.adjacency
     found = {"causes": adjacency[:, i].nonzero()[0], "effects": adjacency[i].nonzero()[0]}
-    parts = [f"{words}: {', '.join(f'z{k}' for k in those) or 'none'}" for words, those in found.items()]
+    parts = [f"{words}: {', '.join(result.names[k] for k in those) or 'none'}" for words, those in found.items()]
     related = f"; most related to {result.related[i][0][0]}" if result.related else ""
-    return f"z{i}: {'; '.join(parts)}{related}"
+    return f"{result.names[i]}: {'; '.join(parts)}{related}"

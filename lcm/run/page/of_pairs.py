@@ -34,17 +34,17 @@ def variables_section(result: Outcome, pairs: ShownPairs | None) -> Section:
         " of x, and of x̃ where the posterior names the variable alone as the target."
     )
     sets = result.model.target_distribution.as_lists()
-    cards = [_card(pairs, i, sets.index([i]) if [i] in sets else None) for i in range(result.model.n)]
+    cards = [_card(pairs, i, result.names[i], sets.index([i]) if [i] in sets else None) for i in range(result.model.n)]
     return Section("Variables", [Paragraph(about), Cards(cards)])
 
 
-def _card(pairs: ShownPairs, i: int, target_set: int | None) -> Card:
+def _card(pairs: ShownPairs, i: int, name: str, target_set: int | None) -> Card:
     imposed = np.empty(0) if target_set is None else pairs.imposed(target_set, i)
-    elements: list[Any] = [distribution_chart(f"z{i}", pairs.z[:, i], imposed)]
+    elements: list[Any] = [distribution_chart(name, pairs.z[:, i], imposed)]
     if pairs.related:
-        listed = ", ".join(f"{name} {strength:.2f}" for name, strength in pairs.related[i])
+        listed = ", ".join(f"{column} {strength:.2f}" for column, strength in pairs.related[i])
         elements.append(Paragraph(f"Columns most related (absolute rank correlation): {listed}."))
-    return Card(f"z{i}", elements)
+    return Card(name, elements)
 
 
 def pairs_section(result: Outcome, pairs: ShownPairs) -> Section:

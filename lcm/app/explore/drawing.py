@@ -1,0 +1,226 @@
+"""Pictures on the page: SVG of the graph and of x, PNG of images, all as data addresses with a text alternative.
+
+An SVG in an image follows the light or dark scheme of the reader by itself, and runs no script.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lcm.base.text import shortened
+from lcm.model.graph import Graph
+from lcm.report.answer import Answer
+from lcm.report.palette import BLUE, GREY, INK, ORANGE, PALE, RED, SKY
+
+_RADIUS, _LAYER, _WIDE, _MARGIN = 27, 106, 168, 40
+_LONGEST_INSIDE, _LONGEST_NAME, _LONGEST_COLUMN = 6, 18, 12
+_MOST_COLUMNS, _ROW, _LABEL, _PLOT, _VALUES = 40, 26, 88, 176, 106
+_BINS = 40
+
+_STYLE = f"""
+text{{font:14px system-ui,sans-serif;fill:{INK}}}
+.small{{font-size:12.5px}}
+.node{{fill:#fff;stroke:{INK};stroke-width:1.6}}
+.up{{fill:#d6e8f5;stroke:{BLUE}}}
+.down{{fill:#fbe3d6;stroke:{RED}}}
+.set{{stroke-width:4}}
+.edge{{fill:none;stroke:{GREY};stroke-width:1.8}}
+.cut{{stroke-dasharray:3 5;opacity:.65}}
+.tip{{fill:{GREY}}}
+.live{{stroke:{BLUE};stroke-width:3;stroke-dasharray:9 6;animation:flow 1s linear infinite}}
+.livetip,.newup{{fill:{BLUE}}}
+.newdown{{fill:{RED}}}
+.band{{fill:{PALE}}}
+.axis{{stroke:{PALE}}}
+.bar{{stroke-width:7}}
+.barup{{stroke:{BLUE}}}
+.bardown{{stroke:{RED}}}
+.old{{fill:#fff;stroke:{INK};stroke-width:1.5}}
+.ends{{stroke:{INK};stroke-width:1.6;fill:none}}
+.hist{{fill:{GREY};opacity:.55}}
+.mark{{stroke:{INK};stroke-width:2}}
+@keyframes flow{{to{{stroke-dashoffset:-15}}}}
+@media (prefers-reduced-motion:reduce){{.live{{animation:none}}}}
+@media (prefers-color-scheme:dark){{
+text{{fill:#eee}}
+.node,.old{{fill:#1d2126;stroke:#eee}}
+.up{{fill:#12354d;stroke:{SKY}}}
+.down{{fill:#4a3008;stroke:{ORANGE}}}
+.edge{{stroke:#9aa3ad}}
+.tip,.hist{{fill:#9aa3ad}}
+.live,.barup{{stroke:{SKY}}}
+.livetip,.newup{{fill:{SKY}}}
+.bardown{{stroke:{ORANGE}}}
+.newdown{{fill:{ORANGE}}}
+.band{{fill:#363d45}}
+.axis{{stroke:#363d45}}
+.ends,.mark{{stroke:#eee}}
+}}
+"""
+
+
+def svg_address(width: float, height: float, body: Sequence[str]) -> str:
+    """A data address of an SVG picture."""
+    text = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}"><style>{_STYLE}</style>{"".join(body)}</svg>'
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+
+
+def png_address(image: NDArray[Any]) -> str:
+    """A data address of an image (H, W, C)."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.squeeze().astype(np.uint8))).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def graph_address(answer: Answer) -> str:
+    """The graph, causes on top: what changes is coloured, edges that carry an effect flow, cut edges are dotted."""
+    places = _layers(answer.graph)
+    width = float(places[:, 0].max()) + _WIDE
+    height = float(places[:, 1].max()) + _MARGIN
+    changed, done = set(answer.changed), set(answer.done)
+    body = []
+    for i, j in answer.graph.edges():
+        live = i in changed and j in changed and j not in done
+        body.append(_edge(places[i], places[j], "live" if live else "edge" + (" cut" if j in done else "")))
+    for i, (name, place) in enumerate(zip(answer.names, places, strict=True)):
+        body.append(_node(answer, i, name, place, i in done, i in changed))
+    return svg_address(width, height, body)
+
+
+def _layers(graph: Graph) -> NDArray[np.float64]:
+    """Places (n, 2) of the nodes: a row for each generation, shifted so that few edges pass behind a node."""
+    places = np.zeros((graph.n, 2))
+    generations = graph.generations()
+    widest = max(len(generation) for generation in generations)
+    for depth, generation in enumerate(generations):
+        start = (widest - len(generation)) / 2 + (0.3 if depth % 2 and len(generations) > 2 else 0.0)
+        places[generation, 0] = _MARGIN + _WIDE * (start + np.arange(len(generation)))
+        places[generation, 1] = _MARGIN + _LAYER * depth
+    return places
+
+
+def _edge(start: NDArray[np.float64], end: NDArray[np.float64], look: str) -> str:
+    way = end - start
+    length = float(np.hypot(*way))
+    across = np.array([-way[1], way[0]]) / length
+    # an edge over several rows bends around the nodes between
+    bend = across * (0.16 * length if abs(way[1]) > 1.5 * _LAYER else 0.0)
+    middle = (start + end) / 2 + bend
+    first, last = start + _unit(middle - start) * _RADIUS, end - _unit(end - middle) * (_RADIUS + 9)
+    along = _unit(end - middle)
+    side = np.array([-along[1], along[0]]) * 5.5
+    tip = [last + along * 9, last + side, last - side]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in tip)
+    curve = f"M{first[0]:.1f} {first[1]:.1f}Q{middle[0]:.1f} {middle[1]:.1f} {last[0]:.1f} {last[1]:.1f}"
+    live = look == "live"
+    return f'<path class="edge {look}" d="{curve}"/><polygon class="{"livetip" if live else "tip"}" points="{points}"/>'
+
+
+def _unit(way: NDArray[np.float64]) -> NDArray[np.float64]:
+    return way / max(float(np.hypot(*way)), 1e-9)
+
+
+def _node(answer: Answer, i: int, name: str, place: NDArray[np.float64], done: bool, changed: bool) -> str:
+    x, y = place
+    rises = answer.z_after[i] >= answer.z[i]
+    look = (" up" if rises else " down") if changed else ""
+    long = len(name) > _LONGEST_INSIDE
+    value = f"{answer.z[i]:.2f} → {answer.z_after[i]:.2f}" if changed else f"{answer.z[i]:.2f}"
+    beside = [shortened(name, _LONGEST_NAME)] if long else []
+    lines = [*beside, f"do: {value}" if done else value]
+    first = y + 4 - 8 * (len(lines) - 1)
+    texts = [
+        f'<text class="small" x="{x + _RADIUS + 7:g}" y="{first + 16 * k:g}">{escape(line)}</text>'
+        for k, line in enumerate(lines)
+    ]
+    return (
+        f'<circle class="node{look}{" set" if done else ""}" cx="{x:g}" cy="{y:g}" r="{_RADIUS}"/>'
+        f'<text x="{x:g}" y="{y + 4:g}" text-anchor="middle">{escape(f"z{i}" if long else name)}</text>{"".join(texts)}'
+    )
+
+
+def graph_text(answer: Answer) -> str:
+    """The picture of the graph in words."""
+    edges = ", ".join(f"{answer.names[i]} to {answer.names[j]}" for i, j in answer.graph.edges()) or "none"
+    moved = [f"{answer.names[i]} from {answer.z[i]:.2f} to {answer.z_after[i]:.2f}" for i in answer.changed]
+    return f"Graph. Edges: {edges}. Changes: {', '.join(moved) or 'none'}."
+
+
+def columns_address(answer: Answer) -> str:
+    """x before and after for each column, over the range of the data; of many columns, those that change most."""
+    kept = shown_columns(answer)
+    body: list[str] = []
+    for row, i in enumerate(kept):
+        body += _column(answer, i, 14 + _ROW * row)
+    return svg_address(_LABEL + _PLOT + _VALUES, 10 + _ROW * len(kept), body)
+
+
+def shown_columns(answer: Answer) -> list[int]:
+    """The columns of x that fit on the page, in their order."""
+    width = _width(answer)
+    moved = np.abs(answer.x_after - answer.x) / width
+    kept: list[int] = np.sort(np.argsort(-moved, kind="stable")[:_MOST_COLUMNS]).tolist()
+    return kept
+
+
+def _width(answer: Answer) -> NDArray[np.float64]:
+    usual = answer.usual if answer.usual is not None else np.stack([answer.x - 1.0, answer.x + 1.0])
+    return np.maximum(np.asarray(usual[1] - usual[0], dtype=np.float64), 1e-9)
+
+
+def _column(answer: Answer, i: int, y: float) -> list[str]:
+    usual = answer.usual if answer.usual is not None else np.stack([answer.x - 1.0, answer.x + 1.0])
+    begin, end = usual[0, i] - 0.45 * _width(answer)[i], usual[1, i] + 0.45 * _width(answer)[i]
+
+    def at(value: float) -> float:
+        return _LABEL + _PLOT * float(np.clip((value - begin) / (end - begin), 0.0, 1.0))
+
+    before, after = float(answer.x[i]), float(answer.x_after[i])
+    way = "up" if after >= before else "down"
+    name = shortened(answer.columns[i], _LONGEST_COLUMN)
+    moved = abs(at(after) - at(before)) > 0.5
+    whiskers = ""
+    if answer.low is not None and answer.high is not None:
+        low, high = at(answer.low[i]), at(answer.high[i])
+        whiskers = (
+            f'<path class="ends" d="M{low:.1f} {y + 8:g}H{high:.1f}M{low:.1f} {y + 5:g}v6M{high:.1f} {y + 5:g}v6"/>'
+        )
+    value = f"{before:.3g} → {after:.3g}" if moved else f"{before:.3g}"
+    return [
+        f'<text class="small" x="{_LABEL - 8}" y="{y + 4:g}" text-anchor="end">{escape(name)}</text>',
+        f'<path class="axis" d="M{_LABEL} {y:g}H{_LABEL + _PLOT}"/>',
+        f'<path class="band" d="M{at(usual[0, i]):.1f} {y - 8:g}H{at(usual[1, i]):.1f}v16H{at(usual[0, i]):.1f}z"/>',
+        f'<path class="bar bar{way}" d="M{at(before):.1f} {y:g}H{at(after):.1f}"/>',
+        whiskers,
+        f'<circle class="old" cx="{at(before):.1f}" cy="{y:g}" r="4.5"/>',
+        f'<circle class="new{way}" cx="{at(after):.1f}" cy="{y:g}" r="4.5"/>' if moved else "",
+        f'<text class="small" x="{_LABEL + _PLOT + 10}" y="{y + 4:g}">{value}</text>',
+    ]
+
+
+def columns_text(answer: Answer) -> str:
+    """The picture of x in words."""
+    listed = [f"{answer.columns[i]} {answer.x[i]:.3g} to {answer.x_after[i]:.3g}" for i in shown_columns(answer)]
+    return f"Columns of x, before to after: {', '.join(listed)}."
+
+
+def place_address(values: NDArray[Any], ends: NDArray[np.float64], before: float) -> str:
+    """Where a value lies among all observations: their histogram between two ends, and a mark."""
+    begin, end = map(float, ends)
+    counts, _ = np.histogram(values, bins=_BINS, range=(begin, end))
+    step = 400 / _BINS
+    heights = 26 * counts / max(int(counts.max()), 1)
+    bars = "".join(f"M{k * step:g} 28v{-height:.1f}h{step:g}v{height:.1f}z" for k, height in enumerate(heights))
+    at = 400 * float(np.clip((before - begin) / (end - begin), 0.0, 1.0))
+    return svg_address(400, 28, [f'<path class="hist" d="{bars}"/>', f'<path class="mark" d="M{at:.1f} 0V28"/>'])

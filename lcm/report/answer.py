@@ -1,0 +1,81 @@
+"""What an intervention does to variables and to x, and its table; its figure is in `effects`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lcm.model.graph import Graph
+
+Array = NDArray[Any]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Variables and x before and after do(z_i = value): of one observation, or of many draws.
+
+    Attributes:
+        title: the question in words.
+        graph: over the variables, before the intervention.
+        names: of the n variables.
+        done: the variables that are set.
+        z, z_after: (n,), of the observation; of many draws, their means.
+        columns: names of the columns of x; empty for images.
+        x, x_after: (d,), or images (R, H, W, C).
+        low, high: (d,), the interval of `x_after`, or the range of nine in ten draws; None where there is none.
+        usual: (2, d), the range of nine in ten rows of the data; None where it is not known.
+    """
+
+    title: str
+    graph: Graph
+    names: Sequence[str]
+    done: Sequence[int]
+    z: Array
+    z_after: Array
+    columns: Sequence[str]
+    x: Array
+    x_after: Array
+    low: Array | None = None
+    high: Array | None = None
+    usual: Array | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether x are images."""
+        return self.x.ndim > 1
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The variables that differ after the intervention, those that are set included."""
+        scale = np.maximum(np.abs(self.z), 1.0)
+        found = np.flatnonzero(np.abs(self.z_after - self.z) > 1e-5 * scale)
+        return tuple(sorted({*self.done, *map(int, found)}))
+
+
+def answer_table(answer: Answer) -> dict[str, Array]:
+    """The columns of a table with one row for each variable and each column of x: before, after, low, high, is_set.
+
+    low and high are empty (NaN) where there is no interval. Images have no rows of x.
+    """
+    rows = [] if answer.is_image else list(answer.columns)
+    n, d = len(answer.names), len(rows)
+    nothing = np.full(d, np.nan)
+    done = np.isin(np.arange(n), list(answer.done))
+
+    def joined(z: Array, x: Array) -> Array:
+        return np.concatenate([np.asarray(z, dtype=np.float64), np.asarray(x[:d], dtype=np.float64)])
+
+    return {
+        "kind": np.array(["variable"] * n + ["column"] * d),
+        "name": np.array([*answer.names, *rows]),
+        "before": joined(answer.z, nothing if answer.is_image else answer.x),
+        "after": joined(answer.z_after, nothing if answer.is_image else answer.x_after),
+        "low": joined(np.full(n, np.nan), nothing if answer.low is None else answer.low),
+        "high": joined(np.full(n, np.nan), nothing if answer.high is None else answer.high),
+        "is_set": np.concatenate([done, np.zeros(d, dtype=np.bool_)]).astype(np.uint8),
+    }
