@@ -73,6 +73,62 @@ def test_a_fit_is_the_same_whatever_the_kind(kind: str, result: lcm.FitResult) -
     assert again.columns == (("speed", "height") if kind == "frame" else ())
 
 
+def _edge_strengths(found: Any) -> NDArray[np.float64]:
+    return (found.result_ if isinstance(found, lcm.LatentCausalRepresentation) else found).edge_strength
+
+
+OF_PAIRS: dict[str, Callable[[lcm.FitResult, Path, Any, Any], Any]] = {
+    "PairData": lambda _, __, x, after: lcm.load_pairs(x, after).x,
+    "evaluate": lambda result, _, *pairs: lcm.evaluate(result, *pairs, keys=("nll",))["nll"],
+    "find_isomorphism": lambda result, _, x, after: lcm.find_isomorphism(result, result, x, x_tilde=after).r2,
+    "fit": lambda _, __, *pairs: _edge_strengths(lcm.fit(*pairs, model="linear", quiet=True)),
+    "fit_ensemble": lambda _, __, x, after: _edge_strengths(
+        lcm.fit_ensemble(x, [lcm.FitConfig(model="linear")], x_tilde=after)[0]
+    ),
+    "load_pairs": lambda _, __, *pairs: lcm.load_pairs(*pairs).x_tilde,
+    "LatentCausalRepresentation": lambda _, __, *pairs: _edge_strengths(
+        lcm.LatentCausalRepresentation(model="linear").fit(*pairs)
+    ),
+    "refit": lambda result, _, *pairs: lcm.refit(result, *pairs, halves=4, quiet=True).edge_interval(),
+    "save_pairs": lambda _, folder, *pairs: (
+        lcm.save_pairs(folder / "saved.npz", *pairs),
+        lcm.load_pairs(folder / "saved.npz").x_tilde,
+    )[1],
+    "result.certify": lambda result, _, *pairs: [row.p_value for row in result.certify(*pairs).rows],
+    "result.encode_pairs": lambda result, _, *pairs: np.asarray(result.encode_pairs(*pairs).posterior),
+    "result.log_prob": lambda result, _, *pairs: result.log_prob(*pairs),
+    "estimator.score": lambda _, __, *pairs: lcm.LatentCausalRepresentation(model="linear").fit(*pairs).score(*pairs),
+}
+"""What takes pairs, by name, as a call with x and x_tilde; whoever writes a new one adds a line."""
+
+
+@pytest.mark.parametrize("name", OF_PAIRS)
+def test_what_takes_pairs_takes_files_objects_and_arrays(name: str, result: lcm.FitResult, tmp_path: Path) -> None:
+    data = without(small_data("linear", 400), "targets", "z", "z_tilde", "noise", "noise_tilde", "adjacency")
+    lcm.save_pairs(tmp_path / "pairs.safetensors", data)
+    for key, part in (("x", data.x), ("after", data.x_tilde)):
+        pd.DataFrame(part, columns=["speed", "height"]).to_csv(tmp_path / f"{key}.csv", index=False)
+    given = [
+        (data, None),
+        (str(tmp_path / "pairs.safetensors"), None),
+        (tmp_path / "x.csv", tmp_path / "after.csv"),
+        (data.x, data.x_tilde),
+    ]
+    answers = [OF_PAIRS[name](result, tmp_path, *pairs) for pairs in given]
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(np.asarray(answer, float), np.asarray(answers[0], float))
+
+
+def test_the_law_of_pairs_covers_every_public_name_that_takes_them() -> None:
+    taking = {
+        name
+        for name in lcm.__all__
+        if callable(public := getattr(lcm, name))
+        and {"x", "data", "pairs"} & set(inspect.signature(getattr(public, "fit", public)).parameters)
+    }
+    assert taking <= set(OF_PAIRS) | {"FitResult"}
+
+
 def test_frames_are_aligned_by_their_labels(result: lcm.FitResult) -> None:
     data = small_data("linear", 2000)
     x, x_tilde = (KINDS["frame"](part) for part in (data.x, data.x_tilde))
@@ -109,6 +165,22 @@ def test_save_and_load_give_the_result_back(result: lcm.FitResult, tmp_path: Pat
     assert str(lcm.load(tmp_path / "other")) == str(result)
     lcm.save(result.model, tmp_path / "model.safetensors")
     np.testing.assert_array_equal(lcm.load(tmp_path / "model.safetensors").encode(x).z, result.encode(x))
+
+
+def test_errors_name_the_folder_where_its_path_does_not(
+    result: lcm.FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "inner").mkdir(parents=True)
+    for at, path in (("here", "."), ("here", ""), ("here/inner", "..")):
+        monkeypatch.chdir(tmp_path / at)
+        with pytest.raises(ValueError, match=r"/here/run\.json: Expected a file; got no such file"):
+            lcm.load(path)
+    (tmp_path / "here" / "inner").rmdir()
+    monkeypatch.chdir(tmp_path / "here")
+    lcm.save(result, ".")
+    assert "--config here/config.yaml" in Path("report.html").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r"/here: Expected a folder without another run; got a finished run"):
+        lcm.save(result, ".")
 
 
 def test_evaluate_gives_the_keys_of_the_command(result: lcm.FitResult) -> None:

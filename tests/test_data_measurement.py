@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from small import SHORT, small_data
 
 import lcm
-from lcm.data.measurement import column_signs, missing_code, unrelated_columns
+from lcm.data.measurement import column_signs, index_columns, missing_code, unrelated_columns
+from lcm.run.check import check_pairs
 from lcm.run.doubts_of_data import data_doubts
 from lcm.run.report import fit_numbers
 
@@ -134,3 +135,18 @@ def test_doubts_name_columns_that_are_clipped_or_coarse() -> None:
     assert clipped.startswith("A decoder with an inverse: these columns of x look clipped")
     assert "0 (15.5% at 1)" in clipped
     assert coarse.startswith("Real-valued observations: column 1 of x take at most 20 values.")
+
+
+def test_an_index_among_the_columns_is_named() -> None:
+    data = small_data("linear", 300)
+    moments = np.random.default_rng(0).permutation(300) + 1_000.0
+    x, x_tilde = (np.column_stack([part, moments]) for part in (data.x, data.x_tilde))
+    pairs = lcm.PairData.from_arrays(x, x_tilde, columns=["speed", "height", "moment"])
+    (doubt,) = data_doubts(pairs)
+    assert doubt.startswith("Columns: column 'moment' of x looks like an index") and doubt.endswith("leave it out.")
+    assert doubt in check_pairs(pairs)["doubts"]
+    assert doubt in lcm.fit(pairs, model="linear", n=3, quiet=True).certificate.notes
+    changed = moments + 1_000.0 * (np.arange(300) == 7)
+    for first, second in ((moments // 2, moments // 2), (moments + 0.5, moments + 0.5), (moments, changed)):
+        assert index_columns(first[:, None], second[:, None]) == ()
+    assert index_columns(moments[:, None], moments[:, None]) == (0,)

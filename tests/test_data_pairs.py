@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lcm.base.files import write_tensors
-from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
+from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs, write_arrays
 from lcm.run.fittable import require_enough_dimensions, require_enough_pairs
 
 N_PAIRS, N_VARIABLES, N_COLUMNS = 6, 3, 4
@@ -140,11 +142,11 @@ CYCLE = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.uint8)
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "one NaN": (
         with_entry("x", (4, 1), np.nan),
-        "x: Expected finite numbers; got 1 NaN and 0 infinite entries, first in row 4",
+        r"x: Expected finite numbers; got 1 NaN and 0 infinite entries, first in row 4 \(columns: 1\)$",
     ),
     "infinite": (
         with_entry("x_tilde", ([2, 3], [0, 1]), np.inf),
-        "x_tilde: Expected finite numbers; got 0 NaN and 2 infinite entries, first in row 2",
+        r"x_tilde: Expected finite numbers; got 0 NaN and 2 infinite entries, first in row 2 \(columns: 0, 1\)$",
     ),
     "beyond float32": (
         with_array("x", vectors()["x"].astype(float) * 1e40),
@@ -377,3 +379,34 @@ def test_frames_are_aligned_by_their_labels_beside_a_truth_too() -> None:
     np.testing.assert_allclose(found.x_tilde, (x + 1.0).astype(np.float32))
     with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got a difference in a, z"):
         PairData.from_arrays(frames[0], frames[1].rename(columns={"a": "z"}))
+
+
+NAMED_MISTAKES: dict[str, tuple[float, str]] = {
+    "NaN": (np.nan, r"x: Expected finite numbers; got 6 NaN and 0 infinite entries, first in row 0 \(columns: 'b'\)$"),
+    "constant": (1.5, "x: Expected columns that vary; got 1 constant: 'b'$"),
+}
+
+
+@pytest.mark.parametrize("way", ["arrays", "frames", "two frames", "tensors", "table with truth"])
+@pytest.mark.parametrize(("value", "message"), NAMED_MISTAKES.values(), ids=NAMED_MISTAKES)
+def test_a_bad_column_is_named_where_names_are_known(way: str, value: float, message: str, tmp_path: Path) -> None:
+    whole = vectors()
+    names, x, x_tilde = ["a", "b", "c", "d"], whole["x"].copy(), whole["x_tilde"]
+    x[:, 1] = value
+    frames = [pd.DataFrame(part, columns=names) for part in (x, x_tilde)]
+    file = tmp_path / ("pairs.csv" if "table" in way else "pairs.safetensors")
+    write_arrays(file, whole | {"x": x}, {"columns": json.dumps(names)}, names)
+    ways: dict[str, Callable[[], PairData]] = {
+        "arrays": lambda: PairData.from_arrays(x, x_tilde, columns=names),
+        "frames": lambda: PairData.from_arrays(*frames),
+        "two frames": lambda: load_pairs(*frames),
+        "tensors": lambda: load_pairs(file),
+        "table with truth": lambda: load_pairs(file),
+    }
+    with pytest.raises(ValueError, match=message):
+        ways[way]()
+
+
+def test_pairs_are_not_none() -> None:
+    with pytest.raises(ValueError, match=r"^x: Expected pairs; got None$"):
+        load_pairs(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from small import small_data
 
+import lcm
 from lcm import LatentCausalRepresentation
 
 FEW = "fits fewer rows than 50 (n + 1) pairs, of columns that are no pairs"
@@ -121,3 +123,19 @@ def test_it_stands_in_a_pipeline_and_comes_back_from_pickle() -> None:
     z = pipeline.transform(X)
     again = pickle.loads(pickle.dumps(pipeline))
     np.testing.assert_array_equal(again.transform(X), z)
+
+
+def test_a_file_of_pairs_is_taken_with_the_names_of_its_columns(tmp_path: Path) -> None:
+    frames = [pd.DataFrame(part, columns=["speed", "height"]) for part in (X, X_TILDE)]
+    lcm.save_pairs(tmp_path / "pairs.csv", *frames)
+    learner = LatentCausalRepresentation(model="linear").fit(tmp_path / "pairs.csv")
+    assert list(learner.feature_names_in_) == ["speed", "height"] == list(learner.result_.columns)
+    np.testing.assert_array_equal(learner.transform(frames[0]), fitted().transform(X))
+    again = learner.fit(lcm.PairData.from_arrays(X, X_TILDE))
+    assert not hasattr(again, "feature_names_in_") and again.n_features_in_ == 2
+
+
+def test_an_error_names_the_column_of_a_frame() -> None:
+    frame = pd.DataFrame(X, columns=["speed", "height"]).assign(height=1.0)
+    with pytest.raises(ValueError, match="x: Expected columns that vary; got 1 constant: 'height'"):
+        LatentCausalRepresentation(model="linear").fit(frame, frame)

@@ -276,3 +276,11 @@ def test_wrong_usage_is_one_line(
     assert main([str(named.get(each, each)) for each in arguments] + out) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1 and message in errors[0]
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "float64"])
+def test_an_answer_and_its_errors_are_of_one_dtype(kind: str, refitted: FitResult) -> None:
+    x = {"array": DATA.x, "tensor": torch.from_numpy(DATA.x), "float64": DATA.x.astype(np.float64)}[kind][:5]
+    answer = refitted.counterfactual(x, DO, interval=0.9)
+    assert {part.dtype for part in answer} == {refitted.counterfactual(x, DO).dtype}
+    assert refitted.standard_error(x).dtype == refitted.encode(x).dtype

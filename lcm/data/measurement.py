@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from lcm.base.rows import take_rows
+from lcm.base.rows import row_blocks, take_rows
 
 _ROWS = 20_000
 _RELATED_ROWS = 5_000
@@ -122,6 +122,15 @@ def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool
     if found.any() and not found.all():
         found[found] = _nothing_of(before, after[:, found])
     return np.zeros_like(found) if found.all() else found
+
+
+def index_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> tuple[int, ...]:
+    """Columns of vectors that look like an index: distinct whole numbers that x̃ repeats in every pair."""
+    chosen = np.ones(x.shape[1], np.bool_)
+    for before, after in row_blocks(x, x_tilde):
+        chosen &= ((before == after) & (before == np.round(before))).all(axis=0)
+    found = np.flatnonzero(chosen).tolist()
+    return tuple(column for column in found if len(x) > 1 and len(np.unique(x[:, column])) == len(x))
 
 
 def _nothing_of(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:

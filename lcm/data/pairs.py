@@ -97,6 +97,7 @@ class PairData:
         targets: Any = None,
         adjacency: Any = None,
         metadata: Mapping[str, str] | None = None,
+        columns: Any = (),
     ) -> PairData:
         """Build pairs from numpy arrays or torch tensors with the shapes above. A ValueError names a bad array.
 
@@ -104,10 +105,12 @@ class PairData:
         columns and rows.
         """
         if is_frame(x) and is_frame(x_tilde):
-            x, x_tilde = joined(frame_table(x, "x"), frame_table(x_tilde, "x_tilde"))
+            before = frame_table(x, "x")
+            (x, x_tilde), columns = joined(before, frame_table(x_tilde, "x_tilde")), before.names
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
-        return cls(**_valid(arrays, source=""), metadata=dict(metadata or {}), source="")
+        names = tuple(columns)
+        return cls(**_valid(arrays, "", names), metadata=dict(metadata or {}), columns=names)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -223,6 +226,8 @@ def load_pairs(x: Any, x_tilde: Any = None, *, mark: str | None = None) -> PairD
     """
     if isinstance(x, PairData):
         return x
+    if x is None:
+        raise ValueError("x: Expected pairs; got None")
     # before they are read, so that a change meanwhile is noticed
     stamps = _stamps(x, x_tilde)
     return replace(_loaded(x, x_tilde, mark), stamps=stamps)
@@ -244,8 +249,8 @@ def _loaded(x: Any, x_tilde: Any, mark: str | None) -> PairData:
     return _from_tables([table for table in tables if table is not None], mark, x.iloc[:, :0] if is_frame(x) else None)
 
 
-def _valid(arrays: Mapping[str, Any], source: str) -> dict[str, Any]:
-    return dict(validate_pairs(arrays, source=source))
+def _valid(arrays: Mapping[str, Any], source: str, columns: Sequence[str] = ()) -> dict[str, Any]:
+    return dict(validate_pairs(arrays, source, columns))
 
 
 def _is_path(value: Any) -> bool:
@@ -267,12 +272,12 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairD
     if len(tables) == 1:
         own = own_layout(first)
         if own is not None:
-            return replace(PairData(**_valid(own, first.source)), source=first.source)
+            return PairData(**_valid(own[0], first.source, own[1]), source=first.source, columns=own[1])
         before, after = split(first, mark)
     else:
         before, after = tables
     x, x_tilde = joined(before, after)
-    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frame is not None else first.source)
+    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frame is not None else first.source, before.names)
     return PairData(**valid, source="" if frame is not None else first.source, columns=before.names, frame=frame)
 
 
@@ -288,7 +293,7 @@ def _load_tensors(path: str | Path) -> PairData:
     else:
         raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
     columns = tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
-    return PairData(**_valid(arrays, source=str(path)), metadata=metadata, source=str(path), columns=columns)
+    return PairData(**_valid(arrays, str(path), columns), metadata=metadata, source=str(path), columns=columns)
 
 
 def _joined(parts: list[PairData], source: str) -> PairData:
@@ -312,14 +317,15 @@ def _joined(parts: list[PairData], source: str) -> PairData:
     return replace(first, **joined, metadata=metadata, source=source)
 
 
-def save_pairs(path: str | Path, data: PairData) -> None:
+def save_pairs(path: str | Path, data: Any, x_tilde: Any = None) -> None:
     """Write pairs to a file, whole or not at all. Equal data give equal bytes.
 
     Args:
         path: .safetensors, .npz, .csv or .parquet file. A table holds vectors and their truth, but no graph.
+        data, x_tilde: anything that `load_pairs` takes.
 
     Raises:
-        ValueError: another suffix, or images for a table.
+        ValueError: another suffix, images for a table, or data that `load_pairs` refuses.
         ImportError: a Parquet file without the extra `parquet`.
 
     Example:
@@ -330,6 +336,7 @@ def save_pairs(path: str | Path, data: PairData) -> None:
         ...     lcm.load_pairs(f"{folder}/pairs.csv").targets.shape
         (2000, 3)
     """
+    data = load_pairs(data, x_tilde)
     if Path(path).suffix in TABLE_SUFFIXES and data.is_images:
         raise ValueError(f"{path}: Expected a .safetensors or .npz file for images; got {Path(path).suffix!r}")
     named = {"columns": json.dumps(data.columns)} if data.columns else {}

@@ -254,8 +254,8 @@ def _counterparts(names: Sequence[str], mark: str) -> list[tuple[str, str]]:
     return found
 
 
-def own_layout(table: Table) -> dict[str, NDArray[Any]] | None:
-    """The tensors, by name, of a table that `pair_columns` has made; None for another table."""
+def own_layout(table: Table) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]] | None:
+    """The tensors, by name, of a table that `pair_columns` has made, and names of columns; None for another table."""
     truth = [match for match in map(_TRUTH.fullmatch, table.names) if match]
     kinds = {(match[1] or "target") + (match[3] or "") for match in truth}
     if not {"z", "z_tilde"} <= kinds or len(truth) == len(table.names):
@@ -271,7 +271,8 @@ def own_layout(table: Table) -> dict[str, NDArray[Any]] | None:
     rest = [index for index, name in enumerate(table.names) if not _TRUTH.fullmatch(name)]
     observed = Table(table.values[:, rest], tuple(table.names[index] for index in rest), table.labels, table.source)
     before, after = split(observed, MARKS[0])
-    return {"x": before.values, "x_tilde": after.values, **tensors}
+    numbered = before.names == tuple(f"x{i}" for i in range(len(before.names)))
+    return {"x": before.values, "x_tilde": after.values, **tensors}, () if numbered else before.names
 
 
 def pair_columns(tensors: Mapping[str, NDArray[Any]], columns: Sequence[str] = ()) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,28 +17,30 @@ TENSORS = (*OBSERVATIONS, *VARIABLES, "targets", "adjacency")
 
 _Array = NDArray[Any]
 _COARSE = 1e-5
+_MOST_LISTED = 10
 
 
-def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Array]:
+def validate_pairs(arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = ()) -> dict[str, _Array]:
     """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
     `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or float64 where columns are too far
     from zero for float32 to tell their values apart; or uint8 (N, H, W, C). It may have "z",
     "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
     and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
+    `columns` are the names of the columns of x, for messages; () where they have none.
     """
     where = {key: f"{source}: {key}" if source else key for key in TENSORS}
     for key in OBSERVATIONS:
         if key not in arrays:
             raise ValueError(f"{where[key]}: Expected the tensors x and x_tilde; got {_names(arrays)}")
-    valid = {key: _observation(arrays[key], where[key]) for key in OBSERVATIONS}
+    valid = {key: _observation(arrays[key], where[key], columns) for key in OBSERVATIONS}
     if any(valid[key].dtype == np.float64 for key in OBSERVATIONS):
         valid = {key: array.astype(np.float64, copy=False) for key, array in valid.items()}
     if valid["x"].shape != valid["x_tilde"].shape:
         raise ValueError(
             f"{where['x_tilde']}: Expected the shape of x, {valid['x'].shape}; got {valid['x_tilde'].shape}"
         )
-    _require_varying_columns(valid["x"], where["x"])
+    _require_varying_columns(valid["x"], where["x"], columns)
     for key in VARIABLES:
         if key in arrays:
             valid[key] = _real(arrays[key], where[key], "(N, n)")
@@ -50,10 +52,10 @@ def validate_pairs(arrays: Mapping[str, _Array], source: str) -> dict[str, _Arra
     return valid
 
 
-def _observation(array: _Array, where: str) -> _Array:
+def _observation(array: _Array, where: str, columns: Sequence[str]) -> _Array:
     if array.dtype == np.uint8 and array.ndim == 4 and array.size:
         return np.ascontiguousarray(array)
-    values = _real(array, where, "(N, d), or uint8 (N, H, W, C) for images")
+    values = _real(array, where, "(N, d), or uint8 (N, H, W, C) for images", columns)
     return np.ascontiguousarray(array, np.float64) if _too_coarse(array) else values
 
 
@@ -72,46 +74,56 @@ def _too_coarse(array: _Array) -> bool:
     return bool((np.finfo(np.float32).eps * middle > _COARSE * spread).any())
 
 
-def _real(array: _Array, where: str, shape: str) -> NDArray[np.float32]:
+def _real(array: _Array, where: str, shape: str, columns: Sequence[str] = ()) -> NDArray[np.float32]:
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{where}: Expected real numbers; got dtype {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"{where}: Expected shape {shape}; got {array.dtype} {array.shape}")
     if array.size == 0:
         raise ValueError(f"{where}: Expected at least one row and one column; got shape {array.shape}")
-    return _finite_float32(array, where)
+    return _finite_float32(array, where, columns)
 
 
-def _finite_float32(array: _Array, where: str) -> NDArray[np.float32]:
+def _finite_float32(array: _Array, where: str, columns: Sequence[str]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(array, dtype=np.float32)
     if not all(np.isfinite(block).all() for (block,) in row_blocks(values)):
-        raise ValueError(f"{where}: Expected finite numbers; got {_not_finite(values)}")
+        raise ValueError(f"{where}: Expected finite numbers; got {_not_finite(values, columns)}")
     return values
 
 
-def _not_finite(values: NDArray[np.float32]) -> str:
+def _not_finite(values: NDArray[np.float32], columns: Sequence[str]) -> str:
     n_nan = n_infinite = n_rows = 0
     first = None
+    bad = np.zeros(values.shape[1], dtype=np.bool_)
     for (block,) in row_blocks(values):
         n_nan += int(np.isnan(block).sum())
         n_infinite += int(np.isinf(block).sum())
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if first is None and bad.size:
-            first = n_rows + int(bad[0])
+        rows = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if first is None and rows.size:
+            first = n_rows + int(rows[0])
+        bad |= ~np.isfinite(block).all(axis=0)
         n_rows += len(block)
-    return f"{n_nan} NaN and {n_infinite} infinite entries, first in row {first}"
+    return f"{n_nan} NaN and {n_infinite} infinite entries, first in row {first} (columns: {_listed(bad, columns)})"
 
 
-def _require_varying_columns(x: _Array, where: str) -> None:
+def _listed(chosen: NDArray[np.bool_], columns: Sequence[str]) -> str:
+    """The chosen columns by their names or, where they have none, their 0-based indices."""
+    found = np.flatnonzero(chosen).tolist()
+    shown = ", ".join(repr(columns[i]) if columns else str(i) for i in found[:_MOST_LISTED])
+    return shown + (", …" if len(found) > _MOST_LISTED else "")
+
+
+def _require_varying_columns(x: _Array, where: str, columns: Sequence[str]) -> None:
     # A single row, as in the encoding of one observation, has constant columns; so do images with black corners.
     if len(x) == 1 or x.ndim == 4:
         return
     least, most = zip(*((block.min(axis=0), block.max(axis=0)) for (block,) in row_blocks(x)), strict=True)
-    constant = np.flatnonzero(np.min(least, axis=0) == np.max(most, axis=0))
-    if constant.size:
-        listed = ", ".join(map(str, constant[:10])) + (", …" if constant.size > 10 else "")
-        raise ValueError(f"{where}: Expected columns that vary; got {constant.size} constant (0-based index): {listed}")
+    constant = np.min(least, axis=0) == np.max(most, axis=0)
+    if constant.any():
+        by = "" if columns else " (0-based index)"
+        got = f"{constant.sum()} constant{by}: {_listed(constant, columns)}"
+        raise ValueError(f"{where}: Expected columns that vary; got {got}")
 
 
 def _targets(array: _Array, where: str) -> NDArray[np.bool_]:

@@ -6,13 +6,13 @@ other when the truth is unknown.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from lcm.base.rows import writable
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, load_pairs
 from lcm.isomorphism.apply import require_real
 from lcm.isomorphism.comparison import Comparison
 from lcm.isomorphism.findings import Tolerances
@@ -43,8 +43,21 @@ _PROBES = 8_000
 _GAUGE = np.linspace(-6.0, 6.0, 481)
 
 
+class Modelled(Protocol):
+    """The result of a fit, such as `lcm.FitResult`: it holds the model."""
+
+    @property
+    def model(self) -> PairModel: ...
+
+
 def find_isomorphism(
-    a: PairModel, b: PairModel, data: PairData, tolerances: Tolerances | None = None, seed: int = 0
+    a: PairModel | Modelled,
+    b: PairModel | Modelled,
+    data: Any,
+    tolerances: Tolerances | None = None,
+    seed: int = 0,
+    *,
+    x_tilde: Any = None,
 ) -> Comparison:
     """Match the variables of two models of the same observations, fit h and k, and measure what remains.
 
@@ -53,8 +66,9 @@ def find_isomorphism(
 
     Args:
         a, b: latent causal models, fitted or true; or autoencoders and models of images, of which only variables are
-            compared.
-        data: pairs (N, d) or of images, N >= 100, of which the first 20,000 are used; no truth is looked at.
+            compared; or results of fits.
+        data, x_tilde: anything that `lcm.load_pairs` takes: N >= 100 pairs (N, d) or of images, of which the first
+            20,000 are used; no truth is looked at.
         tolerances: of the verdict.
         seed: of the pairs that the models draw.
 
@@ -66,10 +80,11 @@ def find_isomorphism(
         >>> import lcm
         >>> pairs = lcm.load_pairs("data/sample.safetensors")
         >>> first, second = (lcm.fit(pairs, model="linear", seed=seed, quiet=True) for seed in (0, 1))
-        >>> lcm.find_isomorphism(first.model, second.model, pairs).graphs_equal
+        >>> lcm.find_isomorphism(first, second, pairs).graphs_equal
         True
     """
-    data = _checked(a, b, data)
+    a, b = _model_of(a), _model_of(b)
+    data = _checked(a, b, load_pairs(data, x_tilde))
     allowed = tolerances or Tolerances()
     if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel):
         return _compare_models(in_double(a), in_double(b), data, allowed, seed)
@@ -79,14 +94,14 @@ def find_isomorphism(
     return Comparison(**matched.numbers(allowed.leakage), tolerances=allowed)
 
 
-def _checked(a: Any, b: Any, data: Any) -> PairData:
-    if not isinstance(data, PairData):
-        raise ValueError(f"Expected pairs as PairData, such as lcm.load_pairs gives; got {type(data).__name__}.")
-    for model in (a, b):
-        if not isinstance(model, PairModel):
-            raise ValueError(
-                f"Expected a model of pairs, such as the .model of what lcm.fit gives; got {type(model).__name__}."
-            )
+def _model_of(given: Any) -> PairModel:
+    model = given if isinstance(given, PairModel) else getattr(given, "model", None)
+    if not isinstance(model, PairModel):
+        raise ValueError(f"Expected a model of pairs, or what lcm.fit gives; got {type(given).__name__}.")
+    return model
+
+
+def _checked(a: PairModel, b: PairModel, data: PairData) -> PairData:
     shapes = [_shape(model) for model in (a, b)]
     if shapes[0] != shapes[1]:
         found = [shape[0] if len(shape) == 1 else shape for shape in shapes]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData
+from lcm.data.pairs import load_pairs
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric import (
     counterfactual,
@@ -133,7 +133,8 @@ class Scored(Protocol):
 
 def evaluate(
     model: PairModel | Scored,
-    data: PairData,
+    data: Any,
+    x_tilde: Any = None,
     *,
     edge_strength: ArrayLike | None = None,
     fit_seconds: float | None = None,
@@ -151,7 +152,7 @@ def evaluate(
     Args:
         model: a model, or the result of a fit, which has edge strengths and seconds of its own; the precision of the
             model is the one that is computed in.
-        data: pairs (N, d) of the model's dimension.
+        data, x_tilde: pairs (N, d) of the model's dimension; anything that `lcm.load_pairs` takes.
         edge_strength: (m, m) of the m learned variables, as in graph.json.
         fit_seconds: passed on.
         dci_seed: of the gradient boosting, and of what other scores draw.
@@ -171,6 +172,7 @@ def evaluate(
         >>> scores["mcc"] > 0.99, scores["shd"]
         (True, 0)
     """
+    data = load_pairs(data, x_tilde)
     if not isinstance(model, PairModel):
         edge_strength = model.edge_strength if edge_strength is None else edge_strength
         fit_seconds = model.seconds if fit_seconds is None else fit_seconds

@@ -23,9 +23,8 @@ def write_answers(path: str | Path, pairs: PairData, refits: Refits, do: Do, lev
     """
     estimate = pairs.x_tilde.astype(np.float64)
     ends = refit_interval(estimate, refits.counterfactuals(pairs.x, do), level)
-    found = {
-        f"x_tilde_{name}": part.astype(np.float32) for name, part in zip(("low", "high", "error"), ends, strict=True)
-    }
+    kind = np.float32 if pairs.is_images else pairs.x_tilde.dtype
+    found = {f"x_tilde_{name}": part.astype(kind) for name, part in zip(("low", "high", "error"), ends, strict=True)}
     metadata = {**pairs.metadata, "interval": str(level)}
     names = pairs.columns or tuple(f"x{i}" for i in range(pairs.n_dimensions))
     table = None

@@ -1,4 +1,4 @@
-"""Doubts that come from the data alone: rows that lie apart, and columns that are clipped, coarse or mere noise."""
+"""Doubts that come from the data alone: rows apart, and columns that are clipped, coarse, mere noise or an index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lcm.data.measurement import column_signs
+from lcm.data.measurement import column_signs, index_columns
 from lcm.data.pairs import PairData
 
 _MOST_LISTED = 6
@@ -20,8 +20,8 @@ def data_doubts(data: PairData) -> list[str]:
 
 
 def data_notes(data: PairData) -> list[str]:
-    """One text for each part of the vectors that a fit leaves out; no assumption hangs on them."""
-    return [] if data.is_images else [text for text in (_outlying(data), _unrelated(data)) if text]
+    """One text for each part of the vectors that a fit leaves out, or should; no assumption hangs on them."""
+    return [] if data.is_images else [text for text in (_outlying(data), _unrelated(data), _index(data)) if text]
 
 
 def _outlying(data: PairData) -> str:
@@ -44,6 +44,17 @@ def _unrelated(data: PairData) -> str:
     return (
         f"Columns: {_columns(found)} of x carry nothing of the variables: they change in every pair, and x_tilde has"
         " nothing of x there. The fit leaves them out."
+    )
+
+
+def _index(data: PairData) -> str:
+    found = [data.column_name(column) for column in index_columns(data.x, data.x_tilde)]
+    if not found:
+        return ""
+    look = "looks like an index" if len(found) == 1 else "look like indices"
+    return (
+        f"Columns: {_columns(found)} of x {look}: another whole number in each pair, which never changes within a pair."
+        " The fit takes that for a causal variable. If it only counts the pairs, leave it out."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lcm.base.arrays import as_tensor
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, load_pairs
 from lcm.run.config import FitConfig
 from lcm.run.public import fit
 
@@ -58,7 +59,8 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
 
         Args:
             X: (N, d), observations before the interventions. Without `X_tilde`, X stacks the pairs as (2N, d): x in the
-                first N rows, x̃ in the last N rows, in the same order.
+                first N rows, x̃ in the last N rows, in the same order. A file or a `PairData` is taken as by
+                `lcm.load_pairs`.
             X_tilde: (N, d), observations after the interventions. A one-dimensional y, as a pipeline passes it, is
                 ignored.
 
@@ -101,12 +103,23 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
         return float(np.mean(self.result_.log_prob(self._pairs(X, X_tilde, reset=False))))
 
     def _pairs(self, X: Any, X_tilde: Any, reset: bool) -> PairData:
+        if isinstance(X, PairData | str | Path):
+            return self._loaded(load_pairs(X, X_tilde), reset)
         x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2)
+        names = tuple(getattr(self, "feature_names_in_", ()))
         if X_tilde is not None and np.asarray(X_tilde).ndim != 1:
-            return PairData.from_arrays(x, validate_data(self, X_tilde, dtype=np.float64, reset=False))
+            return PairData.from_arrays(x, validate_data(self, X_tilde, dtype=np.float64, reset=False), columns=names)
         if len(x) % 2:
             raise ValueError(f"X: Expected x and x_tilde stacked, an even number of rows; got {len(x)}.")
-        return PairData.from_arrays(x[: len(x) // 2], x[len(x) // 2 :])
+        return PairData.from_arrays(x[: len(x) // 2], x[len(x) // 2 :], columns=names)
+
+    def _loaded(self, data: PairData, reset: bool) -> PairData:
+        if reset:
+            self.n_features_in_ = data.n_dimensions
+            self.__dict__.pop("feature_names_in_", None)
+            if data.columns:
+                self.feature_names_in_ = np.array(data.columns, dtype=object)
+        return data
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """The names of the variables: z0, z1, …"""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, load_pairs
 from lcm.learn.code import coordinates
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
@@ -69,10 +70,12 @@ def fit_pairs(
 
 
 def fit_ensemble(
-    data: PairData | Sequence[PairData],
+    data: Any,
     configs: Sequence[FitConfig],
     device: str | torch.device = "auto",
     recorder: Recorder | None = None,
+    *,
+    x_tilde: Any = None,
 ) -> list[FitResult]:
     """Fit one model for each config, all at the same time. Each result equals that of a single fit, to float tolerance.
 
@@ -80,7 +83,8 @@ def fit_ensemble(
     recorder numbers the restarts of all fits consecutively.
 
     Args:
-        data: pairs for all configs, or one data set for each config, all of one shape (N, d).
+        data, x_tilde: pairs for all configs, as anything that `lcm.load_pairs` takes; or, without x_tilde, a list of
+            one data set for each config, all of one shape (N, d).
         configs: the settings of each fit.
         device: "auto", "cpu", "cuda" or a torch device.
 
@@ -96,7 +100,7 @@ def fit_ensemble(
     """
     where = resolve_device(device)
     recorder = recorder or Recorder()
-    pairs = _data_sets(data, len(configs))
+    pairs = _data_sets(data, x_tilde, len(configs))
     if pairs[0].is_images:
         return _fit_images(pairs, configs, where, recorder)
     numbers = [plausible_n(*fit) for fit in zip(pairs, configs, strict=True)]
@@ -171,11 +175,12 @@ def _fit_to_images(data: PairData, config: FitConfig, device: torch.device, reco
     )
 
 
-def _data_sets(data: PairData | Sequence[PairData], count: int) -> list[PairData]:
+def _data_sets(data: Any, x_tilde: Any, count: int) -> list[PairData]:
     """One data set for each of `count` configs."""
     if count == 0:
         raise ValueError("configs: Expected at least one; got none.")
-    pairs = [data] * count if isinstance(data, PairData) else list(data)
+    several = isinstance(data, list | tuple) and x_tilde is None
+    pairs = list(map(load_pairs, data)) if several else [load_pairs(data, x_tilde)] * count
     if len(pairs) != count:
         raise ValueError(f"data: Expected a data set for each of {count} configs; got {len(pairs)}.")
     for each in pairs:

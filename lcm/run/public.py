@@ -16,6 +16,7 @@ from lcm.model.storage import load_model
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs, resolve_device
 from lcm.run.result import FitResult
+from lcm.run.run_folder import named_folder
 from lcm.run.runs import fit_run, load_run, write_run
 
 
@@ -104,7 +105,7 @@ def save(result: FitResult | PairModel, path: str | Path, *, overwrite: bool = F
     if isinstance(result, PairModel):
         result.save(path)
         return
-    write_run(Path(path), result, overwrite)
+    write_run(named_folder(path), result, overwrite)
 
 
 def load(path: str | Path) -> Any:

@@ -127,7 +127,8 @@ class FitResult(Outcome):
             interval: level of an interval for each column, strictly between 0 and 1, such as 0.9; needs `lcm.refit`.
 
         Returns:
-            x̃ (N, d), or with an interval `Interval(estimate, low, high, error)` of such values; of the same kind as x.
+            x̃ (N, d), or with an interval `Interval(estimate, low, high, error)` of such values; of the same kind as x,
+            all of one dtype; for images, the ends and the error are float32.
 
         Raises:
             ValueError: a target out of range, another level, or an interval without refits.
@@ -141,7 +142,8 @@ class FitResult(Outcome):
         refits = self._refitted()
         answers = refits.counterfactuals(x, do)
         ends = refit_interval(np.asarray(estimate, dtype=np.float64), answers, interval)
-        return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part)) for part in ends))
+        kind = self.model.like_observations.dtype
+        return Interval(estimate, *(in_kind_of(x, torch.from_numpy(part).to(kind)) for part in ends))
 
     def standard_error(self, x: Any) -> Any:
         """Standard errors (N, n) of the variables of observations x (N, d), from refits, of the same kind as x.
@@ -150,6 +152,7 @@ class FitResult(Outcome):
             ValueError: a result without refits.
         """
         errors = torch.from_numpy(self._refitted().standard_errors(self.model, x))
+        errors = errors.to(self.model.like_observations.dtype)
         return in_kind_of(x, errors, list(self.names))
 
     def log_prob(self, pairs: Any, x_tilde: Any = None) -> NDArray[np.float64]:

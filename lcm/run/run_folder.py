@@ -169,6 +169,12 @@ def parts_of(folder: Path) -> list[Path]:
     return [*files, *folder.glob(_EVENTS), *figures]
 
 
+def named_folder(path: str | Path) -> Path:
+    """The folder, by a path that ends with its name, so that messages and pages say which it is: "." does not."""
+    folder = Path(path)
+    return folder if folder.name not in ("", "..") else folder.resolve()
+
+
 def write_state(folder: Path, info: Mapping[str, Any], state: str) -> None:
     """Write run.json."""
     write_json(folder / RUN_FILE, {"schema": RUN_SCHEMA_VERSION, "state": state, **info})

@@ -52,6 +52,7 @@ from lcm.run.run_folder import (
     claimed_folder,
     claimed_names,
     fit_hash,
+    named_folder,
     parts_of,
     read_state,
     write_state,
@@ -145,7 +146,7 @@ def fit_run(
     where, n = resolve_device(device), choose_n(data, config)
     require_usable(config, n)
     known_targets(data, config, target_distribution(n, config))
-    folder, info = Path(out), _identity(data, config, where)
+    folder, info = named_folder(out), _identity(data, config, where)
     with claimed_folder(folder, info, overwrite) as finished:
         if finished:
             Recorder(folder).delete_checkpoints()
@@ -229,7 +230,7 @@ def load_run(path: str | Path) -> Run:
     Raises:
         ValueError: no run, an unfinished run, an unknown schema version, or a file in the run that is missing or bad.
     """
-    folder = Path(path)
+    folder = named_folder(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: Expected a run folder; got {'a file' if folder.exists() else 'no such folder'}")
     info = read_state(folder)
