@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
+    from lcm.run.naming import name_variables
     from lcm.run.planning import plan_pairs
     from lcm.run.public import fit, load, save
     from lcm.run.refitting import refit
     from lcm.run.result import FitResult
-    from lcm.run.runs import name_variables
 
 _HOMES = {
     "Certificate": "lcm.run.assumption",
@@ -46,7 +46,7 @@ _HOMES = {
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
     "load_pairs": "lcm.data.pairs",
-    "name_variables": "lcm.run.runs",
+    "name_variables": "lcm.run.naming",
     "plan_pairs": "lcm.run.planning",
     "refit": "lcm.run.refitting",
     "save": "lcm.run.public",

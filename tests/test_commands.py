@@ -145,7 +145,7 @@ def test_samples_and_counterfactuals_are_data_sets(
 
 
 def test_interventions_are_parsed() -> None:
-    assert parse_interventions(["0=1.5", "12=-2e3"]) == {0: 1.5, 12: -2000.0}
+    assert parse_interventions(["0=1.5", "12=-2e3", "e\u0301=1"], ["z0", "é"]) == {0: 1.5, 12: -2000.0, 1: 1.0}
 
 
 def test_the_estimated_number_of_variables_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,10 +79,10 @@ def rates() -> list[dict[str, object]]:
 def plan_of(n: int) -> PairPlan:
     """A plan in which every variable but the first needs more pairs."""
     steps, needed = tuple(100.0 * k for k in range(9)), tuple(100.0 * i for i in range(n))
-    curve = PlanCurve("$z_0 \\to z_1$", tuple(k / 8 for k in range(9)), tuple(k / 16 for k in range(9)))
+    curve = PlanCurve("z0 → z1", tuple(k / 8 for k in range(9)), tuple(k / 16 for k in range(9)))
     pairs, names = tuple(map(int, needed)), tuple(f"z{i}" for i in range(n))
     asked = {"false_discovery_rate": 0.05, "power": 0.9, "width": 0.2, "least": 0.1}
-    ends = {"uniform_total": 900.0, "curve_kind": "power", "aim": 0.9, "names": names}
+    ends = {"uniform_total": 900.0, "curve_kind": "power", "aim": 0.9, "names": names, "related": ("",) * n}
     return PairPlan(
         "graph", None, (), (50.0,) * n, needed, pairs, edges=(), steps=steps, curves=(curve,), **ends, **asked
     )

@@ -23,9 +23,10 @@ from lcm.base.files import read_json, write_json
 from lcm.data.pairs import data_hash, save_pairs
 from lcm.learn.training.tracker import Recorder, read_metrics
 from lcm.run.config import FitConfig
-from lcm.run.report import next_steps, stage_seconds
+from lcm.run.report import stage_seconds
 from lcm.run.result import FitResult
 from lcm.run.runs import fit_run, load_run
+from lcm.run.suggestions import next_steps
 
 FIGURES = {"graph.png", "number_of_variables.png", "training.png", "pairs.png"}
 ROOT = Path(__file__).parent.parent
@@ -121,6 +122,8 @@ def test_the_report_and_the_summary_are_readable(restarted: tuple[Path, FitResul
     assert "number_of_variables" not in report
     summary = f"{result}\n{next_steps(result, 'RUN')}"
     assert f"explicit {-result.held_out_nll:.4f}" in summary and "lcm evaluate RUN DATA" in summary
+    for step in ("Open RUN/report.html", "lcm explore RUN ", "lcm name RUN 0=NAME ", "lcm plan RUN "):
+        assert step in summary
     for i, j in result.model.scm.graph.edges():
         line = f"z{i} -> z{j}  {result.edge_strength[i, j]:.3f}  ["
         assert line in report and line in summary

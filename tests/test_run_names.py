@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_an_encoding_has_the_names(
 def test_commands_name_and_show(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Path(shutil.copytree(named, tmp_path / "run"))
     assert called(capsys, "name", run) == "0  light\n1  z1\n"
-    assert called(capsys, "name", run, "1=shadow of it", "0=") == "0  z0\n1  shadow of it\n"
+    assert called(capsys, "name", run, "1=shadow of it", "0=").startswith("0  z0\n1  shadow of it\n")
     said = called(capsys, "graph", run, "--fdr", "0.99", "--figure", tmp_path / "graph.png")
     assert "shadow of it" in said and "z1" not in said
     for argument, message in {
@@ -149,11 +150,63 @@ def test_other_figures_take_the_names(
     monkeypatch.setattr("lcm.report.draw_variables", lambda *args: given.update(learned=args[3]))
     called(capsys, "evaluate", named, data_file)
     assert sorted(given["learned"]) == ["light", "z1"]
-    found = SimpleNamespace(numbers=dict)
+    found = SimpleNamespace(numbers=dict, text=lambda *names: str(names))
     monkeypatch.setattr("lcm.isomorphism.find_isomorphism", lambda *_: found)
     monkeypatch.setattr("lcm.report.draw_comparison", lambda *_, variables: given.update(both=variables))
-    called(capsys, "compare", named, named / "model.safetensors", data_file, "--figure", named.parent / "compared.png")
-    assert given["both"] == (("light", "z1"), ("z0", "z1"))
+    figure = named.parent / "compared.png"
+    said = called(capsys, "compare", named, named / "model.safetensors", data_file, "--figure", figure)
+    assert given["both"] == (("light", "z1"), ("z0", "z1")) and str(given["both"]) in said
+
+
+def test_a_comparison_says_the_names_of_both(
+    named: Path, finished: dict[str, Path], data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "compared.html"
+    files = "--html", page, "--figure", tmp_path / "compared.png"
+    said = called(capsys, "compare", named, finished["linear"], data_file, *files)
+    assert "\nlight -> z0  1.0000" in said and "\nz1 -> z1     1.0000" in said
+    html = page.read_text(encoding="utf-8")
+    assert "<td>light</td>" in html and "light -&gt; z0" in html
+
+
+def test_a_plan_says_the_names(named: Path) -> None:
+    result = lcm.load(named)
+    plan = lcm.plan_pairs(result, width=0.01)
+    assert plan.labels == ("light", "z1") and "light" in str(plan) and "z0" not in str(plan)
+    assert all("light" in curve.label for curve in plan.curves) and plan.curves
+    names = [result.names[i] for i in result.order]
+    by_name = lcm.plan_pairs(result, f"effect {names[0]}:{names[1]}")
+    by_number = lcm.plan_pairs(result, "effect {}:{}".format(*result.order))
+    assert by_name.needed == by_number.needed
+    assert by_name.curves[0].label == f"total effect of {names[0]} on {names[1]}"
+    with pytest.raises(ValueError, match=f"got {names[1]} and {names[0]}, between which"):
+        lcm.plan_pairs(result, f"effect {names[1]}:{names[0]}")
+
+
+def test_a_variable_is_set_by_its_name(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / f"{k}.safetensors" for k in range(2)]
+    for variable, file in zip(("light", 0), files, strict=True):
+        called(capsys, "sample", named, "--n", 20, "--do", f"{variable}=0.5", "z1=1", "--out", file)
+    by_name, by_number = map(lcm.load_pairs, files)
+    np.testing.assert_array_equal(by_name.x_tilde, by_number.x_tilde)
+    asked = "--do", "shadow=1", "--out", files[0]
+    assert "NAME one of light, z1; got 'shadow=1'" in refused(capsys, "sample", named, "--n", 20, *asked)
+
+
+def test_the_page_takes_the_names_when_it_is_written(
+    named: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(named, tmp_path / "run"))
+    before = (run / "report.html").read_bytes()
+    said = called(capsys, "name", run, "1=shadow")
+    assert f"lcm report {run} DATA writes the page with the new names" in said
+    # the pairs of the data are not lost
+    assert (run / "report.html").read_bytes() == before
+    called(capsys, "report", run, data_file)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert set(re.findall(r"learned (\w+)</h", html)) == {"light", "shadow"}
+    (run / "report.html").unlink()
+    assert "writes the page" not in called(capsys, "name", run, "1=")
 
 
 def test_named_variables_are_drawn_with_their_names(tmp_path: Path) -> None:

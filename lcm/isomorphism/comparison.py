@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, final
@@ -14,6 +15,7 @@ from lcm.isomorphism.consistency import Consistency
 from lcm.isomorphism.findings import Findings
 from lcm.isomorphism.text import comparison_text
 from lcm.isomorphism.verdict import Judgement, Verdict, judge
+from lcm.model.names import default_names
 
 _MAPS = ("variable_map", "noise_map")
 _VERDICT = ("verdict", "isomorphic", "distance", "graphs_equal", "reasons")
@@ -57,8 +59,12 @@ class Comparison(Findings):
         """One sentence for each condition of an isomorphism that fails."""
         return self.judgement.reasons
 
+    def text(self, a: Sequence[str], b: Sequence[str]) -> str:
+        """What `print` shows, with names of the variables of A and of B."""
+        return comparison_text(self, self.judgement, a, b)
+
     def __str__(self) -> str:
-        return comparison_text(self, self.judgement)
+        return self.text(*[default_names(len(self.permutation))] * 2)
 
     def numbers(self) -> dict[str, Any]:
         """Everything as JSON values, under the names of the attributes; the maps h and k are left out, and numbers that

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lcm.isomorphism.findings import Findings, Tolerances
 from lcm.isomorphism.verdict import Judgement, edges_text
+from lcm.model.names import put_names
 
 _EQUAL_LIKELIHOOD = 0.05
 _VERDICTS = {
@@ -15,30 +18,28 @@ _VERDICTS = {
 }
 
 
-def comparison_text(found: Findings, judged: Judgement) -> str:
-    """The comparison as plain text for a reader."""
+def comparison_text(found: Findings, judged: Judgement, a: Sequence[str], b: Sequence[str]) -> str:
+    """The comparison as plain text for a reader, with names of the variables of A and of B."""
     n = len(found.permutation)
     verdict = _VERDICTS[judged.verdict]
     lines = [f"Verdict: {verdict}, at the tolerances below. Distance from isomorphism: {found.distance:.4f}", ""]
     sentences = judged.reasons + judged.undecided
-    lines += [f"  {sentence}" for sentence in sentences]
+    lines += [f"  {put_names(sentence, a)}" for sentence in sentences]
     lines += [""] if sentences else []
-    lines.append("A -> B      R2 of h   leaks from others   h                   R2 of noise")
+    pairs = [f"{a[i]} -> {b[j]}" for i, j in enumerate(found.permutation)]
+    width = max(10, *map(len, pairs))
+    lines.append(f"{'A -> B':{width}}  R2 of h   leaks from others   h                   R2 of noise")
     for i in range(n):
         shape = ("rises" if found.orientation[i] > 0 else "falls") + (
             "" if found.monotone_gain[i] <= found.tolerances.monotone else ", not monotone"
         )
         noise = "-" if found.noise_r2 is None else f"{found.noise_r2[i]:.4f}"
-        pair = f"z{i} -> z{found.permutation[i]}"
-        lines.append(f"{pair:<10}  {found.r2[i]:.4f}    {found.leakage[i]:.4f}              {shape:<19} {noise}")
-    lines += [
-        "",
-        _consistency_line(found),
-        *_model_lines(found),
-        *_compared_lines(judged),
-        *_meaning(found, judged),
-        "",
-    ]
+        lines.append(
+            f"{pairs[i]:{width}}  {found.r2[i]:.4f}    {found.leakage[i]:.4f}              {shape:<19} {noise}"
+        )
+    measured = [_consistency_line(found), *_model_lines(found), *_compared_lines(judged)]
+    # all of these number variables as A does
+    lines += ["", *(put_names(line, a) for line in measured), *_meaning(found, judged), ""]
     return "\n".join([*lines, _tolerance_text(found.tolerances)])
 
 

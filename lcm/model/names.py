@@ -53,6 +53,14 @@ def renamed(names: Sequence[str], given: Mapping[int, str]) -> tuple[str, ...]:
     return checked_names([given.get(i, name) or f"z{i}" for i, name in enumerate(names)], n)
 
 
+def variable_of(text: str, names: Sequence[str]) -> int | None:
+    """The variable that a text means, by its 0-based number or its name; None for neither. No number is too large."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    name = unicodedata.normalize("NFC", text.strip())
+    return list(names).index(name) if name in names else None
+
+
 def _checked(name: Any, index: int, where: str) -> str:
     here = f"{where}: variable {index}"
     if not isinstance(name, str) or not name or len(name) > LONGEST_NAME:

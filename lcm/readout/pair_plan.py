@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -65,7 +64,7 @@ class PairPlan:
         edges: every edge that is present or undecided, the neediest first.
         steps, curves: what to expect; `curve_kind` is "power" or "width", and `aim` is what it should reach.
         false_discovery_rate, power, width, least: what "decided" means.
-        names: a name for each variable.
+        names: of the variables. related: the column of x that each is most related to; "" where columns have no names.
     """
 
     goal: str
@@ -85,6 +84,13 @@ class PairPlan:
     width: float
     least: float
     names: tuple[str, ...]
+    related: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name (n,) of each variable, with the most related column of x."""
+        pairs = zip(self.names, self.related, strict=True)
+        return tuple(f"{name} ({column})" if column else name for name, column in pairs)
 
     @property
     def n(self) -> int:
@@ -158,7 +164,7 @@ class PairPlan:
             "power": self.power,
             "width": self.width,
             "least": self.least,
-            "names": list(self.names),
+            "names": list(self.labels),
             "past_pairs": list(self.past),
             "seldom": list(self.seldom),
             "needed_pairs": list(self.needed),
@@ -196,9 +202,9 @@ def _broken_lines(plan: PairPlan) -> list[str]:
 
 
 def _target_lines(plan: PairPlan) -> list[str]:
-    width = max(len("target"), *map(len, plan.names))
+    width = max(len("target"), *map(len, plan.labels))
     lines = [f"{'target':{width}}  pairs so far   share  needed  recommended   share"]
-    rows = zip(plan.names, plan.past, plan.past_shares, plan.needed, plan.pairs, plan.shares, strict=True)
+    rows = zip(plan.labels, plan.past, plan.past_shares, plan.needed, plan.pairs, plan.shares, strict=True)
     for i, (name, past, share, needed, pairs, next_share) in enumerate(rows):
         seldom = "  seldom a target" if i in plan.seldom else ""
         lines.append(
@@ -210,13 +216,15 @@ def _target_lines(plan: PairPlan) -> list[str]:
 def _edge_lines(plan: PairPlan) -> list[str]:
     if not plan.edges or plan.goal != "graph":
         return []
-    lines = ["", "edge         state       strength  up to  power  width  further pairs that target its effect"]
-    for edge in plan.edges:
+    names = [f"{plan.names[edge.cause]} -> {plan.names[edge.effect]}" for edge in plan.edges]
+    wide = max(11, *map(len, names))
+    head = "state       strength  up to  power  width  further pairs that target its effect"
+    lines = ["", f"{'edge':{wide}}  {head}"]
+    for name, edge in zip(names, plan.edges, strict=True):
         numbers = (_text(value) for value in (edge.strength, edge.upper, edge.power, edge.width))
         strength, upper, power, width = numbers
         pairs = f"{edge.pairs:,.0f}" if math.isfinite(edge.pairs) else "no number is enough"
-        name = f"z{edge.cause} -> z{edge.effect}"
-        lines.append(f"{name:11}  {edge.state:10}  {strength:>8}  {upper:>5}  {power:>5}  {width:>5}  {pairs}")
+        lines.append(f"{name:{wide}}  {edge.state:10}  {strength:>8}  {upper:>5}  {power:>5}  {width:>5}  {pairs}")
     return lines
 
 
@@ -256,9 +264,3 @@ def _budget_line(plan: PairPlan) -> str:
     if plan.goal == "variables":
         return f"{budget}, enough for {plan.met} of {plan.n} variables."
     return f"{budget}, after which the interval is expected to be {plan.expected[0]:.2g} wide."
-
-
-def names_of(n: int, related: Sequence[Sequence[tuple[str, float]]]) -> tuple[str, ...]:
-    """A name for each of n variables: z0, z1, …, with the most related column of x where columns have names."""
-    columns = [f" ({each[0][0]})" if each else "" for each in related] or [""] * n
-    return tuple(f"z{i}{column}" for i, column in enumerate(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def draw_plan(path: str | Path, plan: PairPlan) -> None:
 
 def _draw_curves(ax: Axes, plan: PairPlan) -> None:
     for color, curve in zip(LINES, plan.curves, strict=False):
-        ax.plot(plan.steps, curve.planned, color=color, linewidth=1.6, label=curve.label)
+        ax.plot(plan.steps, curve.planned, color=color, linewidth=1.6, label=_symbols(curve.label))
         ax.plot(plan.steps, curve.uniform, color=color, linewidth=1.1, linestyle="--")
     ax.axhline(plan.aim, color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="aim")
     if plan.total > 0.0:
@@ -57,12 +58,17 @@ def _draw_curves(ax: Axes, plan: PairPlan) -> None:
         ax.legend(frameon=False, fontsize=8, loc="lower right" if plan.curve_kind == "power" else "upper right")
 
 
+def _symbols(text: str) -> str:
+    """The text with z0, z1, … as formulas."""
+    return re.sub(r"\bz(\d+)\b", r"$z_{\1}$", text)
+
+
 def _draw_shares(ax: Axes, plan: PairPlan) -> None:
     places = np.arange(plan.n)
     ax.barh(places - 0.2, plan.past_shares, height=0.36, color=PALE, edgecolor=GREY, linewidth=0.6, label="so far")
     ax.barh(places + 0.2, plan.shares, height=0.36, color=BLUE, label="recommended")
     ax.axvline(1.0 / plan.n, color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="equal shares")
-    ax.set_yticks(places, [f"$z_{{{i}}}${name.removeprefix(f'z{i}')}" for i, name in enumerate(plan.names)])
+    ax.set_yticks(places, [_symbols(label) for label in plan.labels])
     ax.set_ylim(plan.n - 0.4, -0.6)
     ax.set_xlim(0.0, 1.25 * max(*plan.shares, *plan.past_shares))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

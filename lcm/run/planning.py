@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lcm.data.nature.build import torch_generator
 from lcm.learn.prepared import held_out_pairs
 from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.names import variable_of
 from lcm.model.scm import SCM
 from lcm.readout.allocation import decide_most, least_total, raise_by, shares_of, whole_numbers
 from lcm.readout.needs import (
@@ -27,7 +28,7 @@ from lcm.readout.needs import (
     spread_of,
     variable_rows,
 )
-from lcm.readout.pair_plan import PairPlan, PlanCurve, PlannedEdge, names_of
+from lcm.readout.pair_plan import PairPlan, PlanCurve, PlannedEdge
 from lcm.readout.undecided import EdgeStates, edge_states
 from lcm.run.outcome import Outcome
 from lcm.run.runs import load_run
@@ -60,6 +61,7 @@ class _Known:
     width: float
     least: float
     rate: float
+    names: tuple[str, ...]
 
     @property
     def n(self) -> int:
@@ -145,7 +147,8 @@ def plan_pairs(
         power=power,
         width=width,
         least=least,
-        names=names_of(known.n, result.related),
+        names=known.names,
+        related=tuple(each[0][0] for each in result.related) or ("",) * known.n,
     )
 
 
@@ -176,7 +179,9 @@ def _known(result: Outcome, width: float, power: float, least: float, rate: floa
     distribution = model.target_distribution
     past = n_pairs * (distribution.probabilities.double() @ distribution.target_sets.double()).cpu().numpy()
     states = edge_states(evidence, kept * past, information(model), rate, least)
-    return _Known(states, evidence.edge_p_value, model, past, kept * past, kept, power, width, least, rate)
+    return _Known(
+        states, evidence.edge_p_value, model, past, kept * past, kept, power, width, least, rate, result.names
+    )
 
 
 @torch.no_grad()
@@ -247,7 +252,7 @@ def _graph_needs(known: _Known) -> _Needs:
         shrunk = np.sqrt(known.rows / np.maximum(known.rows_after(further), 1e-12))
         return (FULL_WIDTH * known.states.error * shrunk)[index]
 
-    labels = tuple(f"$z_{j} \\to z_{i}$" for j, i in ranked)
+    labels = tuple(f"{known.names[j]} → {known.names[i]}" for j, i in ranked)
     kind, aim = ("power", known.power) if undecided.any() else ("width", known.width)
     values = power if undecided.any() else width
     uniform = least_total(needed, np.full(known.n, 1.0 / known.n))
@@ -261,7 +266,6 @@ def _edge_pairs(known: _Known) -> FloatArray:
 
 def _variable_needs(known: _Known) -> _Needs:
     needed = np.maximum(0.0, variable_rows(known.n, known.width) - known.rows) / known.kept
-    labels = tuple(f"$z_{i}$" for i in range(known.n))
 
     def width(further: FloatArray) -> FloatArray:
         found: FloatArray = FULL_WIDTH / np.sqrt(2.0 * np.maximum(known.rows_after(further), 1e-12))
@@ -271,15 +275,16 @@ def _variable_needs(known: _Known) -> _Needs:
         return raise_by(known.past, np.ones(known.n), budget)
 
     uniform = least_total(needed, np.full(known.n, 1.0 / known.n))
-    return _Needs(needed, divide, uniform, "width", known.width, labels, width)
+    return _Needs(needed, divide, uniform, "width", known.width, known.names, width)
 
 
 def _effect_needs(known: _Known, cause: int, effect: int) -> _Needs:
     costs = effect_costs(known.states, mean_slopes(known.model), cause, effect)
+    names = known.names[cause], known.names[effect]
     if not costs.any():
         raise ValueError(
-            f"goal: Expected a cause and its possible effect; got z{cause} and z{effect}, between which the "
-            "fit has no path"
+            f"goal: Expected a cause and its possible effect; got {names[0]} and {names[1]}, between "
+            "which the fit has no path"
         )
     best = best_division(costs, known.rows)
 
@@ -299,16 +304,19 @@ def _effect_needs(known: _Known, cause: int, effect: int) -> _Needs:
         uniform / known.kept,
         "width",
         known.width,
-        (f"total effect of $z_{cause}$ on $z_{effect}$",),
+        (f"total effect of {names[0]} on {names[1]}",),
         lambda further: np.array([FULL_WIDTH * spread_of(costs, known.rows_after(further))]),
     )
 
 
 def _cause_and_effect(text: str, known: _Known) -> tuple[int, int]:
-    parts = [part.strip().removeprefix("z") for part in text.split(":")]
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    parts = [part.strip() for part in text.split(":")]
+    # z3 stands for variable 3 whatever its name
+    numbered = [part.removeprefix("z") if part.removeprefix("z").isdecimal() else part for part in parts]
+    found = [variable_of(part, known.names) for part in numbered]
+    if len(found) != 2 or found[0] is None or found[1] is None:
         raise ValueError(f"goal: Expected effect I:J with two variables; got effect {text!r}")
-    cause, effect = (int(part) for part in parts)
+    cause, effect = found[0], found[1]
     if max(cause, effect) >= known.n or cause == effect:
         raise ValueError(f"goal: Expected two different variables in 0..{known.n - 1}; got {cause} and {effect}")
     return cause, effect

@@ -371,29 +371,6 @@ def fit_text(result: Outcome) -> str:
     return "\n".join([*lines, *certificate_lines(result)])
 
 
-def next_steps(result: Outcome, folder: str) -> str:
-    """Where the run is, and which commands can use it."""
-    lines = [
-        f"Written to {folder}: the page report.html, the model, graph.json; figures in {folder}/figures.",
-        "Next:",
-        f"  lcm evaluate {folder} DATA                   score the fit, if DATA holds the truth",
-        f"  lcm compare {folder} OTHER DATA              compare it with another fit, without a truth",
-        f"  lcm certify {folder} DATA                    judge every assumption of the fit",
-        f"  lcm encode {folder} DATA --out FILE          write the variables of each pair",
-    ]
-    if result.found.evidence is not None:
-        lines += [
-            f"  lcm graph {folder} --fdr Q                   print the graph at another false discovery rate",
-            f"  lcm plan {folder}                            plan which targets further pairs should have",
-        ]
-    else:
-        lines += [f"  lcm graph {folder} --method M --data DATA    search for the graph by another method"]
-    if isinstance(result.latent, LatentCausalModel):
-        lines += [f"  lcm sample {folder} --n N --out FILE         draw new pairs; --do I=VALUE intervenes"]
-    lines += [f"  tensorboard --logdir {folder}                show the training curves"] if result.records else []
-    return "\n".join(lines)
-
-
 def finite(value: float) -> float | None:
     """The value for JSON; None if it is not finite."""
     return value if math.isfinite(value) else None

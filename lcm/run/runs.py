@@ -50,7 +50,6 @@ from lcm.run.run_folder import (
     REPORT_FILE,
     RUN_FILE,
     claimed_folder,
-    claimed_names,
     fit_hash,
     named_folder,
     parts_of,
@@ -254,44 +253,6 @@ def load_run(path: str | Path) -> Run:
     return run
 
 
-def name_variables(run: str | Path, names: Mapping[int, str]) -> FitResult:
-    """Name learned variables of a run, and keep the names in its folder; "" gives back a default name.
-
-    The names stand in RUN/names.json. graph.json, report.md and the figure of the graph are written again with them;
-    everything that is made from the run later has them too.
-
-    Args:
-        run: the folder of a finished run.
-        names: from the number of a variable to its name.
-
-    Returns:
-        The result of the fit, with its names.
-
-    Raises:
-        ValueError: no finished run, a number out of range, or a name that figures, tables and commands could not show
-            as it is (a reserved character, more than 40 characters, the name of another variable).
-
-    Example:
-        >>> import lcm, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = lcm.fit("data/sample.safetensors", model="linear", quiet=True, out=f"{folder}/run")
-        ...     lcm.name_variables(f"{folder}/run", {0: "light", 2: "shadow"}).names
-        ('light', 'z1', 'shadow')
-    """
-    folder = Path(run)
-    load_run(folder)
-    with claimed_names(folder):
-        # read again, since another process may have named other variables meanwhile
-        result = load_run(folder).result().named(names)
-        write_json(folder / NAMES_FILE, {"names": list(result.names)})
-        write_json(folder / GRAPH_FILE, graph_numbers(result))
-        write_text(folder / REPORT_FILE, fit_report(result))
-        write_text(folder / CARD_FILE, model_card(result))
-        if (folder / FIGURE_FOLDER).is_dir():
-            _draw_found(folder / FIGURE_FOLDER / "graph.png", result)
-    return result
-
-
 def _import_the_rest() -> None:
     """Import what a fit needs before its clock starts."""
     import torch.utils.tensorboard  # noqa: F401
@@ -335,7 +296,7 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     data, vectors = result.data, result.vectors
     if data is None or vectors is None:
         return
-    _draw_found(folder / "graph.png", result)
+    draw_found(folder / "graph.png", result)
     if shows_numbers(result):
         core = data.without_outliers
         draw_number_of_variables(
@@ -350,7 +311,8 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     write_fit_page(run, result, info, data)
 
 
-def _draw_found(path: Path, result: FitResult) -> None:
+def draw_found(path: Path, result: FitResult) -> None:
+    """Draw the graph of a run, with p-values where there are any."""
     from lcm.report import draw_evidence, draw_one_graph, graph_labels
 
     graph, labels = result.model.graph, graph_labels(result.names, [each[0][0] for each in result.related])

@@ -23,6 +23,13 @@ class Opened(NamedTuple):
     model: PairModel
     run: Run | None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the variables; z0, z1, … for a model file."""
+        from lcm.model.names import default_names
+
+        return self.run.names if self.run else default_names(self.model.n)
+
 
 def open_model(path: str, float64: bool = False) -> Opened:
     """Read a model from a run folder or from a model file, ready for evaluation."""

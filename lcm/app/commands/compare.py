@@ -78,9 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
             _draw(figure, found, opened, data)
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        _write_page(page, arguments, found, figure)
+        _write_page(page, arguments, found, opened, figure)
     if not arguments.quiet:
-        print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{found}")
+        print(f"A: {arguments.run_a}\nB: {arguments.run_b}\n{found.text(*(each.names for each in opened))}")
         for name, file in (("figure", figure), ("page", page)):
             if file:
                 print(f"{name}: {file}")
@@ -114,12 +114,15 @@ def _folder_of(figure: Path, run: str) -> Iterator[None]:
     yield
 
 
-def _write_page(path: Path, arguments: argparse.Namespace, found: Comparison, figure: Path | None) -> None:
+def _write_page(
+    path: Path, arguments: argparse.Namespace, found: Comparison, opened: list[Opened], figure: Path | None
+) -> None:
     """The verdict, the variables with their matches, the figure, and what the command printed."""
     from lcm.report.page import CodeBlock, Page, Picture, Section, TextTable, write_page
 
+    a, b = (each.names for each in opened)
     rows = [
-        [f"z{i}", f"z{j}", f"{r2:.4f}", f"{leak:.4f}"]
+        [a[i], b[j], f"{r2:.4f}", f"{leak:.4f}"]
         for i, (j, r2, leak) in enumerate(zip(found.permutation, found.r2, found.leakage, strict=True))
     ]
     table = TextTable(["variable of A", "variable of B", "R² of the map", "leakage of others"], rows)
@@ -128,20 +131,26 @@ def _write_page(path: Path, arguments: argparse.Namespace, found: Comparison, fi
     )
     pictures = [Section("Maps and graphs", [Picture.read(figure, text)])] if figure else []
     lead = [f"A: {arguments.run_a}. B: {arguments.run_b}. Compared on {arguments.data}.", f"Verdict: {found.verdict}."]
-    sections = [Section("Variables", [table]), *pictures, Section("All that was compared", [CodeBlock(str(found))])]
+    sections = [
+        Section("Variables", [table]),
+        *pictures,
+        Section("All that was compared", [CodeBlock(found.text(a, b))]),
+    ]
     write_page(path, Page("Two models compared", lead, sections))
 
 
 def _draw(path: Path, found: Any, opened: list[Opened], data: Any) -> None:
     from lcm.isomorphism.views import encoded_variables
     from lcm.model.latent_causal_model import LatentCausalModel
-    from lcm.model.names import default_names
     from lcm.report import draw_comparison
 
     a, b = (each.model for each in opened)
-    names = [each.run.names if each.run else default_names(each.model.n) for each in opened]
     models = isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel)
     graphs = (a.graph, b.graph) if models else None
     draw_comparison(
-        path, found, (encoded_variables(a, data), encoded_variables(b, data)), graphs, variables=(names[0], names[1])
+        path,
+        found,
+        (encoded_variables(a, data), encoded_variables(b, data)),
+        graphs,
+        variables=(opened[0].names, opened[1].names),
     )

@@ -86,9 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
     _check_inputs_stay(arguments)
     data = pairs_of(arguments)
 
-    from lcm.run.report import fit_text, next_steps
+    from lcm.run.report import fit_text
     from lcm.run.run_folder import OVERWRITE
     from lcm.run.runs import fit_run
+    from lcm.run.suggestions import next_steps
 
     if not arguments.quiet:
         _say_what_was_estimated(data, config)

@@ -9,8 +9,9 @@ from lcm.app.commands.common import check_writable
 HELP = "name the learned variables of a fit"
 DESCRIPTION = """\
 Name learned variables of a run. The names are kept in RUN/names.json. graph.json, report.md and the figure of the graph
-are written again with them, and later figures, graphs, tables and reports have them too. Without names, the command
-prints those that there are.
+are written again with them, and later figures, graphs, tables and reports have them too. The page report.html shows
+pairs of the data, so it gets the names when lcm report RUN DATA writes it. Without names, the command prints those that
+there are. lcm sample --do NAME=VALUE and lcm plan --goal effect NAME:NAME take the names.
 
 A name has up to 40 printable characters, a letter or digit first, and none of " # $ & ' * + , ; < = > @ [ \\ ] ` { | }.
 I= without a name gives back the default name zI. The numbers of the variables stay as they are.
@@ -35,16 +36,21 @@ def run(arguments: argparse.Namespace) -> None:
 
     from pathlib import Path
 
-    from lcm.run.runs import load_run, name_variables
+    from lcm.run.naming import name_variables
+    from lcm.run.run_folder import PAGE_FILE
+    from lcm.run.runs import load_run
 
+    run = load_run(arguments.run_folder)
+    names = run.names
     if given:
-        run = load_run(arguments.run_folder)
         check_writable(Path(arguments.run_folder))
         names = name_variables(run.folder, given).names
-    else:
-        names = load_run(arguments.run_folder).names
-    if not arguments.quiet:
-        print("\n".join(f"{i}  {name}" for i, name in enumerate(names)))
+    if arguments.quiet:
+        return
+    print("\n".join(f"{i}  {name}" for i, name in enumerate(names)))
+    if given and (run.folder / PAGE_FILE).is_file():
+        # the page shows pairs, and only their data make them again
+        print(f"lcm report {arguments.run_folder} DATA writes the page with the new names")
 
 
 def _parsed(texts: list[str]) -> dict[int, str]:

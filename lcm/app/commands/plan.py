@@ -17,7 +17,7 @@ goals:
                if it is accepted at the false discovery rate Q, if it would close a cycle with accepted ones, or if the
                upper limit of its strength is at most S. The plan gives every undecided edge the power P.
   variables    every variable was a target so often that its standard deviation is known to W of itself
-  effect I:J   the total effect of variable I on variable J is known to an interval W wide
+  effect I:J   the total effect of variable I on variable J, by number or name, is known to an interval W wide
 
 The table lists for each variable the pairs so far, those needed, and those recommended for the budget; for the goal
 graph, then every edge that is present or undecided. A budget below what is needed decides as many edges as it can; the

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lcm.data.pairs import PairData
     from lcm.run.refits import Refits
 
+_MOST_LISTED = 10
 HELP = "draw pairs from a fit, intervene, compute counterfactuals"
 DESCRIPTION = """\
 Draw pairs from a fitted model.
@@ -35,7 +36,7 @@ examples:
   lcm sample run --n 1000 --do 0=1.5 2=-1 --out intervened.safetensors
   lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --out counterfactuals.safetensors
   lcm sample run --from data/toy2d/test.safetensors --do 0=1.5 --interval 0.9 --out intervals.safetensors
-  lcm sample run --from before.csv after.csv --do 0=1.5 --out counterfactuals.csv
+  lcm sample run --from before.csv after.csv --do light=1.5 --out counterfactuals.csv
 """
 
 
@@ -46,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", metavar="N", type=int, help="number of pairs; with --from, the first N (default: all)")
     parser.add_argument(
         "--do",
-        metavar="I=VALUE",
+        metavar="VARIABLE=VALUE",
         nargs="+",
         action="extend",
         default=[],
-        help="set learned variable I (0-based) to VALUE, in the units of z",
+        help="set a learned variable, by its 0-based number or its name, to VALUE, in the units of z",
     )
     parser.add_argument(
         "--from",
@@ -71,7 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    values = parse_interventions(arguments.do)
     _check_usage(arguments)
     from lcm.data.pairs import WRITTEN_SUFFIXES, save_pairs
 
@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.data.sample import sample_counterfactuals, sample_pairs
 
     opened = open_model(arguments.run_folder)
+    values = parse_interventions(arguments.do, opened.names)
     refits = _refits(arguments) if arguments.interval is not None else None
     if values:
         pairs = sample_counterfactuals(opened.model, values, source, n=arguments.n, seed=arguments.seed)
@@ -124,26 +125,32 @@ def _write_answers(path: Path, pairs: PairData, refits: Refits, values: dict[int
     write_answers(path, pairs, refits, Do(dict(values)), level)
 
 
-def parse_interventions(texts: Sequence[str]) -> dict[int, float]:
-    """Parse each "I=VALUE" into a variable and its value.
+def parse_interventions(texts: Sequence[str], names: Sequence[str]) -> dict[int, float]:
+    """Parse each "I=VALUE" or "NAME=VALUE" into a variable and its value, given the names of the variables.
 
     Raises:
         ValueError: another form, a value that is not a finite number, or a repeated variable.
     """
+    from lcm.model.names import variable_of
+
     values: dict[int, float] = {}
     for text in texts:
         name, equals, number = text.partition("=")
-        if not equals or not (name.isascii() and name.isdigit()):
-            raise ValueError(f"--do: Expected I=VALUE, I a 0-based variable; got {text!r}")
+        variable = variable_of(name, names)
+        if not equals or variable is None:
+            known = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
+            raise ValueError(
+                f"--do: Expected I=VALUE or NAME=VALUE, I a 0-based variable, NAME one of {known}; got {text!r}"
+            )
         try:
             value = float(number)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(f"--do: Expected a finite number as VALUE; got {text!r}")
-        if int(name) in values:
-            raise ValueError(f"--do: Expected each variable once; got {int(name)} again")
-        values[int(name)] = value
+        if variable in values:
+            raise ValueError(f"--do: Expected each variable once; got {name} again")
+        values[variable] = value
     return values
 
 

@@ -18,9 +18,10 @@ from lcm.model.image import ImageModel
 from lcm.model.names import default_names
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model
+from lcm.run.naming import name_variables
 from lcm.run.result import FitResult
 from lcm.run.run_folder import NAMES_FILE, RUN_FILE
-from lcm.run.runs import load_run, name_variables
+from lcm.run.runs import load_run
 from lcm.run.stored import read_names
 
 NATURE_FILE = "nature.safetensors"

@@ -60,16 +60,18 @@ def pairs_section(result: Outcome, pairs: ShownPairs) -> Section:
     return Section("What was done in the pairs", [Paragraph(about), *charts])
 
 
-def truth_section(pairs: ShownPairs) -> Section:
+def truth_section(result: Outcome, pairs: ShownPairs) -> Section:
     """Scores against the truth in the data, and learned against true variables."""
     from lcm.metric.scores import METRICS
 
     body = [[key, _shown(value), METRICS[key].about] for key, value in pairs.scores.items() if value is not None]
     about = f"Against the truth in {pairs.origin}. lcm evaluate RUN DATA computes all scores."
-    return Section("Truth", [Paragraph(about), TextTable(["score", "value", "meaning"], body), *_matches(pairs)])
+    return Section(
+        "Truth", [Paragraph(about), TextTable(["score", "value", "meaning"], body), *_matches(result, pairs)]
+    )
 
 
-def _matches(pairs: ShownPairs) -> list[Cards]:
+def _matches(result: Outcome, pairs: ShownPairs) -> list[Cards]:
     permutation, true = pairs.scores.get("permutation"), pairs.data.z
     if permutation is None or true is None:
         return []
@@ -79,8 +81,8 @@ def _matches(pairs: ShownPairs) -> list[Cards]:
     strength = correlation_matrix(np.asarray(true, dtype=np.float64), pairs.z)
     cards = [
         Card(
-            f"true z{i}, learned z{j}",
-            [match_chart(f"z{i}", f"z{j}", np.asarray(true[:, i]), pairs.z[:, j], float(strength[i, j]))],
+            f"true z{i}, learned {result.names[j]}",
+            [match_chart(f"z{i}", result.names[j], np.asarray(true[:, i]), pairs.z[:, j], float(strength[i, j]))],
         )
         for i, j in enumerate(permutation)
         if j >= 0

@@ -48,7 +48,7 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
         graph_section(result),
         variables_section(result, shown),
         *([pairs_section(result, shown)] if shown else []),
-        *([truth_section(shown)] if shown and shown.scores else []),
+        *([truth_section(result, shown)] if shown and shown.scores else []),
         *_images(result, figures),
         _certificate(result),
         _course(result),
