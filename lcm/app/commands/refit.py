@@ -13,8 +13,8 @@ Fit random halves of the pairs of a run, with the settings of the run, and keep 
 from half of the pairs lies about as far from that of all as that of all from the truth, so that the refits give
   lcm sample RUN … --interval 0.9    an interval for each column of a counterfactual
   result.counterfactual(x, do, interval=0.9), result.standard_error(x)    the same in Python
-The K halves are K fits of one restart each: count on K times the time of one restart (fit_seconds in RUN/fit.json is
-that of all restarts of the fit).
+The K halves are K fits of one restart each, at once: count on up to K times the time of one restart, and on less where
+fits are small (fit_seconds in RUN/fit.json is the time of all restarts of the fit).
 The figure RUN/figures/refits.png shows how far the refits agree on each variable. DATA must be the pairs of the fit.
 Refits of images share the autoencoder of the run.
 """
