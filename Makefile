@@ -39,7 +39,7 @@ test: lint types ## lint, types, and all tests
 
 test-web: $(STAMP) ## the tests of pages in a real browser, which `apt-get install chromium` gets
 	@$(BIN)/python tests/browser.py
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_explore_browser.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_explore_browser.py tests/test_page_browser.py
 
 test-extras: $(STAMP) ## install all extras, and run the tests that `make test` leaves out without them: Ray, PC, GES, LiNGAM, causal chambers
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[test,geometry,images,parquet,discovery,consistency,ray,chamber]'

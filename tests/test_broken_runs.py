@@ -22,8 +22,10 @@ READERS: dict[str, Callable[[Path, Path, Path], list[object]]] = {
     "encode": lambda run, data, _: ["encode", run, data, "--out", run.parent / "out.npz"],
     "evaluate": lambda run, data, _: ["evaluate", run, data],
     "evaluate, nature": lambda run, data, sound: ["evaluate", sound / "model.safetensors", data, "--nature", run],
+    "explore": lambda run, data, _: ["explore", run, "--data", data, "--no-browser"],
     "graph": lambda run, _, __: ["graph", run],
     "graph, method": lambda run, data, _: ["graph", run, "--method", "tests", "--data", data],
+    "name": lambda run, _, __: ["name", run, "0=light"],
     "plan": lambda run, _, __: ["plan", run, "--out", run.parent / "plan"],
     "protocol": lambda run, _, __: ["protocol", run, "--pairs", "5", "--out", run.parent / "out.txt"],
     "refit": lambda run, data, _: ["refit", run, data, "--halves", "4"],
@@ -42,6 +44,11 @@ READERS: dict[str, Callable[[Path, Path, Path], list[object]]] = {
 }
 OF_A_MODEL_ALONE = {"evaluate, nature"}
 """Commands that take a run for the model in it, and so need no more of it."""
+NO_FOLDER = {
+    "evaluate, nature": "run: Expected a saved model; got no such file",
+    "explore": "run: Expected a run folder or a model file; got no such file or folder",
+}
+"""What commands that take something else than a run as well say of a missing one."""
 
 
 def of_schema(version: object) -> Callable[[Path], None]:
@@ -93,8 +100,8 @@ def test_a_broken_run_is_one_line_and_leaves_nothing(
     spoil(run)
     before = content(tmp_path)
     line = refused(capsys, *READERS[reader](run, data_file, finished["linear"]))
-    if reader in OF_A_MODEL_ALONE and case == "no folder":
-        message = "run: Expected a saved model; got no such file"
+    if case == "no folder":
+        message = NO_FOLDER.get(reader, message)
     assert line.startswith(f"lcm {reader.partition(',')[0]}: error: {run}") and message in line
     assert content(tmp_path) == before
 
