@@ -1,4 +1,4 @@
-"""The page of a run in a real browser (`make test-web`): it draws, answers the mouse and the keys, and loads nothing."""
+"""The page of a run in a real browser (`make test-web`): it draws, answers mouse and keys, and loads nothing."""
 
 from __future__ import annotations
 
