@@ -51,7 +51,8 @@ def script_of(subject: Subject, question: Question) -> str:
     if subject.result is None:
         opened = f'model = {read}\nnames = [f"z{{i}}" for i in range(model.n)]'
     usual = "None" if subject.is_image else "np.quantile(pairs.x.astype(np.float64), (0.05, 0.95), axis=0)"
-    return f'''"""{title.replace(chr(34), "'")}: written by lcm explore."""
+    # names are printable, so that the title stays on the line of its comment
+    return f'''# {title}: written by lcm explore.
 
 import numpy as np
 import torch
