@@ -35,6 +35,12 @@ def test_torch_is_not_imported_before_it_is_needed(module: str) -> None:
     assert run(f"import sys, {module}; print('torch' in sys.modules)") == "False\n"
 
 
+@pytest.mark.parametrize("module", ["lcm.run.runs", "lcm.app.explore.subject"])
+def test_a_run_is_read_without_what_only_fits_and_figures_need(module: str) -> None:
+    heavy = "{'scipy.stats', 'matplotlib', 'sklearn', 'pandas', 'jinja2', 'PIL'}"
+    assert run(f"import sys, {module}; print({heavy} & set(sys.modules))") == "set()\n"
+
+
 def test_importing_the_package_has_no_side_effects() -> None:
     code = """
 import logging, os, random, sys, warnings

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from lcm.base.ranks import column_ranks
 from lcm.base.rows import take_rows
 
 _ROWS = 20_000
@@ -115,7 +115,7 @@ def unrelated_columns(x: NDArray[Any], x_tilde: NDArray[Any]) -> NDArray[np.bool
     found = np.zeros(x.shape[1], np.bool_)
     if not changes.any():
         return found
-    ranks = [rankdata(part[:, changes], axis=0) for part in (before, after)]
+    ranks = [column_ranks(part[:, changes]) for part in (before, after)]
     first, second = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in ranks)
     related = np.abs((first * second).mean(0))
     found[changes] = related < max(_UNRELATED, _CHANCE / np.sqrt(len(before)))
@@ -140,7 +140,7 @@ def _counts(before: NDArray[Any], after: NDArray[Any]) -> bool:
 
 def _nothing_of(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether columns of x̃ (M, k) have nothing of the leading directions of x (M, d), by a regression of ranks."""
-    x, y = (rankdata(part, axis=0) for part in (before, after))
+    x, y = (column_ranks(part) for part in (before, after))
     x, y = ((part - part.mean(0)) / part.std(0).clip(min=np.finfo(np.float64).tiny) for part in (x, y))
     directions = np.linalg.svd(x, full_matrices=False)[0][:, :_DIRECTIONS]
     explained = np.square(directions.T @ y).sum(0) / len(y)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
-from scipy.stats import rankdata
+
+from lcm.base.ranks import column_ranks
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -80,9 +81,9 @@ def correlation_matrix(
         raise ValueError(f"Expected kind 'spearman' or 'pearson'; got {kind!r}.")
     if kind == "pearson":
         return np.minimum(np.abs(unit_columns(true).T @ unit_columns(learned)), 1.0)
-    found = np.minimum(np.abs(unit_columns(rankdata(true, axis=0)).T @ unit_columns(rankdata(learned, axis=0))), 1.0)
+    found = np.minimum(np.abs(unit_columns(column_ranks(true)).T @ unit_columns(column_ranks(learned))), 1.0)
     for i in np.flatnonzero([_is_discrete(column) for column in true.T]):
-        ranks = unit_columns(rankdata(true[:, [i]], axis=0)), unit_columns(rankdata(_without_rounding(learned), axis=0))
+        ranks = unit_columns(column_ranks(true[:, [i]])), unit_columns(column_ranks(_without_rounding(learned)))
         found[i] = np.minimum(np.abs(ranks[0].T @ ranks[1])[0], 1.0)
     return found
 
@@ -173,7 +174,7 @@ def leakage(residuals: FloatArray, variables: FloatArray, train: NDArray[np.bool
         train: (N,) bool, the rows to fit on; the other rows are held out.
     """
     n = residuals.shape[1]
-    hermite = _hermite(ndtri((rankdata(variables, axis=0) - 0.5) / len(variables)))
+    hermite = _hermite(ndtri((column_ranks(variables) - 0.5) / len(variables)))
     total, by_source = np.zeros(n), np.zeros((n, n))
     for i in range(n):
         others = [j for j in range(n) if j != i]

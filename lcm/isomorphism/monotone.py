@@ -11,8 +11,8 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import nnls
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
+from lcm.base.ranks import column_ranks
 from lcm.isomorphism.matching import FloatArray, unit_columns
 from lcm.model.elementwise import KnotMap
 
@@ -33,7 +33,7 @@ def fit_monotone(source: FloatArray, target: FloatArray) -> KnotMap:
     Args:
         source, target: (N, n), finite; column i of `source` is mapped to column i of `target`.
     """
-    ranks = [rankdata(table, axis=0) for table in (source, target)]
+    ranks = [column_ranks(table) for table in (source, target)]
     agreement = (unit_columns(ranks[0]) * unit_columns(ranks[1])).sum(0)
     orientation = np.where(agreement < 0, -1.0, 1.0)
     tables = np.stack([_one_curve(x, y) for x, y in zip(source.T, (target * orientation).T, strict=True)])
@@ -77,7 +77,7 @@ def _one_curve(x: FloatArray, y: FloatArray) -> FloatArray:
 
 def normal_scores(table: FloatArray) -> FloatArray:
     """Standard-normal quantiles (N, n) of the ranks in each column; ties share their average rank."""
-    scores: FloatArray = ndtri((rankdata(table, axis=0) - 0.5) / len(table))
+    scores: FloatArray = ndtri((column_ranks(table) - 0.5) / len(table))
     return scores
 
 

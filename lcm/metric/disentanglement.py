@@ -13,8 +13,8 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr, ndtr
-from scipy.stats import rankdata
 
+from lcm.base.ranks import column_ranks
 from lcm.isomorphism.matching import FloatArray, checked_permutation, paired_columns, unit_columns
 from lcm.metric.case import Case, Metric
 
@@ -73,7 +73,7 @@ def dci(true: ArrayLike, learned: ArrayLike, seed: int = 0, max_rows: int = 10_0
     true, learned = paired_columns(true, learned)
     true, learned = true[:max_rows], learned[:max_rows]
     n_fit = _n_fit_rows(len(true))
-    targets, inputs = _standardised(true), rankdata(learned, axis=0)
+    targets, inputs = _standardised(true), column_ranks(learned)
     share = _row_share(n_fit, targets.shape[1], inputs.shape[1])
     fits = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(_fit_boosting)(inputs, target, n_fit, share, seed) for target in targets.T

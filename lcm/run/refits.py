@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lcm.model.do import Do
 from lcm.model.noise import Noise
@@ -120,7 +120,7 @@ def refit_interval(estimate: Array, answers: Array, level: float) -> tuple[Array
     if not 0.0 < level < 1.0:
         raise ValueError(f"interval: Expected a level strictly between 0 and 1; got {level}.")
     error = np.sqrt(np.square(answers - estimate).mean(0))
-    reach = float(student.ppf(0.5 + 0.5 * level, len(answers))) * error
+    reach = float(stdtrit(len(answers), 0.5 + 0.5 * level)) * error
     return estimate - reach, estimate + reach, error
 
 

@@ -21,7 +21,6 @@ from lcm.model.image import ImageModel
 from lcm.model.names import renamed
 from lcm.model.pair_model import EncodedPairs
 from lcm.run.assumption import Certificate
-from lcm.run.certificate import certify
 from lcm.run.outcome import Outcome
 from lcm.run.refits import Interval, Refits, refit_interval
 from lcm.run.report import fit_report, fit_text
@@ -68,7 +67,7 @@ class FitResult(Outcome):
                 "Expected a fit with a certificate; got one of a version that wrote none. result.certify(pairs) and"
                 " lcm certify RUN DATA make one."
             )
-        return certify(self)
+        return _certify(self)
 
     def certify(self, pairs: Any, x_tilde: Any = None) -> Certificate:
         """The certificate on given pairs, those of the fit or others of the same kind.
@@ -82,7 +81,7 @@ class FitResult(Outcome):
         data = load_pairs(pairs, x_tilde)
         require_same_dimensions(self.model, data)
         codes = encode_codes(self.model, data) if isinstance(self.model, ImageModel) else None
-        return certify(replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None))
+        return _certify(replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None))
 
     @property
     def p_values(self) -> NDArray[np.float64] | None:
@@ -200,3 +199,10 @@ class FitResult(Outcome):
 
     def __str__(self) -> str:
         return fit_text(self)
+
+
+def _certify(result: FitResult) -> Certificate:
+    # scipy's statistics take longer to import than most commands need
+    from lcm.run.certificate import certify
+
+    return certify(result)

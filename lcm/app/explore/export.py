@@ -52,7 +52,7 @@ def script_of(subject: Subject, question: Question) -> str:
         opened = f'model = {read}\nnames = [f"z{{i}}" for i in range(model.n)]'
     usual = "None" if subject.is_image else "np.quantile(pairs.x.astype(np.float64), (0.05, 0.95), axis=0)"
     # names are printable, so that the title stays on the line of its comment
-    return f'''# {title}: written by lcm explore.
+    return f"""# {title}: written by lcm explore.
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ answer = Answer(
 )
 write_table("answer.csv", answer_table(answer))
 draw_answer("answer.png", answer)
-'''
+"""
 
 
 def _pairs_line(subject: Subject) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm, rankdata
+from scipy.stats import binom, norm
 
+from lcm.base.ranks import column_ranks
 from lcm.readout.ancestors import critical_value
 from lcm.readout.dependence import NEGLIGIBLE
 from lcm.run.assumption import CertificateRow
@@ -116,7 +117,7 @@ def common_cause(material: Material, lost: bool) -> CertificateRow:
 def _strongest(material: Material) -> tuple[Array, Array, int]:
     """Correlations (2, n, n), of noise and of its square, above the diagonal; the allowed ones (n, n); their number."""
     n = material.n
-    scores = norm.ppf((rankdata(material.normal, axis=0) - 0.5) / len(material.normal))
+    scores = norm.ppf((column_ranks(material.normal) - 0.5) / len(material.normal))
     upper = np.triu(np.ones((n, n)), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         both = [np.atleast_2d(np.corrcoef(part, rowvar=False)) for part in (scores, np.square(scores))]
