@@ -59,6 +59,7 @@ class PairData:
         adjacency: uint8 (n, n), `adjacency[i, j]` is 1 iff i -> j.
         metadata: program that made the data, seed, package version.
         source: file of the data, which errors name; "" for arrays.
+        after: file of x_tilde, if it is another one; else "".
         columns: names of the columns of x, if a table gave them.
         frame: the DataFrame of x, without its columns; None for other sources.
         stamps: of the files that the data were read from.
@@ -83,6 +84,7 @@ class PairData:
     columns: tuple[str, ...] = ()
     frame: Any = None
     stamps: tuple[FileStamp, ...] = ()
+    after: str = ""
 
     @classmethod
     def from_arrays(
@@ -277,8 +279,9 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairD
     else:
         before, after = tables
     x, x_tilde = joined(before, after)
-    valid = _valid({"x": x, "x_tilde": x_tilde}, "" if frame is not None else first.source, before.names)
-    return PairData(**valid, source="" if frame is not None else first.source, columns=before.names, frame=frame)
+    source, *elsewhere = [""] if frame is not None else [table.source for table in tables]
+    valid = _valid({"x": x, "x_tilde": x_tilde}, source, before.names)
+    return PairData(**valid, source=source, after="".join(elsewhere), columns=before.names, frame=frame)
 
 
 def _load_tensors(path: str | Path) -> PairData:

@@ -31,6 +31,12 @@ class Do:
 
     values: Mapping[int, float | Noise]
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a variable that is not a number, such as its name."""
+        for variable in self.values:
+            if not hasattr(variable, "__index__"):
+                raise ValueError(f"Expected variables by their numbers; got {variable!r}.")
+
     def imposed(self, n: int, n_rows: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Target mask (n_rows, n) and imposed values float64 (n_rows, n), 0 where not a target.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from lcm.data.named_columns import in_fitted_order
 from lcm.data.pairs import PairData
 from lcm.run.page import write_fit_page
 from lcm.run.run_folder import claimed_figures
@@ -21,5 +23,9 @@ def rewrite_page(folder: str | Path, pairs: PairData | None = None) -> Path:
         ValueError: no finished run, another process that writes to it, or observations of another shape.
     """
     run = load_run(folder)
+    result = run.result()
+    if pairs is not None:
+        pairs = in_fitted_order(pairs, run.columns)
+        result = replace(result, stored_certificate=result.certify(pairs), stored_doubts=None)
     with claimed_figures(run.folder):
-        return write_fit_page(run.folder, run.result(), run.info, pairs)
+        return write_fit_page(run.folder, result, run.info, pairs)

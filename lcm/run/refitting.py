@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lcm.base.files import read_tensors, write_tensors
 from lcm.base.rows import take_rows
 from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
+from lcm.data.named_columns import in_fitted_order
 from lcm.data.pairs import PairData, load_pairs
 from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.isomorphism.monotone import fit_monotone, mapped, normal_scores, quantile_map
@@ -71,6 +72,7 @@ def refit(
     data = result.data if pairs is None else load_pairs(pairs, x_tilde)
     if data is None:
         raise ValueError("pairs: Expected the pairs of the fit, as this result does not hold them; got none.")
+    data = in_fitted_order(data, result.columns)
     require_same_dimensions(result.model, data)
     vectors = (encode_codes(result.model, data) if isinstance(result.model, ImageModel) else data).without_outliers
     config = replace(result.config, n=result.model.n, restarts=1)

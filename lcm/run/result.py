@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lcm.base.arrays import in_kind_of
 from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
+from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order
 from lcm.data.pairs import PairData, load_pairs
 from lcm.data.sample import sample_pairs
 from lcm.model.do import Do
@@ -78,7 +79,7 @@ class FitResult(Outcome):
         Raises:
             ValueError: observations of another shape than the model's.
         """
-        data = load_pairs(pairs, x_tilde)
+        data = in_fitted_order(load_pairs(pairs, x_tilde), self.columns)
         require_same_dimensions(self.model, data)
         codes = encode_codes(self.model, data) if isinstance(self.model, ImageModel) else None
         return _certify(replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None))
@@ -91,6 +92,8 @@ class FitResult(Outcome):
     def encode(self, x: Any) -> Any:
         """The learned variables z (N, n) of observations, as the kind of array that x is.
 
+        Here and in all other methods, columns with names are matched with those of the fit by their names.
+
         Args:
             x: observations (N, d) as an array, a tensor or a DataFrame; or a `PairData`, whose x is encoded.
 
@@ -98,9 +101,9 @@ class FitResult(Outcome):
             ValueError: observations of another shape than the model's.
         """
         if not isinstance(x, PairData):
-            found = self.model.encode(x).z
+            found = self.model.encode(frame_in_fitted_order(x, self.columns)).z
             return found.set_axis(list(self.names), axis=1) if hasattr(found, "columns") else found
-        z = encode_pairs(self.model, x).z
+        z = encode_pairs(self.model, in_fitted_order(x, self.columns)).z
         return z.cpu().numpy() if x.frame is None else in_kind_of(x.frame, z, list(self.names))
 
     def encode_pairs(self, pairs: Any, x_tilde: Any = None) -> EncodedPairs:
@@ -109,7 +112,7 @@ class FitResult(Outcome):
         Args:
             pairs, x_tilde: anything that `lcm.load_pairs` takes.
         """
-        return encode_pairs(self.model, load_pairs(pairs, x_tilde))
+        return encode_pairs(self.model, in_fitted_order(load_pairs(pairs, x_tilde), self.columns))
 
     def sample(self, n_pairs: int, seed: int = 0) -> PairData:
         """Draw pairs and their truth from the fitted model. Raises NotImplementedError if it has no mechanisms."""
@@ -133,6 +136,7 @@ class FitResult(Outcome):
             ValueError: a target out of range, another level, or an interval without refits.
             NotImplementedError: a model without mechanisms.
         """
+        x = frame_in_fitted_order(x, self.columns)
         for text in beyond_data(self, x, do):
             warnings.warn(text, stacklevel=2)
         estimate = self.model.counterfactual(x, do)
@@ -150,6 +154,7 @@ class FitResult(Outcome):
         Raises:
             ValueError: a result without refits.
         """
+        x = frame_in_fitted_order(x, self.columns)
         errors = torch.from_numpy(self._refitted().standard_errors(self.model, x))
         errors = errors.to(self.model.like_observations.dtype)
         return in_kind_of(x, errors, list(self.names))

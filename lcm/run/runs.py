@@ -93,6 +93,11 @@ class Run:
         """The result of the fit, as `fit` returned it, without its data and its implicit model."""
         return _stored_result(self)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of x; empty if the data of the fit had none."""
+        return tuple(self.fit.get("columns", ()))
+
     def require_evidence(self) -> GraphEvidence:
         """The evidence. Raises ValueError for a peer, whose edges have no p-values."""
         if self.evidence is None:
@@ -261,6 +266,7 @@ def _import_the_rest() -> None:
 def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
     return {
         "data": data.source,
+        "after": data.after,
         "data_sha256": data_hash(data, with_targets=knows_targets(config)),
         "config_sha256": config_hash(config),
         "lcm": __version__,
@@ -350,7 +356,7 @@ def _stored_result(run: Run) -> FitResult:
         tried=tuple((int(n), nll) for n, nll in fit.get("tried", ())),
         restart_nll=tuple(math.nan if nll is None else nll for nll in fit["restart_nll"]),
         other_restarts=tuple(map(_stored_restart, fit.get("other_restarts", ()))),
-        columns=tuple(fit.get("columns", ())),
+        columns=run.columns,
         related=related,
         folder=run.folder,
         stored_doubts=tuple(fit.get("doubts", ())),

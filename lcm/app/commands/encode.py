@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, open_model, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, in_order_of, open_model, pairs_of
 
 HELP = "write the learned variables of every pair"
 DESCRIPTION = """\
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.data.encode import write_encoding
 
     model, run = open_model(arguments.run_folder, arguments.float64)
+    data = in_order_of(run, data)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_encoding(out, model, data, str(arguments.run_folder), run.names if run else None)
     if not arguments.quiet:

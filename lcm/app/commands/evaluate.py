@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, open_model, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, in_order_of, open_model, pairs_of
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lcm.run.run_folder import claimed_figures
 
     opened = open_model(arguments.run_folder, arguments.float64)
+    data = in_order_of(opened.run, data)
     nature = _open_nature(arguments.nature, data)
     if opened.run:
         check_writable(opened.run.folder)

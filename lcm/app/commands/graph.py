@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_mark_argument, check_output, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, in_order_of, open_pairs
 from lcm.peer.search.config import METHODS, RATED_METHODS
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     from lcm.peer.search import discover_on_data
 
     method, pairs = arguments.method, open_pairs(*arguments.data[:2], mark=arguments.after_mark)
+    pairs = in_order_of(run, pairs)
     rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
     config = run.config.graph_search
     sought, distance = discover_on_data(

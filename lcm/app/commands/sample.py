@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcm.app.commands.common import add_mark_argument, check_output, open_model, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, in_order_of, open_model, open_pairs
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     opened = open_model(arguments.run_folder)
     values = parse_interventions(arguments.do, opened.names)
+    source = source and in_order_of(opened.run, source)
     refits = _refits(arguments) if arguments.interval is not None else None
     if values:
         pairs = sample_counterfactuals(opened.model, values, source, n=arguments.n, seed=arguments.seed)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lcm.data.encode import encode_pairs
+from lcm.data.named_columns import in_fitted_order
 from lcm.data.pairs import Array, PairData, load_pairs
 from lcm.data.sample import sample_pairs
 from lcm.model.image import ImageModel
@@ -102,7 +103,10 @@ def open_subject(path: str | Path, data: Sequence[str | Path] = (), mark: str | 
     """
     place, model, result = _opened(path)
     model.causal_model()
-    pairs = load_pairs(*data, mark=mark) if data else sample_pairs(model, _OWN_ROWS)
+    if data:
+        pairs = in_fitted_order(load_pairs(*data, mark=mark), result.columns if result else ())
+    else:
+        pairs = sample_pairs(model, _OWN_ROWS)
     pairs = pairs.first(_MOST_IMAGES if isinstance(model, ImageModel) else _MOST_ROWS)
     return subject_of(place, model, result, pairs, tuple(map(str, data)))
 

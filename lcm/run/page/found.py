@@ -34,7 +34,10 @@ def _graph_sentence(result: Outcome) -> str:
 
 
 def _targets_sentence(result: Outcome, pairs: ShownPairs | None) -> str:
-    shares = result.model.target_distribution.probabilities.tolist()
+    if pairs is None:
+        shares = result.model.target_distribution.probabilities.tolist()
+    else:
+        shares = pairs.posterior.mean(axis=0).tolist()
     ranked = sorted(zip(shares, set_names(result), strict=True), key=lambda each: -each[0])
     listed = ", ".join(f"{name} in {share:.0%}" for share, name in ranked[:_MOST])
     more = f" and {len(ranked) - _MOST} more sets" if len(ranked) > _MOST else ""

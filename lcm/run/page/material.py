@@ -20,7 +20,7 @@ _IMAGE_ROWS = 2_000
 _RELATED_ROWS = 5_000
 _RELATED = 4
 _SURE = 0.9
-SCORES = ("mcc", "mcc_cauca", "intervention_accuracy", "shd", "edge_f1", "graph_isomorphic", "permutation", "nll")
+SCORES = ("mcc", "mcc_cauca", "intervention_accuracy", "shd", "edge_f1", "permutation", "nll")
 """The scores that take seconds; `lcm evaluate` computes all."""
 
 Floats = NDArray[np.float64]

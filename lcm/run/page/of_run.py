@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lcm.run.page.found import graph_section, three_sentences
 from lcm.run.page.material import drawn_pairs, shown_pairs
 from lcm.run.page.of_pairs import pairs_section, truth_section, variables_section
 from lcm.run.report import image_figure_names, reconstruction_error, shows_numbers
-from lcm.run.run_folder import FIGURE_FOLDER, PAGE_FILE
+from lcm.run.run_folder import CONFIG_FILE, FIGURE_FOLDER, PAGE_FILE
 
 _PICTURES = {
     "traversals": "Each row moves one variable alone and decodes the image, the others held.",
@@ -50,7 +51,7 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
         *([pairs_section(result, shown)] if shown else []),
         *([truth_section(result, shown)] if shown and shown.scores else []),
         *_images(result, figures),
-        _certificate(result),
+        _certificate(result, "the pairs of the fit" if pairs is None else _origin_of(pairs, result)),
         _course(result),
         *_number(result, figures),
         _origin(result, info, run.name),
@@ -66,7 +67,12 @@ def _origin_of(pairs: PairData, result: Outcome) -> str:
 
 def _data_name(info: Mapping[str, Any]) -> str:
     """The file of the data without its folders, or words where there was no file."""
-    return Path(str(info.get("data") or "")).name or "pairs from memory"
+    return " and ".join(Path(file).name for file in _files(info)) or "pairs from memory"
+
+
+def _files(info: Mapping[str, Any]) -> list[str]:
+    """The files of the pairs: two for two tables; none where the pairs came from memory."""
+    return [str(info[key]) for key in ("data", "after") if info.get(key)]
 
 
 def _pictures(figures: Path, *names: str) -> list[Picture]:
@@ -84,7 +90,7 @@ def _number(result: Outcome, figures: Path) -> list[Section]:
     return [Section("Number of variables and refits", pictures)] if pictures else []
 
 
-def _certificate(result: Outcome) -> Section:
+def _certificate(result: Outcome, origin: str) -> Section:
     """Every assumption with its verdict, what is broken first, and the notes on the data."""
     certificate = known_certificate(result)
     notes = [Paragraph(note, "note") for note in certificate.notes]
@@ -95,7 +101,10 @@ def _certificate(result: Outcome) -> Section:
     body = [[row.assumption, row.verdict, _reasons(row), _p_value(row)] for row in rows]
     head = ["assumption", "verdict", "why", "p-value"]
     table = TextTable(head, body, f"{certificate.summary()}.", marks=[row.verdict for row in rows])
-    about = "“holds” means that a test found nothing; the third column says how small a violation it would have found."
+    about = (
+        f"Judged from {origin}. “holds” means that a test found nothing; the third column says how small a violation it"
+        " would have found."
+    )
     return Section("Certificate", [*notes, Paragraph(about), table])
 
 
@@ -119,7 +128,7 @@ def _course(result: Outcome) -> Section:
 def _origin(result: Outcome, info: Mapping[str, Any], folder: str) -> Section:
     """What the fit was made from, and how to make it again."""
     made = {
-        "data": info.get("data") or "pairs from memory",
+        "data": " and ".join(_files(info)) or "pairs from memory",
         "SHA-256 of the data": info.get("data_sha256", ""),
         "pairs": f"{result.size[0]:,} of {result.size[1]} dimensions",
         "model": result.config.model,
@@ -133,7 +142,8 @@ def _origin(result: Outcome, info: Mapping[str, Any], folder: str) -> Section:
         made["images"] = f"{height} × {width} pixels, {colours} channels, code of {result.model.autoencoder.code}"
         if result.records:
             made["reconstruction error"] = f"{reconstruction_error(result.records):.4f} of full brightness"
-    command = f"lcm fit {info.get('data') or 'DATA'} --config {folder}/config.yaml --out NEW_RUN"
+    options = ["--config", f"{folder}/{CONFIG_FILE}", "--out", "NEW_RUN"]
+    command = shlex.join(["lcm", "fit", *(_files(info) or ["DATA"]), *options])
     text = coordinates_text(result)
     return Section(
         "Data and settings",

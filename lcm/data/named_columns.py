@@ -1,0 +1,57 @@
+"""Observations whose columns have names, brought into the order that a model was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lcm.data.pairs import PairData
+
+
+def in_fitted_order(data: PairData, columns: Sequence[str]) -> PairData:
+    """Pairs with their columns in the order of those of a fit, matched by name; further columns are left out.
+
+    Args:
+        data: pairs of vectors. They stay as they are if their columns have no names, as in arrays and in files without
+            a heading (x0, x1, …), or if `columns` has none.
+        columns: names of the columns of the fit.
+
+    Raises:
+        ValueError: a column of the fit that the data lack.
+    """
+    order = _order(data.columns, columns, f"{data.source}: x" if data.source else "x")
+    if order is None:
+        return data
+    x, x_tilde = (np.asarray(part)[:, order] for part in (data.x, data.x_tilde))
+    return replace(data, x=x, x_tilde=x_tilde, columns=tuple(columns))
+
+
+def frame_in_fitted_order(x: Any, columns: Sequence[str]) -> Any:
+    """The same for a DataFrame of observations; anything else stays as it is."""
+    if not (hasattr(x, "columns") and hasattr(x, "iloc")):
+        return x
+    order = _order([str(name) for name in x.columns], columns, "x")
+    return x if order is None else x.iloc[:, order]
+
+
+def _order(given: Sequence[str], fitted: Sequence[str], where: str) -> list[int] | None:
+    """The places of the fitted columns among the given ones; None where nothing has to move."""
+    if not _are_names(given) or not _are_names(fitted) or list(given) == list(fitted):
+        return None
+    places = {name: place for place, name in enumerate(given)}
+    missing = [name for name in fitted if name not in places]
+    if missing:
+        raise ValueError(
+            f"{where}: Expected the columns of the fit ({', '.join(fitted)}); got none named {missing[0]!r}, but"
+            f" {', '.join(given)}"
+        )
+    return [places[name] for name in fitted]
+
+
+def _are_names(columns: Sequence[str]) -> bool:
+    """Whether columns have names of their own, and not those that a file without a heading, or an array, gets."""
+    own = [name for place, name in enumerate(columns) if name not in (f"x{place}", str(place))]
+    return len(own) > 0
