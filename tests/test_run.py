@@ -47,7 +47,9 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult
 def test_a_finished_folder_holds_all_and_nothing_else(name: str, finished: dict[str, Path]) -> None:
     found = content(finished[name])
     events = {file for file in found if file.startswith("events.out.tfevents.")}
-    assert len(events) == 1 and set(found) - events == RUN_FILES | {"figures"} | {f"figures/{file}" for file in FIGURES}
+    assert len(events) == 1 and set(found) - events == RUN_FILES | {"report.html", "figures"} | {
+        f"figures/{file}" for file in FIGURES
+    }
     assert all(found[f"figures/{file}"].startswith(b"\x89PNG") for file in FIGURES)
 
 

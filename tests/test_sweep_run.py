@@ -47,8 +47,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Records:
 def test_cells_are_runs_with_records_and_rows(alone: Records) -> None:
     for cell, record in zip(alone.cells, written(alone), strict=True):
         folder = alone.out / "cells" / cell.name
-        # pages and figures are left out of these runs
-        assert {path.name for path in folder.iterdir()} >= RUN_FILES - {"report.html"}
+        assert {path.name for path in folder.iterdir()} >= RUN_FILES
         run = load_run(folder)
         assert run.config == cell.config == load_config(folder / "config.yaml", FitConfig)
         assert (record["status"], record["batch"], record["error"]) == ("finished", 1, None)

@@ -104,7 +104,7 @@ def test_a_fit_never_reads_all_rows_at_once(name: str, nothing_held: None, monke
     monkeypatch.setattr("lcm.data.measurement._ROWS", 400)
     monkeypatch.setattr("lcm.data.measurement._RELATED_ROWS", 400)
     monkeypatch.setattr("lcm.learn.thickness._ROWS", 400)
-    monkeypatch.setattr("lcm.run.support._ROWS", 400)
+    monkeypatch.setattr("lcm.run.fitting._ENCODED_ROWS", 400)
     data = small_data(name, 20_000)
     # the rows of all steps up to the next validation are gathered at once
     batches = 100 * SHORT.noise_encoder.batch_size

@@ -68,7 +68,7 @@ class FitResult(Outcome):
                 "Expected a fit with a certificate; got one of a version that wrote none. result.certify(pairs) and"
                 " lcm certify RUN DATA make one."
             )
-        return _certify(self)
+        return _certify(self, others=False)
 
     def certify(self, pairs: Any, x_tilde: Any = None) -> Certificate:
         """The certificate on given pairs, those of the fit or others of the same kind.
@@ -82,7 +82,8 @@ class FitResult(Outcome):
         data = in_fitted_order(load_pairs(pairs, x_tilde), self.columns)
         require_same_dimensions(self.model, data)
         codes = encode_codes(self.model, data) if isinstance(self.model, ImageModel) else None
-        return _certify(replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None))
+        judged = replace(self, data=data, codes=codes, stored_doubts=None, stored_certificate=None)
+        return _certify(judged, others=True)
 
     @property
     def p_values(self) -> NDArray[np.float64] | None:
@@ -206,8 +207,8 @@ class FitResult(Outcome):
         return fit_text(self)
 
 
-def _certify(result: FitResult) -> Certificate:
+def _certify(result: FitResult, others: bool) -> Certificate:
     # scipy's statistics take longer to import than most commands need
     from lcm.run.certificate import certify
 
-    return certify(result)
+    return certify(result, others)

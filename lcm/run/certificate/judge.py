@@ -33,11 +33,15 @@ from lcm.run.outcome import Outcome
 from lcm.run.support import observed_beyond
 
 
-def certify(result: Outcome) -> Certificate:
+def certify(result: Outcome, others: bool = False) -> Certificate:
     """Judge every assumption of the theorem and of the method from a fit and its data.
 
     A model without tests of ancestors, which is a peer, gets notes on its data and no rows. A verdict `holds` proves
     nothing beyond the power that its row states.
+
+    Args:
+        result: a fit, and the pairs that it is judged on.
+        others: whether these may be other pairs than those of the fit, so that some may lie beyond its range.
 
     Source: docs/theory.md section 4, docs/certificate.md.
     """
@@ -70,5 +74,5 @@ def certify(result: Outcome) -> Certificate:
         enough_pairs(material, lost),
         direction(),
     )
-    beyond = (f"{text}; all rows and answers extrapolate there." for text in observed_beyond(result, material.z))
-    return Certificate(rows, (*notes, *beyond))
+    beyond = observed_beyond(result, material.z) if others else []
+    return Certificate(rows, (*notes, *(f"{text}; all rows and answers extrapolate there." for text in beyond)))
