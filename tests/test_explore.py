@@ -25,15 +25,16 @@ import lcm
 from lcm.app.explore import server
 from lcm.app.explore.asking import answer_to, checked_question, interval_text, question_text, warnings_of
 from lcm.app.explore.beside import Beside
-from lcm.app.explore.drawing import columns_address, columns_text, graph_address, graph_text, place_address
+from lcm.app.explore.drawing import columns_address, columns_text, cut_names, graph_address, graph_text, place_address
 from lcm.app.explore.export import exported, exported_pairs, script_of
 from lcm.app.explore.subject import Subject, observation, open_subject, subject_beside, subject_of
 from lcm.data.pairs import PairData, load_pairs
 from lcm.isomorphism.apply import Isomorphism
 from lcm.isomorphism.monotone import fit_monotone
 from lcm.model.image import ImageAutoencoder, ImageModel
-from lcm.report import draw_answer
+from lcm.report import draw_answer, effects
 from lcm.report.answer import Answer, answer_table
+from lcm.report.style import new_figure
 from lcm.run.refits import Refits
 
 MODES = ("counterfactual", "intervention")
@@ -183,6 +184,41 @@ def test_of_many_columns_those_that_change_most_are_drawn(subject: Subject, tmp_
     assert "c77" in decoded(columns_address(answer)) and decoded(columns_address(answer)).count('class="axis"') == 40
     draw_answer(tmp_path / "many.png", answer)
     assert len(answer_table(answer)["name"]) == 102
+
+
+def sensors(scale: float = 1.0) -> Answer:
+    """Columns of very different units, in units of another size."""
+    usual = np.array([[0.0, 15.0], [850.0, 27.0]]) * scale
+    x, after = np.array([412.0, 21.0]) * scale, np.array([790.0, 24.0]) * scale
+    columns = ["light (lx)", "temperature at the window (°C)"]
+    return Answer("t", lcm.Graph([[0, 0], [0, 0]]), ["a", "b"], (0,), *np.zeros((2, 2)), columns, x, after, usual=usual)
+
+
+def test_columns_of_any_unit_are_drawn_over_their_own_range() -> None:
+    answer = sensors()
+    np.testing.assert_allclose(answer.positions(answer.x), [412 / 850, 0.5])
+    np.testing.assert_allclose(sensors(1e-3).positions(sensors(1e-3).x_after), answer.positions(answer.x_after))
+    assert answer.positions(answer.x * 100).max() < 1.5
+    figure = new_figure(5, 3)
+    effects._draw_columns(figure.subplots(), answer)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["412 → 790", "21 → 24"]
+    drawn = np.concatenate([np.asarray(points.get_offsets())[:, 0] for points in axes.collections[1:]])
+    np.testing.assert_allclose(drawn, [412 / 850, 0.5, 790 / 850, 0.75])
+
+
+def test_names_of_columns_begin_in_the_picture_and_are_cut_at_the_right() -> None:
+    drawn = ElementTree.fromstring(decoded(columns_address(sensors())))
+    svg = "{http://www.w3.org/2000/svg}"
+    labels = drawn.findall(f"{svg}svg")
+    texts = [label.find(f"{svg}text") for label in labels]
+    assert [text.text for text in texts if text is not None] == ["light (lx)", "temperature at the wind…"]
+    assert all(text is not None and text.get("x") == "0" and text.get("text-anchor") is None for text in texts)
+    assert (
+        [label.findtext(f"{svg}title") for label in labels]
+        == sensors().columns
+        == ["light (lx)", *cut_names(sensors())]
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from lcm.model.graph import Graph
 
 Array = NDArray[Any]
+BEYOND = 0.45
+"""How far a picture of a column goes beyond its usual range, on each side, in widths of that range."""
+_NARROWEST = 1e-9
 
 
 @final
@@ -55,6 +58,17 @@ class Answer:
         scale = np.maximum(np.abs(self.z), 1.0)
         found = np.flatnonzero(np.abs(self.z_after - self.z) > 1e-5 * scale)
         return tuple(sorted({*self.done, *map(int, found)}))
+
+    @property
+    def usual_range(self) -> Array:
+        """(2, d), `usual`, or where it is not known, one unit around `x`; every column is at least a little wide."""
+        low, high = (self.x - 1.0, self.x + 1.0) if self.usual is None else self.usual
+        return np.stack([low, np.maximum(high, low + _NARROWEST)]).astype(np.float64)
+
+    def positions(self, values: Array) -> Array:
+        """Where values (d,) of the columns lie in their usual ranges, 0 to 1; at most `BEYOND` outside."""
+        low, high = self.usual_range
+        return np.clip((values - low) / (high - low), -BEYOND, 1.0 + BEYOND)
 
 
 def answer_table(answer: Answer) -> dict[str, Array]:

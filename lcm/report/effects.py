@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from lcm.report.answer import Answer
+from lcm.base.text import shortened
+from lcm.report.answer import BEYOND, Answer
 from lcm.report.graph import draw_graph, graph_labels
 from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, new_figure, save_figure
 
 Array = NDArray[Any]
-_MOST_COLUMNS = 30
-_NOTHING = 1e-9
+_MOST_COLUMNS, _LONGEST_NAME = 30, 24
 
 
 def draw_answer(path: str | Path, answer: Answer) -> None:
@@ -53,19 +53,27 @@ def _draw_effects(ax: Axes, answer: Answer) -> None:
 
 
 def _draw_columns(ax: Axes, answer: Answer) -> None:
-    moved = np.abs(answer.x_after - answer.x)
-    usual = answer.usual
-    width = np.ones_like(moved) if usual is None else np.maximum(usual[1] - usual[0], _NOTHING)
+    """Each column over its own usual range, because columns may have different units; its numbers at the right."""
+    before, after = answer.positions(answer.x), answer.positions(answer.x_after)
+    low, high = answer.usual_range
     # in the order of the columns; of too many, those that change most
-    kept = np.sort(np.argsort(-moved / width, kind="stable")[:_MOST_COLUMNS])
-    names = [str(answer.columns[i]) for i in kept]
-    if usual is not None:
-        ax.barh(np.arange(len(kept)), usual[1, kept] - usual[0, kept], left=usual[0, kept], color=PALE, height=0.8)
-    _draw_changes(ax, names, answer.x[kept], answer.x_after[kept])
+    moved = np.abs(answer.x_after - answer.x) / (high - low)
+    kept = np.sort(np.argsort(-moved, kind="stable")[:_MOST_COLUMNS])
+    rows = np.arange(len(kept))
+    if answer.usual is not None:
+        ax.barh(rows, 1.0, color=PALE, height=0.8)
+    _draw_changes(ax, [shortened(answer.columns[i], _LONGEST_NAME) for i in kept], before[kept], after[kept])
     if answer.low is not None and answer.high is not None:
-        ax.hlines(np.arange(len(kept)) + 0.3, answer.low[kept], answer.high[kept], color=INK, linewidth=1.2)
-    left_out = f", {len(kept)} of {len(moved)} columns" if len(kept) < len(moved) else ""
-    ax.set_title(f"x (grey: nine in ten rows{left_out})", fontsize=10)
+        ends = (answer.positions(end)[kept] for end in (answer.low, answer.high))
+        ax.hlines(rows + 0.3, *ends, color=INK, linewidth=1.2)
+    for row, i in enumerate(kept):
+        value = f"{answer.x[i]:.3g} → {answer.x_after[i]:.3g}"
+        ax.annotate(value, (1.02, row), xycoords=("axes fraction", "data"), fontsize=8, va="center", color=INK)
+    ax.set_xlim(-1.1 * BEYOND, 1.0 + 1.1 * BEYOND)
+    ax.set_xticks([])
+    if len(kept) < len(moved):
+        ax.set_xlabel(f"{len(kept)} of {len(moved)} columns: those that change most", fontsize=8)
+    ax.set_title("x, before → after" + ("" if answer.usual is None else "; grey: nine in ten rows"), fontsize=10)
 
 
 def _draw_changes(ax: Axes, names: Sequence[str], before: Array, after: Array) -> None:

@@ -17,12 +17,13 @@ from PIL import Image
 
 from lcm.base.text import shortened
 from lcm.model.graph import Graph
-from lcm.report.answer import Answer
+from lcm.report.answer import BEYOND, Answer
 from lcm.report.palette import BLUE, GREY, INK, ORANGE, PALE, RED, SKY
 
 _RADIUS, _LAYER, _WIDE, _MARGIN = 27, 106, 168, 40
-_LONGEST_INSIDE, _LONGEST_NAME, _LONGEST_COLUMN = 6, 18, 12
-_MOST_COLUMNS, _ROW, _LABEL, _PLOT, _VALUES = 40, 26, 88, 176, 106
+_LONGEST_INSIDE, _LONGEST_NAME, _LONGEST_COLUMN = 6, 18, 24
+_MOST_COLUMNS, _ROW, _PLOT, _VALUES = 40, 26, 150, 106
+_LETTER, _GAP = 6.8, 12
 _BINS = 40
 
 _STYLE = f"""
@@ -160,53 +161,60 @@ def graph_text(answer: Answer) -> str:
 def columns_address(answer: Answer) -> str:
     """x before and after for each column, over the range of the data; of many columns, those that change most."""
     kept = shown_columns(answer)
+    longest = max((len(shortened(answer.columns[i], _LONGEST_COLUMN)) for i in kept), default=0)
+    label = round(_LETTER * longest) + _GAP
     body: list[str] = []
     for row, i in enumerate(kept):
-        body += _column(answer, i, 14 + _ROW * row)
-    return svg_address(_LABEL + _PLOT + _VALUES, 10 + _ROW * len(kept), body)
+        body += _column(answer, i, 14 + _ROW * row, label)
+    return svg_address(label + _PLOT + _VALUES, 10 + _ROW * len(kept), body)
 
 
 def shown_columns(answer: Answer) -> list[int]:
     """The columns of x that fit on the page, in their order."""
-    width = _width(answer)
-    moved = np.abs(answer.x_after - answer.x) / width
+    low, high = answer.usual_range
+    moved = np.abs(answer.x_after - answer.x) / (high - low)
     kept: list[int] = np.sort(np.argsort(-moved, kind="stable")[:_MOST_COLUMNS]).tolist()
     return kept
 
 
-def _width(answer: Answer) -> NDArray[np.float64]:
-    usual = answer.usual if answer.usual is not None else np.stack([answer.x - 1.0, answer.x + 1.0])
-    return np.maximum(np.asarray(usual[1] - usual[0], dtype=np.float64), 1e-9)
+def cut_names(answer: Answer) -> list[str]:
+    """The whole names of the columns whose names are cut in the picture of x."""
+    return [answer.columns[i] for i in shown_columns(answer) if len(answer.columns[i]) > _LONGEST_COLUMN]
 
 
-def _column(answer: Answer, i: int, y: float) -> list[str]:
-    usual = answer.usual if answer.usual is not None else np.stack([answer.x - 1.0, answer.x + 1.0])
-    begin, end = usual[0, i] - 0.45 * _width(answer)[i], usual[1, i] + 0.45 * _width(answer)[i]
+def _column(answer: Answer, i: int, y: float, label: float) -> list[str]:
+    def at(values: NDArray[Any]) -> float:
+        return label + _PLOT * float(answer.positions(values)[i] + BEYOND) / (1.0 + 2.0 * BEYOND)
 
-    def at(value: float) -> float:
-        return _LABEL + _PLOT * float(np.clip((value - begin) / (end - begin), 0.0, 1.0))
-
-    before, after = float(answer.x[i]), float(answer.x_after[i])
-    way = "up" if after >= before else "down"
-    name = shortened(answer.columns[i], _LONGEST_COLUMN)
-    moved = abs(at(after) - at(before)) > 0.5
+    before, after = at(answer.x), at(answer.x_after)
+    way = "up" if answer.x_after[i] >= answer.x[i] else "down"
+    moved = abs(after - before) > 0.5
+    usual = [at(end) for end in answer.usual_range]
     whiskers = ""
     if answer.low is not None and answer.high is not None:
-        low, high = at(answer.low[i]), at(answer.high[i])
+        low, high = at(answer.low), at(answer.high)
         whiskers = (
             f'<path class="ends" d="M{low:.1f} {y + 8:g}H{high:.1f}M{low:.1f} {y + 5:g}v6M{high:.1f} {y + 5:g}v6"/>'
         )
-    value = f"{before:.3g} → {after:.3g}" if moved else f"{before:.3g}"
+    value = f"{answer.x[i]:.3g} → {answer.x_after[i]:.3g}" if moved else f"{answer.x[i]:.3g}"
     return [
-        f'<text class="small" x="{_LABEL - 8}" y="{y + 4:g}" text-anchor="end">{escape(name)}</text>',
-        f'<path class="axis" d="M{_LABEL} {y:g}H{_LABEL + _PLOT}"/>',
-        f'<path class="band" d="M{at(usual[0, i]):.1f} {y - 8:g}H{at(usual[1, i]):.1f}v16H{at(usual[0, i]):.1f}z"/>',
-        f'<path class="bar bar{way}" d="M{at(before):.1f} {y:g}H{at(after):.1f}"/>',
+        _label(answer.columns[i], y, label),
+        f'<path class="axis" d="M{label} {y:g}H{label + _PLOT}"/>',
+        f'<path class="band" d="M{usual[0]:.1f} {y - 8:g}H{usual[1]:.1f}v16H{usual[0]:.1f}z"/>',
+        f'<path class="bar bar{way}" d="M{before:.1f} {y:g}H{after:.1f}"/>',
         whiskers,
-        f'<circle class="old" cx="{at(before):.1f}" cy="{y:g}" r="4.5"/>',
-        f'<circle class="new{way}" cx="{at(after):.1f}" cy="{y:g}" r="4.5"/>' if moved else "",
-        f'<text class="small" x="{_LABEL + _PLOT + 10}" y="{y + 4:g}">{value}</text>',
+        f'<circle class="old" cx="{before:.1f}" cy="{y:g}" r="4.5"/>',
+        f'<circle class="new{way}" cx="{after:.1f}" cy="{y:g}" r="4.5"/>' if moved else "",
+        f'<text class="small" x="{label + _PLOT + 10}" y="{y + 4:g}">{value}</text>',
     ]
+
+
+def _label(name: str, y: float, width: float) -> str:
+    """The name from its first letter on; what is wider than its place is cut at the right."""
+    return (
+        f'<svg x="0" y="{y - 12:g}" width="{width - 4:g}" height="24"><title>{escape(name)}</title>'
+        f'<text class="small" x="0" y="16">{escape(shortened(name, _LONGEST_COLUMN))}</text></svg>'
+    )
 
 
 def columns_text(answer: Answer) -> str:

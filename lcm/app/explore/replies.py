@@ -22,6 +22,7 @@ from lcm.app.explore.asking import (
 from lcm.app.explore.drawing import (
     columns_address,
     columns_text,
+    cut_names,
     graph_address,
     graph_text,
     place_address,
@@ -185,8 +186,10 @@ def _columns(answer: Answer) -> list[Any]:
     left_out = len(answer.columns) - 40
     note = [html.P(f"The {left_out} columns that change least are left out.", className="note")] if left_out > 0 else []
     legend = "Grey: nine in ten rows of the data. Ring: before. Dot: after."
+    whole = ", ".join(cut_names(answer))
+    hover = {"title": f"Names in full: {whole}"} if whole else {}
     return [
-        html.Img(src=columns_address(answer), alt=columns_text(answer), className="picture"),
+        html.Img(src=columns_address(answer), alt=columns_text(answer), className="picture", **hover),
         html.P(legend, className="note"),
         *note,
     ]
