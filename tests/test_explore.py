@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -27,8 +28,9 @@ from lcm.app.explore.asking import answer_to, checked_question, interval_text, q
 from lcm.app.explore.beside import Beside
 from lcm.app.explore.drawing import columns_address, columns_text, cut_names, graph_address, graph_text, place_address
 from lcm.app.explore.export import exported, exported_pairs, script_of
-from lcm.app.explore.subject import Subject, observation, open_subject, subject_beside, subject_of
+from lcm.app.explore.subject import Given, Subject, observation, open_subject, subject_beside, subject_of
 from lcm.data.pairs import PairData, load_pairs
+from lcm.data.table import write_table
 from lcm.isomorphism.apply import Isomorphism
 from lcm.isomorphism.monotone import fit_monotone
 from lcm.model.image import ImageAutoencoder, ImageModel
@@ -121,6 +123,9 @@ def test_an_interval_comes_from_refits(subject: Subject) -> None:
 def test_what_the_whiskers_are_is_said(subject: Subject, nature_file: Path, image_file: Path) -> None:
     question = checked_question(subject, 0, "counterfactual", {})
     assert "This command makes them: lcm refit" in interval_text(subject, question)
+    two = replace(subject, path=Path("run"), given=Given(("before.csv", "after 2.csv"), mark="late_"))
+    assert interval_text(two, question).endswith(": lcm refit run before.csv 'after 2.csv' --after-mark late_")
+    assert interval_text(replace(two, given=Given()), question).endswith(": lcm refit run DATA")
     assert "90% interval" in interval_text(with_refits(subject), question)
     assert "nine in ten draws" in interval_text(subject, replace(question, mode="intervention"))
     assert "a model file has no refits" in interval_text(open_subject(nature_file), question)
@@ -137,7 +142,8 @@ def test_what_lies_beyond_the_data_is_said(subject: Subject, nature_file: Path) 
 
 BAD_QUESTIONS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
     "row": ((300, "counterfactual", {}), r"observation: Expected a row in 0\.\.299; got 300"),
-    "no row": ((None, "counterfactual", {}), "observation: Expected a row"),
+    "no row": ((None, "counterfactual", {}), "observation: Expected a row .*; got no number"),
+    "part of a row": ((1.5, "counterfactual", {}), "observation: Expected a row .*; got 1.5"),
     "mode": ((0, "both", {}), "mode: Expected counterfactual or intervention; got 'both'"),
     "no mapping": ((0, "intervention", [1]), r"values: Expected a mapping from variables to numbers; got \[1\]"),
     "variable": ((0, "intervention", {"2": 1.0}), "values: Expected finite numbers for variables; got '2': 1.0"),
@@ -150,6 +156,24 @@ BAD_QUESTIONS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
 def test_what_a_browser_sends_is_checked(subject: Subject, sent: tuple[Any, Any, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_question(subject, *sent)
+
+
+def test_the_rows_that_are_kept_are_said(run_folder: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcm.app.explore.subject._MOST_ROWS", 200)
+    cut = open_subject(run_folder, [data_file])
+    with pytest.raises(ValueError, match=r"Expected a row in 0\.\.199 \(the first 200 rows are kept\); got 250"):
+        checked_question(cut, 250, "intervention", {})
+
+
+def test_the_columns_most_related_to_a_variable_are_known(subject: Subject, image_file: Path) -> None:
+    x = subject.z[:, ::-1] ** 3
+    data = replace(subject.data, x=x, columns=("of z1", "of z0"))
+    (first, _), (second, _) = replace(subject, data=data).related
+    assert first == ("of z0", pytest.approx(1.0)) and second == ("of z1", pytest.approx(1.0))
+    assert open_subject(image_file).related == ((), ())
+    assert subject.result is not None
+    fitted = replace(subject.result, related=((("a", 0.5),), (("b", 0.4),)))
+    assert replace(subject, result=fitted).related == fitted.related
 
 
 def decoded(address: str) -> str:
@@ -250,8 +274,45 @@ def test_the_python_runs_as_it_is(
     asked = subject if kind == "run" else open_subject(files[kind])
     question = checked_question(asked, 2, mode, {"1": 0.5})
     monkeypatch.chdir(tmp_path)
-    exec(compile(script_of(asked, question), "script", "exec"), {})
+    script = script_of(asked, question)
+    exec(compile(script, "script", "exec"), {})
     assert_same_numbers(Path("answer.csv").read_bytes(), exported(asked, question, ".csv"))
+    assert "It writes answer.csv and answer.png" in script.splitlines()[1]
+    assert unused_imports(script) == []
+
+
+def unused_imports(script: str) -> list[str]:
+    nodes = list(ast.walk(ast.parse(script)))
+    named = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return [each.name for each in named if (each.asname or each.name) not in used]
+
+
+def test_the_python_keeps_the_names_and_the_mark_of_its_question(
+    run_folder: Path, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lcm.save_pairs(tmp_path / "pairs.npz", subject.data)
+    before, after = (lcm.load_pairs(tmp_path / "pairs.npz").tensors()[key] for key in ("x", "x_tilde"))
+    write_table(
+        tmp_path / "one.csv", {"a": before[:, 0], "b": before[:, 1], "late_a": after[:, 0], "late_b": after[:, 1]}
+    )
+    asked = open_subject(shutil.copytree(run_folder, tmp_path / "run"), [tmp_path / "one.csv"], "late_")
+    asked.rename(0, "light")
+    script = script_of(asked, checked_question(asked, 5, "counterfactual", {"0": 1.0}))
+    asked.rename(0, "shadow")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "script", "exec"), {})
+    rows = csv.DictReader(io.StringIO(Path("answer.csv").read_text()))
+    assert [row["name"] for row in rows] == ["light", "z1", "a", "b"]
+
+
+def test_drawn_pairs_have_the_names_of_the_columns(subject: Subject, tmp_path: Path) -> None:
+    for columns, kept in {("light (lx)", "b"): True, ("z0", "b"): False}.items():
+        named = replace(subject, data=replace(subject.data, columns=columns))
+        (tmp_path / "pairs.csv").write_bytes(exported_pairs(named, 60, 1, ".csv"))
+        header = (tmp_path / "pairs.csv").read_text().splitlines()[0].split(",")
+        assert tuple(header[:2]) == (columns if kept else ("x0", "x1"))
+        assert load_pairs(tmp_path / "pairs.csv").z is not None and header.count("z0") == 1
 
 
 def assert_same_numbers(one: bytes, other: bytes) -> None:
@@ -292,7 +353,7 @@ def test_a_question_is_carried_to_another_model(mode: str, subject: Subject, mon
     # z′_1 = -2 z_0 and z′_0 = z_1, as the isomorphism was made
     maps, noise = (fit_monotone(z, z * sign) for sign in (np.array([-2.0, 1.0]), np.array([1.0, 1.0])))
     model = Isomorphism((1, 0), noise, maps).apply(subject.model).float()
-    other = subject_of(subject.path, model, subject.result, subject.data)
+    other = subject_of(subject.path, model, subject.result, subject.data, subject.given)
     found = SimpleNamespace(permutation=(1, 0), variable_map=maps)
     monkeypatch.setattr("lcm.app.explore.beside.find_isomorphism", lambda *_: found)
     carried = Beside(subject, other).carry(checked_question(subject, 1, mode, {"0": 0.5}))

@@ -127,10 +127,21 @@ def test_the_keyboard_sets_a_variable(page: Any) -> None:
     # every control is reached with the tabulator
     page.locator("#row").focus()
     reached = set()
-    for _ in range(25):
+    for _ in range(30):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.id"))
-    assert {"any", "slider-0", "slider-1", "release", "name-0", "name-1", "draw", "export-py", "compare"} <= reached
+    assert {
+        "any",
+        "slider-0",
+        "exact-1",
+        "slider-1",
+        "release",
+        "name-0",
+        "name-1",
+        "draw",
+        "export-py",
+        "compare",
+    } <= reached
 
 
 def test_another_observation_and_the_switch_to_interventions(page: Any) -> None:
@@ -143,16 +154,36 @@ def test_another_observation_and_the_switch_to_interventions(page: Any) -> None:
     page.locator("#asked", has_text=f"Intervention of 500 draws: do({text})").wait_for(timeout=WAIT)
     assert page.locator("#x img").get_attribute("alt") != counterfactual
     assert "nine in ten draws" in page.locator("#interval").inner_text()
+    # a row that is not there is said, and stops nothing
     page.locator("#row").fill("9999")
-    page.locator("#warnings", has_text="observation: Expected a row in").wait_for(timeout=WAIT)
+    page.locator("#warnings", has_text="got 9999. The page stays at").wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Counterfactual").click()
+    page.locator("#asked", has_text="Counterfactual of observation").wait_for(timeout=WAIT)
+    assert page.locator("#row").input_value() != "9999" and "9999" not in page.locator("#warnings").inner_text()
+
+
+def test_a_typed_value_sets_a_variable(page: Any) -> None:
+    page.locator("#exact-1").fill("0.125")
+    page.keyboard.press("Enter")
+    page.locator("#asked", has_text="do(z1 = 0.125)").wait_for(timeout=WAIT)
+    assert float(page.locator("#slider-1").input_value()) == pytest.approx(0.125)
+    drag(page, 1, 0.9)
+    value_set(page, 1)
+    page.wait_for_function(
+        "() => Math.abs(document.querySelector('#exact-1').value - document.querySelector('#slider-1').value) < 1e-4"
+    )
+    assert "Most related: x" in page.locator("#related-1").inner_text()
 
 
 def test_a_name_is_kept_and_shown_everywhere_and_a_bad_one_is_refused(page: Any, run: Path) -> None:
+    page.locator("#draw").click()
+    page.locator("#pairs thead", has_text="z1").wait_for(timeout=WAIT)
     page.locator("#name-1").fill("shadow")
     page.keyboard.press("Enter")
     page.locator("#title-1", has_text="shadow").wait_for(timeout=WAIT)
     assert read_names(run / "names.json", 2) == ("z0", "shadow")
     assert "shadow" in page.locator("#graph").get_attribute("alt")
+    page.locator("#pairs thead", has_text="shadow").wait_for(timeout=WAIT)
     page.locator("#name-1").fill("a<b")
     page.keyboard.press("Enter")
     page.locator("#named", has_text="The name was not kept").wait_for(timeout=WAIT)
@@ -194,6 +225,7 @@ def test_pairs_are_drawn_and_saved(page: Any) -> None:
 
 def test_two_runs_stand_side_by_side(page: Any) -> None:
     page.locator("#compare").click()
+    page.locator("#comparing", has_text="Comparing…").wait_for(timeout=WAIT)
     page.locator("#beside", has_text="The two models").wait_for(timeout=3 * WAIT)
     assert "z0 ↔ z0" in page.locator("#beside").inner_text()
 

@@ -64,8 +64,8 @@ def _draw_columns(ax: Axes, answer: Answer) -> None:
         ax.barh(rows, 1.0, color=PALE, height=0.8)
     _draw_changes(ax, [shortened(answer.columns[i], _LONGEST_NAME) for i in kept], before[kept], after[kept])
     if answer.low is not None and answer.high is not None:
-        ends = (answer.positions(end)[kept] for end in (answer.low, answer.high))
-        ax.hlines(rows + 0.3, *ends, color=INK, linewidth=1.2)
+        low, high = answer.positions(answer.low)[kept], answer.positions(answer.high)[kept]
+        ax.hlines(rows + 0.3, low, high, color=INK, linewidth=1.2)
     for row, i in enumerate(kept):
         value = f"{answer.x[i]:.3g} → {answer.x_after[i]:.3g}"
         ax.annotate(value, (1.02, row), xycoords=("axes fraction", "data"), fontsize=8, va="center", color=INK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,9 +50,7 @@ def checked_question(subject: Subject, row: Any, mode: Any, values: Any) -> Ques
     Raises:
         ValueError: a row, a mode or values that the subject does not have.
     """
-    rows = len(subject.data)
-    if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < rows:
-        raise ValueError(f"observation: Expected a row in 0..{rows - 1}; got {shown(row)}")
+    row = checked_row(subject, row)
     if mode not in MODES:
         raise ValueError(f"mode: Expected {COUNTERFACTUAL} or {INTERVENTION}; got {shown(mode)}")
     given = {} if values is None else values
@@ -63,6 +62,16 @@ def checked_question(subject: Subject, row: Any, mode: Any, values: Any) -> Ques
         if str(key) not in known or not numeric:
             raise ValueError(f"values: Expected finite numbers for variables; got {shown(key)}: {shown(value)}")
     return Question(row, mode, {known[str(key)]: float(value) for key, value in sorted(given.items())})
+
+
+def checked_row(subject: Subject, row: Any) -> int:
+    """The observation in what a browser sent. Raises ValueError for none, or one that the subject does not have."""
+    rows = len(subject.data)
+    if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < rows:
+        kept = f" (the first {rows:,} rows are kept)" if subject.given.is_cut else ""
+        got = "no number" if row is None else shown(row)
+        raise ValueError(f"observation: Expected a row in 0..{rows - 1}{kept}; got {got}")
+    return row
 
 
 def answer_to(subject: Subject, question: Question) -> Answer:
@@ -98,9 +107,14 @@ def interval_text(subject: Subject, question: Question) -> str:
     if subject.is_image:
         return "Counterfactual images have no interval."
     if subject.result.refits is None:
-        data = subject.given[0] if subject.given else "DATA"
-        return f"No interval: the run has no refits. This command makes them: lcm refit {subject.path} {data}"
+        return f"No interval: the run has no refits. This command makes them: {_refit_command(subject)}"
     return f"Whiskers: {LEVEL:.0%} interval of the counterfactual, from refits to halves of the pairs."
+
+
+def _refit_command(subject: Subject) -> str:
+    given = subject.given
+    words = ["lcm", "refit", str(subject.path), *(given.files or ["DATA"])]
+    return shlex.join([*words, "--after-mark", given.mark] if given.mark else words)
 
 
 def _draws(subject: Subject) -> int:

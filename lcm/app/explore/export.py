@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ from lcm.app.explore.asking import COUNTERFACTUAL, DRAWS, IMAGE_DRAWS, LEVEL, SE
 from lcm.app.explore.subject import Subject
 from lcm.data.pairs import save_pairs
 from lcm.data.sample import sample_pairs
-from lcm.data.table import write_table
+from lcm.data.table import pair_columns, write_table
 from lcm.report.answer import answer_table
 
 FIGURES = (".png", ".svg")
@@ -31,7 +32,12 @@ def exported(subject: Subject, question: Question, suffix: str) -> bytes:
 
 def exported_pairs(subject: Subject, n_pairs: int, seed: int, suffix: str) -> bytes:
     """Pairs that the model draws, with their truth, as a file."""
-    return _content(suffix, lambda path: save_pairs(path, sample_pairs(subject.model, n_pairs, seed=seed)))
+    pairs = sample_pairs(subject.model, n_pairs, seed=seed)
+    columns, tensors = subject.given_columns, pairs.tensors()
+    # a column that is named as a variable of the truth would take its place
+    if columns and suffix == ".csv" and len(pair_columns(tensors, columns)) == len(pair_columns(tensors)):
+        pairs = replace(pairs, columns=columns)
+    return _content(suffix, lambda path: save_pairs(path, pairs))
 
 
 def _content(suffix: str, write: Callable[[Path], None]) -> bytes:
@@ -42,40 +48,47 @@ def _content(suffix: str, write: Callable[[Path], None]) -> bytes:
 
 
 def script_of(subject: Subject, question: Question) -> str:
-    """Python that answers the question and writes answer.csv and answer.png into the current folder."""
-    part = _counterfactual_part if question.mode == COUNTERFACTUAL else _intervention_part
-    title = question_text(subject, question)
-    columns = "()" if subject.is_image else f"{subject.columns!r}"
-    read = f"lcm.load({str(subject.path.resolve())!r})"
-    opened = f"result = {read}\nmodel, names = result.model, result.names"
-    if subject.result is None:
-        opened = f'model = {read}\nnames = [f"z{{i}}" for i in range(model.n)]'
-    usual = "None" if subject.is_image else "np.quantile(pairs.x.astype(np.float64), (0.05, 0.95), axis=0)"
+    """Python that answers the question and writes answer.csv and answer.png into the current folder.
+
+    The names of variables are those of now, whatever the run calls them later.
+    """
+    body = _script_body(subject, question)
+    libraries = [line for line, name in {"import numpy as np": "np.", "import torch": "torch."}.items() if name in body]
+    samplers = [name for name in ("sample_counterfactuals", "sample_pairs") if f"{name}(" in body]
+    own = ["import lcm", *([f"from lcm.data.sample import {', '.join(samplers)}"] if samplers else [])]
+    imports = "\n\n".join("\n".join(lines) for lines in (libraries, own) if lines)
     # names are printable, so that the title stays on the line of its comment
-    return f"""# {title}: written by lcm explore.
+    return f"""# {question_text(subject, question)}: written by lcm explore.
+# It writes answer.csv and answer.png into the current folder, over files of these names.
 
-import numpy as np
-import torch
-
-import lcm
-from lcm.data.sample import sample_counterfactuals, sample_pairs
+{imports}
 from lcm.data.table import write_table
 from lcm.report import draw_answer
 from lcm.report.answer import Answer, answer_table
 
-{opened}
-{_pairs_line(subject)}
-values = {dict(question.values)!r}
+{body}"""
+
+
+def _script_body(subject: Subject, question: Question) -> str:
+    is_counterfactual = question.mode == COUNTERFACTUAL
+    part = _counterfactual_part if is_counterfactual else _intervention_part
+    read = f"lcm.load({str(subject.path.resolve())!r})"
+    opened = f"model = {read}" if subject.result is None else f"result = {read}\nmodel = result.model"
+    # draws of images have no use for the data
+    pairs = _pairs_line(subject) if is_counterfactual or not subject.is_image else ""
+    usual = "None" if subject.is_image else "np.quantile(pairs.x.astype(np.float64), (0.05, 0.95), axis=0)"
+    return f"""{opened}
+{pairs}values = {dict(question.values)!r}
 
 {part(subject, question)}
 answer = Answer(
-    title={title!r},
+    title={question_text(subject, question)!r},
     graph=model.graph,
-    names=names,
+    names={subject.names()!r},
     done=tuple(values),
     z=z,
     z_after=z_after,
-    columns={columns},
+    columns={subject.columns!r},
     x=x,
     x_after=x_after,
     low=low,
@@ -88,11 +101,12 @@ draw_answer("answer.png", answer)
 
 
 def _pairs_line(subject: Subject) -> str:
-    rows = len(subject.data)
-    if not subject.given:
-        return f"pairs = sample_pairs(model, {rows})"
-    files = ", ".join(repr(str(Path(each).resolve())) for each in subject.given)
-    return f"pairs = lcm.load_pairs({files}).first({rows})"
+    rows, given = len(subject.data), subject.given
+    if not given.files:
+        return f"pairs = sample_pairs(model, {rows})\n"
+    files = ", ".join(repr(str(Path(each).resolve())) for each in given.files)
+    mark = f", mark={given.mark!r}" if given.mark else ""
+    return f"pairs = lcm.load_pairs({files}{mark}).first({rows})\n"
 
 
 def _counterfactual_part(subject: Subject, question: Question) -> str:

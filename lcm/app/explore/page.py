@@ -7,8 +7,9 @@ from dash import dcc, html
 from lcm.app.explore.asking import COUNTERFACTUAL, INTERVENTION
 from lcm.app.explore.subject import Subject
 
-STATE, MODE = "state", "mode"
-"""Where the state of a tab is kept, which is in the browser alone: values that are set, and what is asked."""
+STATE, MODE, ROW, NAMES = "state", "mode", "kept-row", "kept-names"
+"""Where the state of a tab is kept, which is in the browser alone: values that are set, what is asked, of which
+observation, and the names that are shown."""
 SUFFIXES = {"png": "Figure (PNG)", "svg": "Figure (SVG)", "csv": "Data (CSV)", "py": "Python that makes them"}
 
 INDEX = """<!DOCTYPE html>
@@ -54,6 +55,8 @@ def layout(subject: Subject, has_other: bool) -> html.Div:
             ),
             dcc.Store(id=STATE, data={}),
             dcc.Store(id=MODE, data=COUNTERFACTUAL),
+            dcc.Store(id=ROW, data=0),
+            dcc.Store(id=NAMES),
             dcc.Download(id="file"),
         ],
         className="page",
@@ -62,8 +65,10 @@ def layout(subject: Subject, has_other: bool) -> html.Div:
 
 def _about(subject: Subject) -> str:
     kind = f"fit of {subject.result.config.model}" if subject.result else "model file"
-    whose = "of " + ", ".join(subject.given) if subject.given else "drawn from the model itself"
-    return f"{subject.path}: {kind}, {subject.model.n} variables. {len(subject.data):,} observations {whose}."
+    given = subject.given
+    whose = "of " + ", ".join(given.files) if given.files else "drawn from the model itself"
+    rows = f"{'The first ' if given.is_cut else ''}{len(subject.data):,} observations"
+    return f"{subject.path}: {kind}, {subject.model.n} variables. {rows} {whose}."
 
 
 def _question(subject: Subject) -> html.Section:
@@ -74,7 +79,8 @@ def _question(subject: Subject) -> html.Section:
             html.Div(
                 [
                     html.Label(f"Observation (0 to {most})", htmlFor="row"),
-                    dcc.Input(id="row", type="number", value=0, min=0, max=most, step=1),
+                    # without ends, so that a number beyond them arrives, and the page can say what is wrong
+                    dcc.Input(id="row", type="number", value=0, step="any"),
                     html.Button("Any", id="any", type="button", title="Pick an observation at random"),
                 ],
                 className="row",
@@ -112,7 +118,9 @@ def _variables(subject: Subject) -> html.Section:
         [
             html.H2("Variables"),
             html.P(
-                "Drag a variable to set it: its causes no longer act on it, and its effects follow.", className="note"
+                "Drag a variable, or type its value and press Enter, to set it: its causes no longer act on it, and its"
+                " effects follow.",
+                className="note",
             ),
             *(_variable(subject, i) for i in range(subject.model.n)),
             html.Button("Release all variables", id="release", type="button"),
@@ -123,16 +131,19 @@ def _variables(subject: Subject) -> html.Section:
 
 def _variable(subject: Subject, i: int) -> html.Div:
     low, high = map(float, subject.ranges[i])
-    slider = dcc.Input(
-        id=f"slider-{i}", type="range", min=low, max=high, step="any", value=float(subject.z[0, i]), className="slider"
-    )
+    value = float(subject.z[0, i])
+    slider = dcc.Input(id=f"slider-{i}", type="range", min=low, max=high, step="any", value=value, className="slider")
+    exact = dcc.Input(id=f"exact-{i}", type="number", step="any", debounce=True, autoComplete="off")
+    related = ", ".join(f"{name} {strength:.2f}" for name, strength in subject.related[i])
     return html.Div(
         [
             html.H3(id=f"title-{i}"),
             html.Img(id=f"place-{i}", alt="", className="place"),
             html.Label(f"Value of variable {i}", htmlFor=f"slider-{i}", id=f"label-{i}", className="hidden"),
-            slider,
+            html.Label(f"Exact value of variable {i}", htmlFor=f"exact-{i}", id=f"exact-label-{i}", className="hidden"),
+            html.Div([slider, exact], className="setting"),
             html.P(id=f"text-{i}", className="reading"),
+            *([html.P(f"Most related: {related}", id=f"related-{i}", className="reading")] if related else []),
         ],
         className="variable",
     )
@@ -178,7 +189,13 @@ def _beside() -> html.Section:
                 "Finds the isomorphism between both models, which takes seconds, and carries the question over.",
                 className="note",
             ),
-            html.Div(id="beside", **{"aria-live": "polite"}),
+            dcc.Loading(
+                html.Div(id="beside", **{"aria-live": "polite"}),
+                custom_spinner=html.P("Comparing…", id="comparing", role="status"),
+                target_components={"beside": "children"},
+                # only the first comparison takes seconds
+                delay_show=300,
+            ),
         ],
         className="card wide",
     )

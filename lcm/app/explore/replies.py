@@ -15,6 +15,7 @@ from lcm.app.explore.asking import (
     Question,
     answer_to,
     checked_question,
+    checked_row,
     interval_text,
     question_text,
     warnings_of,
@@ -29,7 +30,7 @@ from lcm.app.explore.drawing import (
     png_address,
 )
 from lcm.app.explore.export import exported, exported_pairs
-from lcm.app.explore.page import MODE, STATE, SUFFIXES
+from lcm.app.explore.page import MODE, NAMES, ROW, STATE, SUFFIXES
 from lcm.app.explore.subject import Subject, observation
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_pairs
@@ -60,7 +61,11 @@ def _add_question(app: Dash, subject: Subject) -> None:
             "mode": Output(MODE, "data"),
             "pressed": [Output(mode, "aria-pressed") for mode in MODES],
             "row": Output("row", "value"),
+            "kept": Output(ROW, "data"),
+            "names": Output(NAMES, "data"),
             "sliders": [Output(f"slider-{i}", "value") for i in n],
+            "exact": [Output(f"exact-{i}", "value") for i in n],
+            "exact_labels": [Output(f"exact-label-{i}", "children") for i in n],
             "titles": [Output(f"title-{i}", "children") for i in n],
             "labels": [Output(f"label-{i}", "children") for i in n],
             "places": [Output(f"place-{i}", "src") for i in n],
@@ -76,26 +81,33 @@ def _add_question(app: Dash, subject: Subject) -> None:
         },
         inputs={
             "row": Input("row", "value"),
+            "kept": State(ROW, "data"),
             "mode": State(MODE, "data"),
             "modes": [Input(mode, "n_clicks") for mode in MODES],
             "sliders": [Input(f"slider-{i}", "value") for i in n],
+            "exact": [Input(f"exact-{i}", "value") for i in n],
             "names": [Input(f"name-{i}", "value") for i in n],
+            "shown_names": State(NAMES, "data"),
             "clicks": [Input(button, "n_clicks") for button in buttons],
             "values": State(STATE, "data"),
         },
     )
-    def reply(row: Any, mode: Any, modes: Any, sliders: Any, names: Any, clicks: Any, values: Any) -> dict[str, Any]:
+    def reply(**sent: Any) -> dict[str, Any]:
         touched = str(ctx.triggered_id or "")
-        mode = touched if touched in MODES else mode
-        problem = _renamed(subject, touched, names)
-        values = _set_values(touched, sliders, values)
+        mode = touched if touched in MODES else sent["mode"]
+        problem = _renamed(subject, touched, sent["names"])
+        values = _set_values(touched, sent)
+        row, wrong_row = _chosen_row(subject, touched, sent)
         try:
-            question = checked_question(subject, _moved(touched, row, len(subject.data)), mode, values)
+            question = checked_question(subject, row, mode, values)
         except ValueError as error:
-            return _only(len(sliders), warnings=[html.Li(str(error))])
+            return _only(subject.model.n, warnings=[html.Li(str(error))])
         shown = _shown(subject, question, touched)
-        shown["warnings"] = [html.Li(text) for text in warnings_of(subject, question)]
+        shown["warnings"] = [html.Li(text) for text in (*wrong_row, *warnings_of(subject, question))]
         shown["named"] = problem
+        names = list(subject.names())
+        # whatever shows names is drawn again when they change, and only then
+        shown["names"] = no_update if names == sent["shown_names"] else names
         return shown
 
 
@@ -111,28 +123,36 @@ def _renamed(subject: Subject, touched: str, names: Any) -> str:
     return ""
 
 
-def _set_values(touched: str, sliders: Any, values: Any) -> Any:
+def _set_values(touched: str, sent: dict[str, Any]) -> Any:
     """The variables that are set after the touch."""
+    values = sent["values"]
     if touched == "release":
         return {}
-    if touched.startswith("slider-"):
-        variable = touched.removeprefix("slider-")
-        return {**(values or {}), variable: float(sliders[int(variable)])}
+    control, _, variable = touched.partition("-")
+    if control == "slider":
+        return {**(values or {}), variable: float(sent["sliders"][int(variable)])}
+    # an empty field sets nothing
+    if control == "exact" and (typed := sent["exact"][int(variable)]) is not None:
+        return {**(values or {}), variable: typed}
     return values
 
 
-def _moved(touched: str, row: Any, rows: int) -> Any:
-    """The observation after the touch."""
+def _chosen_row(subject: Subject, touched: str, sent: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The observation after the touch, and what is wrong with what was typed; then the last one is kept."""
     if touched == "any":
         # for the eye alone: no answer depends on it
-        return random.randrange(rows)
-    return row
+        return random.randrange(len(subject.data)), []
+    try:
+        return checked_row(subject, sent["row"]), []
+    except ValueError as error:
+        return sent["kept"], [f"{error}. The page stays at {sent['kept']}."] if touched == "row" else []
 
 
 def _only(n: int, **parts: Any) -> dict[str, Any]:
     """A reply that changes some parts and leaves all others."""
-    several = ("sliders", "titles", "labels", "places", "places_alt", "texts")
-    single = ("state", "mode", "row", "graph", "graph_alt", "x", "interval", "asked", "warnings", "named")
+    several = ("sliders", "exact", "exact_labels", "titles", "labels", "places", "places_alt", "texts")
+    stores, others = ("state", "mode", "kept", "names"), ("row", "x", "interval", "asked", "warnings", "named")
+    single = (*stores, *others, "graph", "graph_alt")
     kept: dict[str, Any] = {name: [no_update] * n for name in several} | {"pressed": [no_update] * len(MODES)}
     return {**kept, **dict.fromkeys(single, no_update), **parts}
 
@@ -148,8 +168,12 @@ def _shown(subject: Subject, question: Question, touched: str) -> dict[str, Any]
         "state": {str(i): value for i, value in question.values.items()},
         "mode": question.mode,
         "pressed": ["true" if mode == question.mode else "false" for mode in MODES],
-        "row": question.row,
+        # somebody may still be typing
+        "row": no_update if touched == "row" else question.row,
+        "kept": question.row,
         "sliders": held,
+        "exact": [float(f"{value:.6g}") for value in sliders],
+        "exact_labels": [f"Exact value of {name}" for name in answer.names],
         "titles": [_title(answer, i) for i in range(n)],
         "labels": [f"Value of {name}" for name in answer.names],
         "places": [place_address(subject.z[:, i], subject.ranges[i], answer.z[i]) for i in range(n)],
@@ -216,8 +240,12 @@ def _picture(caption: str, image: Any) -> html.Figure:
 
 
 def _add_pairs(app: Dash, subject: Subject) -> None:
-    @app.callback(Output("pairs", "children"), Input("draw", "n_clicks"), prevent_initial_call=True)
-    def draw(clicks: int) -> Any:
+    @app.callback(
+        Output("pairs", "children"), Input("draw", "n_clicks"), Input(NAMES, "data"), prevent_initial_call=True
+    )
+    def draw(clicks: int | None, names: Any) -> Any:
+        if not clicks:
+            return no_update
         pairs = sample_pairs(subject.model, _SHOWN_PAIRS, seed=clicks)
         return _image_pairs(pairs, subject.names()) if subject.is_image else _pair_table(pairs, subject.names())
 
@@ -257,7 +285,7 @@ def _add_files(app: Dash, subject: Subject) -> None:
         Output("file", "data"),
         [Input(f"export-{suffix}", "n_clicks") for suffix in SUFFIXES],
         Input("pairs-file", "n_clicks"),
-        State("row", "value"),
+        State(ROW, "data"),
         State(MODE, "data"),
         State(STATE, "data"),
         State("draw", "n_clicks"),
@@ -278,11 +306,12 @@ def _add_beside(app: Dash, subject: Subject, beside: Beside) -> None:
         Output("beside", "children"),
         Input("compare", "n_clicks"),
         Input(STATE, "data"),
-        State("row", "value"),
+        Input(NAMES, "data"),
+        State(ROW, "data"),
         State(MODE, "data"),
         prevent_initial_call=True,
     )
-    def carry(clicks: int | None, values: Any, row: Any, mode: Any) -> Any:
+    def carry(clicks: int | None, values: Any, names: Any, row: Any, mode: Any) -> Any:
         if not clicks:
             return no_update
         try:

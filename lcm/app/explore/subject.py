@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -19,6 +20,7 @@ from lcm.model.image import ImageModel
 from lcm.model.names import default_names
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model
+from lcm.run.fitting import related_columns
 from lcm.run.naming import name_variables
 from lcm.run.result import FitResult
 from lcm.run.run_folder import NAMES_FILE, RUN_FILE
@@ -32,6 +34,22 @@ _OUTER, _MARGIN = 0.005, 0.15
 
 
 @final
+@dataclass(frozen=True)
+class Given:
+    """Where the observations come from.
+
+    Attributes:
+        files: one or two files of pairs; empty for draws from the model.
+        mark: of the columns of x_tilde in one table; None if not given.
+        is_cut: whether the files have more rows than are kept.
+    """
+
+    files: tuple[str, ...] = ()
+    mark: str | None = None
+    is_cut: bool = False
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model that is explored. Nothing in it changes while the page is open; names are read from the run folder.
@@ -41,7 +59,7 @@ class Subject:
         model: with mechanisms, in the units of the data.
         result: of the run; None for a model file, such as a nature.
         data: pairs, of which x is shown: those given, or draws from the model itself.
-        given: the files of the data; empty for draws from the model.
+        given: where they come from.
         z, noise: (N, n) of these observations.
         ranges: (n, 2), where the sliders begin and end.
         usual: (2, d), the range of nine in ten rows of each column of x; None for images.
@@ -51,7 +69,7 @@ class Subject:
     model: PairModel
     result: FitResult | None
     data: PairData
-    given: tuple[str, ...]
+    given: Given
     z: NDArray[np.float32]
     noise: NDArray[np.float32]
     ranges: NDArray[np.float64]
@@ -65,8 +83,21 @@ class Subject:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of x; empty for images."""
-        known = self.data.columns or (self.result.columns if self.result else ())
-        return () if self.is_image else known or tuple(f"x{i}" for i in range(self.model.d))
+        return () if self.is_image else self.given_columns or tuple(f"x{i}" for i in range(self.model.d))
+
+    @property
+    def given_columns(self) -> tuple[str, ...]:
+        """Names of the columns of x that a table gave them; empty without."""
+        return self.data.columns or (self.result.columns if self.result else ())
+
+    @cached_property
+    def related(self) -> tuple[tuple[tuple[str, float], ...], ...]:
+        """For each variable, the columns of x most related to it, with |Spearman|; empty for images."""
+        if self.is_image:
+            return ((),) * self.model.n
+        if self.result is not None and self.result.related:
+            return self.result.related
+        return related_columns(replace(self.data, columns=self.columns), torch.from_numpy(self.z))
 
     def names(self) -> tuple[str, ...]:
         """The names of the variables, as they are in the run folder now."""
@@ -107,8 +138,9 @@ def open_subject(path: str | Path, data: Sequence[str | Path] = (), mark: str | 
         pairs = in_fitted_order(load_pairs(*data, mark=mark), result.columns if result else ())
     else:
         pairs = sample_pairs(model, _OWN_ROWS)
-    pairs = pairs.first(_MOST_IMAGES if isinstance(model, ImageModel) else _MOST_ROWS)
-    return subject_of(place, model, result, pairs, tuple(map(str, data)))
+    kept = pairs.first(_MOST_IMAGES if isinstance(model, ImageModel) else _MOST_ROWS)
+    given = Given(tuple(map(str, data)), mark, len(kept) < len(pairs))
+    return subject_of(place, model, result, kept, given)
 
 
 def subject_beside(subject: Subject, path: str | Path) -> Subject:
@@ -127,9 +159,7 @@ def subject_beside(subject: Subject, path: str | Path) -> Subject:
     return subject_of(place, model, result, subject.data, subject.given)
 
 
-def subject_of(
-    place: Path, model: PairModel, result: FitResult | None, pairs: PairData, given: tuple[str, ...] = ()
-) -> Subject:
+def subject_of(place: Path, model: PairModel, result: FitResult | None, pairs: PairData, given: Given) -> Subject:
     """A model with the observations that are shown. Raises NotImplementedError for a model without mechanisms."""
     model.causal_model()
     encoded = encode_pairs(model, pairs)
