@@ -130,18 +130,8 @@ def test_the_keyboard_sets_a_variable(page: Any) -> None:
     for _ in range(30):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.id"))
-    assert {
-        "any",
-        "slider-0",
-        "exact-1",
-        "slider-1",
-        "release",
-        "name-0",
-        "name-1",
-        "draw",
-        "export-py",
-        "compare",
-    } <= reached
+    controls = {"any", "slider-0", "slider-1", "exact-1", "release", "name-0", "name-1", "draw", "export-py", "compare"}
+    assert controls <= reached
 
 
 def test_another_observation_and_the_switch_to_interventions(page: Any) -> None:

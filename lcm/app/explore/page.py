@@ -195,6 +195,7 @@ def _beside() -> html.Section:
                 target_components={"beside": "children"},
                 # only the first comparison takes seconds
                 delay_show=300,
+                parent_className="comparing",
             ),
         ],
         className="card wide",
