@@ -20,6 +20,7 @@ import lcm
 from lcm.app.explore.beside import Beside
 from lcm.app.explore.server import make_server, open_socket
 from lcm.app.explore.subject import open_subject
+from lcm.isomorphism import find_isomorphism
 from lcm.run.stored import read_names
 
 pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=f"tests in a browser are left out: {what_is_missing()}")
@@ -213,9 +214,18 @@ def test_pairs_are_drawn_and_saved(page: Any) -> None:
     assert len(Path(download.value.path()).read_text().splitlines()) == 1_001
 
 
-def test_two_runs_stand_side_by_side(page: Any) -> None:
+def test_two_runs_stand_side_by_side(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = threading.Event()
+
+    def held(*given: Any) -> Any:
+        seen.wait(WAIT / 1_000)
+        return find_isomorphism(*given)
+
+    # the comparison ends when the page has said that it runs
+    monkeypatch.setattr("lcm.app.explore.beside.find_isomorphism", held)
     page.locator("#compare").click()
     page.locator("#comparing", has_text="Comparing…").wait_for(timeout=WAIT)
+    seen.set()
     page.locator("#beside", has_text="The two models").wait_for(timeout=3 * WAIT)
     assert "z0 ↔ z0" in page.locator("#beside").inner_text()
 
