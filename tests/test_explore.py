@@ -306,6 +306,23 @@ def test_the_python_keeps_the_names_and_the_mark_of_its_question(
     assert [row["name"] for row in rows] == ["light", "z1", "a", "b"]
 
 
+def test_the_python_reads_columns_in_the_order_of_the_fit(
+    no_figures: None, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, x_tilde = (np.asarray(part[:150]) for part in (subject.data.x, subject.data.x_tilde))
+    monkeypatch.chdir(tmp_path)
+    for name, order in {"fitted.csv": (0, 1), "turned.csv": (1, 0)}.items():
+        columns = {f"{'ab'[i]}{mark}": part[:, i] for mark, part in (("", x), ("_tilde", x_tilde)) for i in order}
+        write_table(tmp_path / name, columns)
+    lcm.fit("fitted.csv", model="linear", out="run", quiet=True)
+    asked = open_subject("run", ["turned.csv"])
+    question = checked_question(asked, 5, "counterfactual", {"0": 1.0})
+    script = script_of(asked, question)
+    exec(compile(script, "script", "exec"), {})
+    assert_same_numbers(Path("answer.csv").read_bytes(), exported(asked, question, ".csv"))
+    assert unused_imports(script) == []
+
+
 def test_drawn_pairs_have_the_names_of_the_columns(subject: Subject, tmp_path: Path) -> None:
     for columns, kept in {("light (lx)", "b"): True, ("z0", "b"): False}.items():
         named = replace(subject, data=replace(subject.data, columns=columns))

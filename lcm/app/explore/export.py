@@ -55,7 +55,8 @@ def script_of(subject: Subject, question: Question) -> str:
     body = _script_body(subject, question)
     libraries = [line for line, name in {"import numpy as np": "np.", "import torch": "torch."}.items() if name in body]
     samplers = [name for name in ("sample_counterfactuals", "sample_pairs") if f"{name}(" in body]
-    own = ["import lcm", *([f"from lcm.data.sample import {', '.join(samplers)}"] if samplers else [])]
+    ordered = ["from lcm.data.named_columns import in_fitted_order"] if "in_fitted_order(" in body else []
+    own = ["import lcm", *ordered, *([f"from lcm.data.sample import {', '.join(samplers)}"] if samplers else [])]
     imports = "\n\n".join("\n".join(lines) for lines in (libraries, own) if lines)
     # names are printable, so that the title stays on the line of its comment
     return f"""# {question_text(subject, question)}: written by lcm explore.
@@ -106,7 +107,10 @@ def _pairs_line(subject: Subject) -> str:
         return f"pairs = sample_pairs(model, {rows})\n"
     files = ", ".join(repr(str(Path(each).resolve())) for each in given.files)
     mark = f", mark={given.mark!r}" if given.mark else ""
-    return f"pairs = lcm.load_pairs({files}{mark}).first({rows})\n"
+    read = f"lcm.load_pairs({files}{mark})"
+    if subject.result is not None and subject.result.columns:
+        read = f"in_fitted_order({read}, result.columns)"
+    return f"pairs = {read}.first({rows})\n"
 
 
 def _counterfactual_part(subject: Subject, question: Question) -> str:
