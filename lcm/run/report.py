@@ -282,10 +282,10 @@ def _edges_text(result: Outcome) -> str:
         )
     rate = result.config.readout.false_discovery_rate
     return (
-        f"The edges at a false discovery rate of {rate:g}. Each line gives an edge, its strength (the change of the\n"
-        "effect in standard deviations, for a change of the cause by one standard deviation), the 95 % interval of\n"
-        'the strength over pairs, and the p-value of "there is no edge". `lcm graph RUN --fdr Q` prints the\n'
-        "graph at another rate."
+        f"The edges at a false discovery rate of {rate:g}. Each line gives an edge, its strength (how much the\n"
+        "effect changes, in standard deviations and without a sign, for a change of the cause by one), the 95 %\n"
+        'interval of the strength over pairs, and the p-value of "there is no edge". `lcm graph RUN --fdr Q`\n'
+        "prints the graph at another rate."
     )
 
 

@@ -23,9 +23,9 @@ Described = tuple[dict[str, Any], list[str]]
 HELP = "print the graph of a fit, at a given false discovery rate or by another search"
 DESCRIPTION = """\
 Print the graph of a finished fit at the false discovery rate Q: the expected share of false edges is at most Q
-(Benjamini, Krieger and Yekutieli). Each edge has a strength (the change of the effect in standard deviations, for a
-change of the cause by one standard deviation), its 95 % interval over pairs, and the p-value of "there is no edge". The
-fit of a peer has no p-values. Its edges have the strengths that its graph search measured.
+(Benjamini, Krieger and Yekutieli). Each edge has a strength (how much the effect changes, in standard deviations and
+without a sign, for a change of the cause by one), its 95 % interval over pairs, and the p-value of "there is no edge".
+The fit of a peer has no p-values. Its edges have the strengths that its graph search measured.
 
 With --method, the command encodes the first 50,000 pairs of DATA and searches for the graph over these variables
 (docs/graph-search.md). If DATA holds the true graph, it also prints the structural Hamming distance from the truth.

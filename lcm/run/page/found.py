@@ -69,8 +69,9 @@ def graph_section(result: Outcome) -> Section:
         meaning = "The strength of an edge is what the graph search of this model measures. Its edges have no p-values."
     else:
         meaning = (
-            "The strength of an edge is the change of the effect in standard deviations, for a change of the cause by"
-            " one. The false discovery rate is the expected share of false edges among those that are drawn."
+            "The strength of an edge is how much the effect changes, in standard deviations and without a sign, for a"
+            " change of the cause by one. The false discovery rate is the expected share of false edges among those"
+            " that are drawn."
         )
     head = ["edge", "strength", *(["95 % interval", "p-value of no edge"] if evidence else []), "drawn"]
     rows = _rows(result)
