@@ -266,7 +266,7 @@ def _import_the_rest() -> None:
 def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
     return {
         "data": data.source,
-        "after": data.after,
+        **({"after": data.after} if data.after else {}),
         "data_sha256": data_hash(data, with_targets=knows_targets(config)),
         "config_sha256": config_hash(config),
         "lcm": __version__,
