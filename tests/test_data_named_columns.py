@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from small import small_data
 
 import lcm
 from lcm.base.files import read_json
-from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order
+from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order, in_order_of
 from lcm.data.pairs import PairData, load_pairs
 from lcm.data.table import read_table, write_table
 
@@ -47,6 +48,14 @@ def test_a_column_of_the_fit_that_is_missing_is_named() -> None:
     assert frame_in_fitted_order([[1.0]], ["a"]) == [[1.0]]
 
 
+def test_fits_of_columns_in_another_order_are_not_compared() -> None:
+    first, second, unnamed = (SimpleNamespace(columns=columns) for columns in (("a", "b"), ("b", "a"), ("x0", "x1")))
+    assert in_order_of(pairs_of("b", "a"), first, unnamed, None).columns == ("a", "b")
+    assert in_order_of(pairs_of("b", "a"), unnamed).columns == ("b", "a")
+    with pytest.raises(ValueError, match="Expected fits of the same columns in the same order; got a, b and b, a"):
+        in_order_of(pairs_of("b", "a"), first, second)
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """before.csv and after.csv, and the same with the columns turned round."""
@@ -69,6 +78,8 @@ METHODS: dict[str, Any] = {
     "encode PairData": lambda result, x, x_tilde: result.encode(load_pairs(x, x_tilde)).to_numpy(),
     "log_prob": lambda result, x, x_tilde: result.log_prob(x, x_tilde),
     "counterfactual": lambda result, x, x_tilde: result.counterfactual(x, lcm.Do({0: 0.5}))["height"].to_numpy(),
+    "evaluate": lambda result, x, x_tilde: lcm.evaluate(result, x, x_tilde)["nll"],
+    "find_isomorphism": lambda result, x, x_tilde: lcm.find_isomorphism(result, result, x, x_tilde=x_tilde).r2,
     "certify": lambda result, x, x_tilde: [row.statistic or 0.0 for row in result.certify(x, x_tilde).rows],
     "standard_error": lambda result, x, x_tilde: (
         lcm.refit(result, x, x_tilde, halves=4, quiet=True).standard_error(x).to_numpy()

@@ -249,6 +249,9 @@ def test_a_named_result_is_saved_with_its_names(data_file: Path, tmp_path: Path)
     result = lcm.fit(data_file, model="linear", quiet=True).named({1: "shadow"})
     lcm.save(result, tmp_path / "run")
     assert lcm.load(tmp_path / "run").names == ("z0", "shadow")
+    lcm.save(lcm.load(tmp_path / "run").named({0: "light"}), tmp_path / "copy")
+    assert lcm.load(tmp_path / "copy").names == ("light", "shadow")
+    assert "light" in (tmp_path / "copy" / "report.md").read_text(encoding="utf-8")
 
 
 def test_exported_graphs_have_labels(tmp_path: Path) -> None:

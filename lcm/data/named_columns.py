@@ -29,6 +29,19 @@ def in_fitted_order(data: PairData, columns: Sequence[str]) -> PairData:
     return replace(data, x=x, x_tilde=x_tilde, columns=tuple(columns))
 
 
+def in_order_of(data: PairData, *fits: Any) -> PairData:
+    """Pairs in the order of the columns of one or more fits, which hold their names as `columns`; others have no say.
+
+    Raises:
+        ValueError: a column of a fit that the data lack, or fits of other columns or another order.
+    """
+    named = [tuple(fit.columns) for fit in fits if _are_names(getattr(fit, "columns", ()))]
+    if len(set(named)) > 1:
+        got = " and ".join(", ".join(columns) for columns in named)
+        raise ValueError(f"Expected fits of the same columns in the same order; got {got}")
+    return in_fitted_order(data, named[0]) if named else data
+
+
 def frame_in_fitted_order(x: Any, columns: Sequence[str]) -> Any:
     """The same for a DataFrame of observations; anything else stays as it is."""
     if not (hasattr(x, "columns") and hasattr(x, "iloc")):

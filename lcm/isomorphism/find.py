@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lcm.base.rows import writable
+from lcm.data.named_columns import in_order_of
 from lcm.data.pairs import PairData, load_pairs
 from lcm.isomorphism.apply import require_real
 from lcm.isomorphism.comparison import Comparison
@@ -83,8 +84,9 @@ def find_isomorphism(
         >>> lcm.find_isomorphism(first, second, pairs).graphs_equal
         True
     """
+    data = in_order_of(load_pairs(data, x_tilde), a, b)
     a, b = _model_of(a), _model_of(b)
-    data = _checked(a, b, load_pairs(data, x_tilde))
+    data = _checked(a, b, data)
     allowed = tolerances or Tolerances()
     if isinstance(a, LatentCausalModel) and isinstance(b, LatentCausalModel):
         return _compare_models(in_double(a), in_double(b), data, allowed, seed)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.encode import encode_pairs
+from lcm.data.named_columns import in_order_of
 from lcm.data.pairs import load_pairs
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric import (
@@ -172,7 +173,7 @@ def evaluate(
         >>> scores["mcc"] > 0.99, scores["shd"]
         (True, 0)
     """
-    data = load_pairs(data, x_tilde)
+    data = in_order_of(load_pairs(data, x_tilde), model)
     if not isinstance(model, PairModel):
         edge_strength = model.edge_strength if edge_strength is None else edge_strength
         fit_seconds = model.seconds if fit_seconds is None else fit_seconds
@@ -183,3 +184,14 @@ def evaluate(
     known = None if nature is None else checked_nature(nature, data)
     case = Case(model, data, encoded, edge_strength, fit_seconds, dci_seed, n_jobs, known)
     return {key: metric(case) for key, metric in METRICS.items() if key in keys}
+
+
+def score_text(value: Any) -> str:
+    """A score for a reader; a dash stands for null."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(map(score_text, value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -51,6 +51,11 @@ def _below_line(values: FloatArray, slope: float) -> BoolArray:
     return found
 
 
+def p_value_text(p_value: float) -> str:
+    """A p-value as text."""
+    return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
+
+
 def check_rate(rate: float) -> None:
     """Raise ValueError for a false discovery rate that is not strictly between 0 and 1."""
     if not 0.0 < rate < 1.0:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lcm.data.encode import encode_pairs
 from lcm.data.pairs import PairData, load_pairs
@@ -34,27 +33,13 @@ from lcm.run.fittable import (
 )
 from lcm.run.known import known_targets, require_usable
 from lcm.run.peers import fit_peer
+from lcm.run.related import related_columns
 from lcm.run.result import FitResult
 from lcm.run.support import support_of
 
 _MAX_VARIABLES_FOR_ALL_SUBSETS = 16
 _MOST_NUMBERS = 3
 _ENCODED_ROWS = 5_000
-_RELATED_COLUMNS = 3
-
-
-def related_columns(few: PairData, z: Tensor) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """For each of the variables z (M, n) of some pairs, the named columns of x most related to it, with |Spearman|."""
-    if not few.columns:
-        return ()
-    # scipy's statistics are heavy, and most data have no names
-    from lcm.isomorphism.matching import correlation_matrix
-
-    strength = correlation_matrix(few.x, z.cpu().numpy())
-    ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED_COLUMNS]
-    return tuple(
-        tuple((few.columns[column], float(strength[column, i])) for column in ranked[:, i]) for i in range(z.shape[1])
-    )
 
 
 def fit_pairs(
@@ -228,7 +213,7 @@ def _best(
         data=data,
         size=(len(data.without_outliers), data.n_dimensions),
         columns=data.columns,
-        related=related_columns(few, encoded.z),
+        related=related_columns(few, encoded.z.cpu().numpy()),
         support=support_of(encoded),
         seconds=recorder.seconds,
         records=tuple(records),

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lcm.base.files import write_json, write_text
-from lcm.run.card import model_card
-from lcm.run.report import fit_report, graph_numbers
 from lcm.run.result import FitResult
-from lcm.run.run_folder import CARD_FILE, FIGURE_FOLDER, GRAPH_FILE, NAMES_FILE, REPORT_FILE, claimed_names
-from lcm.run.runs import draw_found, load_run
+from lcm.run.run_folder import claimed_names
+from lcm.run.runs import load_run, write_names
 
 
 def name_variables(run: str | Path, names: Mapping[int, str]) -> FitResult:
@@ -42,10 +39,5 @@ def name_variables(run: str | Path, names: Mapping[int, str]) -> FitResult:
     with claimed_names(folder):
         # read again, since another process may have named other variables meanwhile
         result = load_run(folder).result().named(names)
-        write_json(folder / NAMES_FILE, {"names": list(result.names)})
-        write_json(folder / GRAPH_FILE, graph_numbers(result))
-        write_text(folder / REPORT_FILE, fit_report(result))
-        write_text(folder / CARD_FILE, model_card(result))
-        if (folder / FIGURE_FOLDER).is_dir():
-            draw_found(folder / FIGURE_FOLDER / "graph.png", result)
+        write_names(folder, result)
     return result

@@ -16,7 +16,7 @@ from lcm.model.graph import Graph
 from lcm.model.image import ImageModel
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
-from lcm.readout.evidence import GraphEvidence
+from lcm.readout.evidence import GraphEvidence, p_value_text
 from lcm.run.certificate_text import certificate_lines, certificate_section
 from lcm.run.columns import coordinates_text
 from lcm.run.outcome import Outcome
@@ -170,11 +170,6 @@ def strength_lines(graph: Graph, edge_strength: NDArray[np.float64], names: Sequ
     """A line for each edge, strongest first: its strength."""
     ranked = sorted(graph.edges(), key=lambda edge: -edge_strength[edge])
     return [f"{names[i]} -> {names[j]}  {edge_strength[i, j]:.3f}" for i, j in ranked]
-
-
-def p_value_text(p_value: float) -> str:
-    """A p-value as text."""
-    return "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
 
 
 def target_text(distribution: TargetDistribution, names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,47 +93,33 @@ def claimed_folder(folder: Path, info: Mapping[str, Any], overwrite: bool) -> It
         _remove_empty(missing)
 
 
-@contextmanager
-def claimed_figures(folder: Path) -> Iterator[Path]:
-    """Claim a finished run for more figures; yield its folder of figures.
+def claimed_figures(folder: Path) -> AbstractContextManager[Path]:
+    """Claim a finished run for more figures; the block gets its folder of figures. Errors as of `claimed_names`."""
+    return _claimed(folder, FIGURE_FOLDER)
+
+
+def claimed_refits(folder: Path) -> AbstractContextManager[Path]:
+    """Claim a finished run for refits; the block gets their folder. Errors as of `claimed_names`."""
+    return _claimed(folder, REFITS_FOLDER)
+
+
+def claimed_names(folder: Path) -> AbstractContextManager[Path]:
+    """Claim a finished run for names of its variables; the block gets their file.
 
     Raises:
-        ValueError: another process writes to the run, or the figures are a link that leads out of it.
+        ValueError: another process writes to the run, or one of its files or folders is a link that leads out of it.
     """
-    with locked_folder(folder, FIGURE_FOLDER):
-        require_own(folder)
-        figures = folder / FIGURE_FOLDER
-        figures.mkdir(exist_ok=True)
-        _clear_leftovers(folder)
-        yield figures
-
-
-@contextmanager
-def claimed_names(folder: Path) -> Iterator[None]:
-    """Claim a finished run for names of its variables.
-
-    Raises:
-        ValueError: another process writes to the run, or one of its files is a link that leads out of it.
-    """
-    with locked_folder(folder, NAMES_FILE):
-        require_own(folder)
-        _clear_leftovers(folder)
-        yield
+    return _claimed(folder, NAMES_FILE)
 
 
 @contextmanager
-def claimed_refits(folder: Path) -> Iterator[Path]:
-    """Claim a finished run for refits; yield their folder.
-
-    Raises:
-        ValueError: another process writes to the run, or its folder of refits is a link that leads out of it.
-    """
-    with locked_folder(folder, REFITS_FOLDER):
+def _claimed(folder: Path, name: str) -> Iterator[Path]:
+    with locked_folder(folder, name):
         require_own(folder)
-        inside = folder / REFITS_FOLDER
-        inside.mkdir(exist_ok=True)
+        if name in _FOLDERS:
+            (folder / name).mkdir(exist_ok=True)
         _clear_leftovers(folder)
-        yield inside
+        yield folder / name
 
 
 def fit_hash(info: Mapping[str, Any]) -> str:

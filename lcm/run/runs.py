@@ -213,7 +213,8 @@ def _copy_run(folder: Path, result: FitResult, overwrite: bool) -> None:
         raise ValueError("Expected a result that holds its data or was read from a folder; got neither.")
     if folder.resolve() == source.resolve():
         raise ValueError(f"{folder}: Expected another folder than the one the result was read from; got the same")
-    info = {key: value for key, value in load_run(source).info.items() if key not in ("schema", "state")}
+    stored = load_run(source)
+    info = {key: value for key, value in stored.info.items() if key not in ("schema", "state")}
     # stored refits are read before anything is written
     refits = result.refits if result.refits is None else replace(result.refits, models=tuple(result.refits.models))
     with claimed_folder(folder, info, overwrite) as finished:
@@ -223,9 +224,26 @@ def _copy_run(folder: Path, result: FitResult, overwrite: bool) -> None:
         for file in parts_of(source):
             with atomic_write(folder / file.relative_to(source)) as temporary:
                 shutil.copyfile(file, temporary)
+        if result.names != stored.names:
+            write_names(folder, result)
         write_state(folder, info, FINISHED)
     if refits is not None:
         save_refits(folder, refits)
+
+
+def write_names(folder: Path, result: FitResult) -> None:
+    """Write the names of the variables of a run, and again with them its graph, report and card."""
+    write_json(folder / NAMES_FILE, {"names": list(result.names)})
+    _write_described(folder, result)
+    if (folder / FIGURE_FOLDER).is_dir():
+        _draw_found(folder / FIGURE_FOLDER / "graph.png", result)
+
+
+def _write_described(folder: Path, result: FitResult) -> None:
+    """Write the files that name the variables."""
+    write_json(folder / GRAPH_FILE, graph_numbers(result))
+    write_text(folder / REPORT_FILE, fit_report(result))
+    write_text(folder / CARD_FILE, model_card(result))
 
 
 def load_run(path: str | Path) -> Run:
@@ -277,10 +295,8 @@ def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[s
 
 
 def _write_results(folder: Path, result: FitResult, info: Mapping[str, Any]) -> None:
-    write_json(folder / GRAPH_FILE, graph_numbers(result))
+    _write_described(folder, result)
     write_json(folder / FIT_FILE, fit_numbers(result))
-    write_text(folder / REPORT_FILE, fit_report(result))
-    write_text(folder / CARD_FILE, model_card(result))
     write_json(folder / HUB_CONFIG_FILE, hub_config(result))
     return_free_memory()
     # drawn last, since matplotlib stays in memory
@@ -302,7 +318,7 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     data, vectors = result.data, result.vectors
     if data is None or vectors is None:
         return
-    draw_found(folder / "graph.png", result)
+    _draw_found(folder / "graph.png", result)
     if shows_numbers(result):
         core = data.without_outliers
         draw_number_of_variables(
@@ -317,7 +333,7 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     write_fit_page(run, result, info, data)
 
 
-def draw_found(path: Path, result: FitResult) -> None:
+def _draw_found(path: Path, result: FitResult) -> None:
     """Draw the graph of a run, with p-values where there are any."""
     from lcm.report import draw_evidence, draw_one_graph, graph_labels
 

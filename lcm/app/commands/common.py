@@ -80,13 +80,6 @@ def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) 
     return load_pairs(path, after, mark=mark)
 
 
-def in_order_of(run: Run | None, data: PairData) -> PairData:
-    """The pairs with their columns in the order of those of the fit, matched by name; as they are without a run."""
-    from lcm.data.named_columns import in_fitted_order
-
-    return data if run is None else in_fitted_order(data, run.columns)
-
-
 def check_output(path: str, suffixes: str | Sequence[str], *inputs: str | None) -> Path:
     """Return `path` as a Path if a file can be written there. Its folder need not exist yet.
 

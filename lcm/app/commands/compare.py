@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, in_order_of, open_model, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, open_model, pairs_of
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
-    from lcm.data.pairs import PairData
     from lcm.isomorphism import Comparison
 
 HELP = "test whether two fits are isomorphic, without a truth"
@@ -66,11 +65,12 @@ def run(arguments: argparse.Namespace) -> None:
     data = pairs_of(arguments)
 
     from lcm.base.files import write_json
+    from lcm.data.named_columns import in_order_of
     from lcm.isomorphism import find_isomorphism
 
     opened = [open_model(path) for path in (arguments.run_a, arguments.run_b)]
     a, b = (each.model for each in opened)
-    data = _in_order_of_both(opened, data)
+    data = in_order_of(data, *(each.run for each in opened))
     found = find_isomorphism(a, b, data)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,15 +86,6 @@ def run(arguments: argparse.Namespace) -> None:
         for name, file in (("figure", figure), ("page", page)):
             if file:
                 print(f"{name}: {file}")
-
-
-def _in_order_of_both(opened: Sequence[Opened], data: PairData) -> PairData:
-    """The pairs in the order of the columns of A, which must be that of B."""
-    first, second = (in_order_of(each.run, data) for each in opened)
-    if first.columns != second.columns:
-        columns = " and ".join(", ".join(each.columns) for each in (first, second))
-        raise ValueError(f"RUN_B: Expected a fit of the same columns in the same order as RUN_A; got {columns}")
-    return first
 
 
 def _figure_file(arguments: argparse.Namespace, out: Path | None) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, in_order_of, open_model, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, open_model, pairs_of
 
 HELP = "write the learned variables of every pair"
 DESCRIPTION = """\
@@ -45,9 +45,10 @@ def run(arguments: argparse.Namespace) -> None:
     data = pairs_of(arguments)
 
     from lcm.data.encode import write_encoding
+    from lcm.data.named_columns import in_order_of
 
     model, run = open_model(arguments.run_folder, arguments.float64)
-    data = in_order_of(run, data)
+    data = in_order_of(data, run)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_encoding(out, model, data, str(arguments.run_folder), run.names if run else None)
     if not arguments.quiet:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, in_order_of, open_model, pairs_of
+from lcm.app.commands.common import add_pairs_arguments, check_output, check_writable, open_model, pairs_of
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
@@ -77,11 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     from lcm.base.files import write_json
     from lcm.data.encode import encode_pairs
+    from lcm.data.named_columns import in_order_of
     from lcm.metric.scores import evaluate
     from lcm.run.run_folder import claimed_figures
 
     opened = open_model(arguments.run_folder, arguments.float64)
-    data = in_order_of(opened.run, data)
+    data = in_order_of(data, opened.run)
     nature = _open_nature(arguments.nature, data)
     if opened.run:
         check_writable(opened.run.folder)
@@ -124,25 +125,15 @@ def _open_nature(path: str | None, data: PairData) -> LatentCausalModel | None:
 def format_scores(scores: dict[str, Any]) -> str:
     """The scores as an aligned table in groups; a dash stands for null."""
     from lcm.metric.case import GROUPS
-    from lcm.metric.scores import METRICS
+    from lcm.metric.scores import METRICS, score_text
 
     width = max(map(len, scores))
     lines = []
     for group in GROUPS:
         keys = [key for key in scores if METRICS[key].group == group]
         lines += [f"{group}:"] if keys else []
-        lines += [f"  {key:<{width}}  {_shown(scores[key])}" for key in keys]
+        lines += [f"  {key:<{width}}  {score_text(scores[key])}" for key in keys]
     return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return " ".join(map(_shown, value))
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _draw(

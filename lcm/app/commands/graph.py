@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lcm.app.commands.common import add_mark_argument, check_output, in_order_of, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, open_pairs
 from lcm.peer.search.config import METHODS, RATED_METHODS
 
 if TYPE_CHECKING:
@@ -130,10 +130,11 @@ def _found(run: Run, rate: float | None) -> Described:
 
 def _sought(run: Run, arguments: argparse.Namespace) -> Described:
     """The graph that a search finds on the data."""
+    from lcm.data.named_columns import in_order_of
     from lcm.peer.search import discover_on_data
 
     method, pairs = arguments.method, open_pairs(*arguments.data[:2], mark=arguments.after_mark)
-    pairs = in_order_of(run, pairs)
+    pairs = in_order_of(pairs, run)
     rate = run.config.readout.false_discovery_rate if arguments.fdr is None else arguments.fdr
     config = run.config.graph_search
     sought, distance = discover_on_data(

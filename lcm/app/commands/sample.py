@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcm.app.commands.common import add_mark_argument, check_output, in_order_of, open_model, open_pairs
+from lcm.app.commands.common import add_mark_argument, check_output, open_model, open_pairs
 
 if TYPE_CHECKING:
     from lcm.app.commands.common import Opened
@@ -79,11 +79,12 @@ def run(arguments: argparse.Namespace) -> None:
     out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.run_folder, *files)
     source = open_pairs(*files, mark=arguments.after_mark) if files else None
 
+    from lcm.data.named_columns import in_order_of
     from lcm.data.sample import sample_counterfactuals, sample_pairs
 
     opened = open_model(arguments.run_folder)
     values = parse_interventions(arguments.do, opened.names)
-    source = source and in_order_of(opened.run, source)
+    source = source and in_order_of(source, opened.run)
     refits = _refits(arguments) if arguments.interval is not None else None
     if values:
         pairs = sample_counterfactuals(opened.model, values, source, n=arguments.n, seed=arguments.seed)

@@ -20,8 +20,8 @@ from lcm.model.image import ImageModel
 from lcm.model.names import default_names
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model
-from lcm.run.fitting import related_columns
 from lcm.run.naming import name_variables
+from lcm.run.related import related_columns
 from lcm.run.result import FitResult
 from lcm.run.run_folder import NAMES_FILE, RUN_FILE
 from lcm.run.runs import load_run
@@ -97,7 +97,7 @@ class Subject:
             return ((),) * self.model.n
         if self.result is not None and self.result.related:
             return self.result.related
-        return related_columns(replace(self.data, columns=self.columns), torch.from_numpy(self.z))
+        return related_columns(replace(self.data, columns=self.columns), self.z)
 
     def names(self) -> tuple[str, ...]:
         """The names of the variables, as they are in the run folder now."""

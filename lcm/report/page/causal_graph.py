@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.model.graph import Graph
-from lcm.readout.evidence import GraphEvidence
+from lcm.readout.evidence import GraphEvidence, p_value_text
 from lcm.report.layout import Points, circle, curves_of, label_spots, trimmed
 
 RATES = (1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -157,6 +157,4 @@ def _about_edge(
     if evidence is None:
         return text
     low, high = evidence.strength_interval()[i, j]
-    p_value = evidence.edge_p_value[i, j]
-    said = "p < 1e-15" if p_value < 1e-15 else f"p = {p_value:.2g}"
-    return f"{text}, 95 % interval {low:.3f} to {high:.3f}, {said}"
+    return f"{text}, 95 % interval {low:.3f} to {high:.3f}, {p_value_text(evidence.edge_p_value[i, j])}"

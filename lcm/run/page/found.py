@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lcm.readout.evidence import p_value_text
 from lcm.report.page import Paragraph, Section, TextTable, drawn_graph
 from lcm.run.certificate_text import known_certificate
 from lcm.run.outcome import Outcome
 from lcm.run.page.material import ShownPairs
-from lcm.run.report import p_value_text
 
 _MOST = 6
 _SURE = 0.9

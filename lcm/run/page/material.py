@@ -14,11 +14,10 @@ from lcm.data.sample import sample_pairs
 from lcm.metric.scores import evaluate
 from lcm.model.pair_model import EncodedPairs
 from lcm.run.outcome import Outcome
+from lcm.run.related import related_columns
 
-_ROWS = 20_000
+_ROWS = 5_000
 _IMAGE_ROWS = 2_000
-_RELATED_ROWS = 5_000
-_RELATED = 4
 _SURE = 0.9
 SCORES = ("mcc", "mcc_cauca", "intervention_accuracy", "shd", "edge_f1", "permutation", "nll")
 """The scores that take seconds; `lcm evaluate` computes all."""
@@ -32,7 +31,7 @@ class ShownPairs:
     """Pairs and their encodings.
 
     Attributes:
-        data: at most 20,000 pairs.
+        data: at most 5,000 pairs.
         origin: where they come from, in words that follow "in".
         z, z_tilde: (N, n) learned variables of x and x_tilde.
         posterior: (N, K) over target sets.
@@ -82,20 +81,8 @@ def drawn_pairs(result: Outcome) -> ShownPairs | None:
 def _related(data: PairData, z: Floats) -> tuple[tuple[tuple[str, float], ...], ...]:
     if data.is_images:
         return ()
-    # scipy's statistics are heavy
-    from lcm.isomorphism.matching import correlation_matrix
-
-    x = np.asarray(data.x[:_RELATED_ROWS], dtype=np.float64)
-    strength = correlation_matrix(x, z[:_RELATED_ROWS])
-    ranked = np.argsort(-strength, axis=0, kind="stable")[:_RELATED].T
-    return tuple(
-        tuple((_column(data, int(column)), float(strength[column, i])) for column in columns)
-        for i, columns in enumerate(ranked)
-    )
-
-
-def _column(data: PairData, column: int) -> str:
-    return data.columns[column] if data.columns else f"column {column}"
+    numbered = tuple(f"column {column}" for column in range(data.n_dimensions))
+    return related_columns(replace(data, columns=data.columns or numbered), z)
 
 
 def _scores(result: Outcome, data: PairData, encoded: EncodedPairs) -> dict[str, Any]:

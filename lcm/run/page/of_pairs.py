@@ -62,9 +62,9 @@ def pairs_section(result: Outcome, pairs: ShownPairs) -> Section:
 
 def truth_section(result: Outcome, pairs: ShownPairs) -> Section:
     """Scores against the truth in the data, and learned against true variables."""
-    from lcm.metric.scores import METRICS
+    from lcm.metric.scores import METRICS, score_text
 
-    body = [[key, _shown(value), METRICS[key].about] for key, value in pairs.scores.items() if value is not None]
+    body = [[key, score_text(value), METRICS[key].about] for key, value in pairs.scores.items() if value is not None]
     about = f"Against the truth in {pairs.origin}. lcm evaluate RUN DATA computes all scores."
     return Section(
         "Truth", [Paragraph(about), TextTable(["score", "value", "meaning"], body), *_matches(result, pairs)]
@@ -88,11 +88,3 @@ def _matches(result: Outcome, pairs: ShownPairs) -> list[Cards]:
         if j >= 0
     ]
     return [Cards(cards)]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return " ".join(map(_shown, value))
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -54,7 +54,7 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
         _certificate(result, "the pairs of the fit" if pairs is None else _origin_of(pairs, result)),
         _course(result),
         *_number(result, figures),
-        _origin(result, info, run.name),
+        _settings(result, info, run.name),
     ]
     page = run / PAGE_FILE
     write_page(page, Page(f"Causal model of {_data_name(info)}", three_sentences(result, shown), sections))
@@ -125,7 +125,7 @@ def _course(result: Outcome) -> Section:
     return Section("Course of the fit", [Paragraph(held_out), *elements])
 
 
-def _origin(result: Outcome, info: Mapping[str, Any], folder: str) -> Section:
+def _settings(result: Outcome, info: Mapping[str, Any], folder: str) -> Section:
     """What the fit was made from, and how to make it again."""
     made = {
         "data": " and ".join(_files(info)) or "pairs from memory",
