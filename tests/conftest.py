@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype
-from small import fit_in, small_data
+from small import figures_drawn, fit_in, small_data
 
 from lcm.data.pairs import save_pairs
-from lcm.metric import disentanglement
+from lcm.metric import disentanglement, kernel_regression, measurement_exclusivity
 from lcm.run import runs
 
-_DRAW = runs._draw
+FEW_ROWS = 60
+"""As many as kernel regressions need to give a number, which no test reads."""
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +31,37 @@ def float64() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run that nothing interrupted for each of the small natures; to be read only."""
     folders = {name: tmp_path_factory.mktemp(name) / "run" for name in ("linear", "nonlinear")}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "_draw", _DRAW)
+    with figures_drawn():
         for name, out in folders.items():
             fit_in(out, name)
     return folders
 
 
-@pytest.fixture(scope="module")
-def no_figures() -> Iterator[None]:
-    """Draw no figures of runs but those of the session, since it takes as long as a short fit."""
+@pytest.fixture(scope="session", autouse=True)
+def _no_figures() -> Iterator[None]:
+    """Draw no figures and no page of a fit unless a test asks for them, since they take as long as a short fit."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runs, "_draw", lambda *_: None)
         yield
 
 
+@pytest.fixture
+def figures() -> Iterator[None]:
+    """Draw the figures and the page of each fit, as a user has them."""
+    with figures_drawn():
+        yield
+
+
 @pytest.fixture(scope="module")
-def no_boosting() -> Iterator[None]:
-    """Score without gradient boosting, since it takes longer than a short fit: every variable matters alike."""
+def cheap_scores() -> Iterator[None]:
+    """Score on few rows, and without gradient boosting: every variable matters alike. It takes longer than a fit."""
+    p_values = measurement_exclusivity.measurement_p_values
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(disentanglement, "_fit_boosting", lambda inputs, *_: (np.full(inputs.shape[1], 0.5), 0.5))
+        patched.setattr(kernel_regression, "_MOST_FITTED", FEW_ROWS)
+        patched.setattr(
+            measurement_exclusivity, "measurement_p_values", lambda true, learned, *_: p_values(true, learned, FEW_ROWS)
+        )
         yield
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from lcm.data.nature.build import build_nature, torch_generator
@@ -18,9 +21,12 @@ from lcm.model.decoder import FlowDecoderConfig
 from lcm.model.intervention import InterventionConfig, PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import LocationScaleMechanismConfig
+from lcm.run import runs
 from lcm.run.config import FitConfig
 from lcm.run.result import FitResult
 from lcm.run.runs import fit_run
+
+_DRAW = runs._draw
 
 EDGE = EdgesConfig(edges=((0, 1),))
 NATURES = {
@@ -59,6 +65,14 @@ def small_data(name: str, n_pairs: int = 300, seed: int = 0) -> PairData:
 def fit_in(out: Path, name: str = "linear", config: FitConfig = SHORT, **options: Any) -> FitResult:
     """Fit to the small data of one nature."""
     return fit_run(small_data(name), out, config, device="cpu", progress=False, **options)
+
+
+@contextmanager
+def figures_drawn() -> Iterator[None]:
+    """Draw the figures and the page of each fit, as a user has them; tests leave them out elsewhere."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "_draw", _DRAW)
+        yield
 
 
 def thick_nature(n: int = 3, targets: InterventionConfig | None = None) -> LatentCausalModel:

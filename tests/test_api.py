@@ -168,7 +168,7 @@ def test_save_and_load_give_the_result_back(result: lcm.FitResult, tmp_path: Pat
 
 
 def test_errors_name_the_folder_where_its_path_does_not(
-    result: lcm.FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: lcm.FitResult, tmp_path: Path, figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here" / "inner").mkdir(parents=True)
     for at, path in (("here", "."), ("here", ""), ("here/inner", "..")):

@@ -44,6 +44,8 @@ from benchmarks.training import STAGES, Stage, begun_stage
 from lcm.data.pairs import PairData
 from lcm.run.config import FitConfig
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 PLAN = Plan(quick=True, repeats=1)
 LABEL = Label("suite", "case")
 

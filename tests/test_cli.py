@@ -19,6 +19,8 @@ from lcm.app.commands import COMMANDS
 from lcm.learn.training.tracker import Recorder
 from lcm.run.runs import load_run
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -21,6 +21,8 @@ from lcm.data.pairs import load_pairs
 from lcm.model.storage import save_model
 from lcm.run.runs import load_run
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 
 def test_from_config_to_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.yaml").write_text(GENERATE_YAML)

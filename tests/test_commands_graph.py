@@ -19,7 +19,6 @@ PEER_YAML = SHORT_YAML + (
     "\nmodel: dvae\ndisentanglement: {hidden: 8, steps: 100, batch_size: 32}\n"
     "graph_search: {networks: {steps: 50}, enco: {steps: 100}}\n"
 )
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def peer_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def own_folder(no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a model with a graph of its own, whose other searches are short."""
     search = GraphSearchConfig(networks=NetworksConfig(steps=100), enco=EncoConfig(steps=100))
     folder = tmp_path_factory.mktemp("own") / "run"

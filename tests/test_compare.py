@@ -23,8 +23,6 @@ MORE_STEPS = replace(
     SHORT, noise_encoder=replace(SHORT.noise_encoder, bins=8), mechanisms=replace(SHORT.mechanisms, steps=100)
 )
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

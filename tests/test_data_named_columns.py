@@ -67,7 +67,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tables: Path, no_figures: None) -> Path:
+def run(tables: Path) -> Path:
     lcm.fit(tables / "before.csv", tables / "after.csv", model="linear", out=tables / "run", quiet=True)
     return tables / "run"
 

@@ -91,7 +91,9 @@ def test_the_nearest_plausible_numbers_come_in_order() -> None:
     assert evidence.nearest(9) == (2, 3, 4, 5, 6)
 
 
-def test_auto_keeps_the_likeliest_of_the_plausible_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_keeps_the_likeliest_of_the_plausible_numbers(
+    tmp_path: Path, figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lcm.run.fitting.plausible_n", lambda data, config: (1, 2))
     data = pairs(2, 4, 0.1, curved=False, count=1_500)
     result = lcm.fit(data, config=replace(SHORT, n="auto"), out=tmp_path / "run", quiet=True)

@@ -20,7 +20,7 @@ from lcm.run.config import FitConfig
 ROOT = Path(__file__).parent.parent
 TINY = ["--pairs", "500", "--steps", "4", "--quiet"]
 FIT_FIGURES = {"variables.png", "graphs.png", "training.png", "pairs.png"}
-pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 
 def reproduce(name: str, *argv: str) -> None:

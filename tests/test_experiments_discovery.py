@@ -11,7 +11,7 @@ from test_experiments import TINY, reproduce, results
 import lcm.peer.search
 import lcm.run.runs
 
-pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 
 def test_discovery_has_a_row_for_every_method_and_does_nothing_twice(

@@ -13,6 +13,8 @@ from experiments._experiment import Plan, Size
 from experiments.images import GRAPHS, PARTS, _scenes, main
 from lcm.model.graph import Graph
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 needs_graphics = pytest.mark.skipif(
     not any(ctypes.util.find_library(name) for name in ("EGL", "OSMesa")), reason="neither EGL nor OSMesa is installed"
 )
@@ -27,7 +29,7 @@ def test_the_quick_version_goes_from_scene_to_table(tmp_path: Path, monkeypatch:
     main(argv)
     (record,) = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert (record["scene"], record["model"], record["n"], record["n_pairs"]) == ("circuit", "flow", 4, 300)
-    assert 0 < record["dci_disentanglement"] <= 1 and record["rendering_seconds"] > 0
+    assert record["dci_disentanglement"] is not None and record["rendering_seconds"] > 0
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("traversals", "counterfactuals", "samples", "targets", "variables", "graphs", "training")
     assert {f"circuit-flow-{name}.png" for name in names} | {"circuit-data.png"} <= drawn

@@ -12,7 +12,7 @@ from test_experiments import TINY, reproduce, results
 import lcm.data.encode
 import lcm.run.runs
 
-pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 
 def test_both_divergences_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ __all__ = ["without_extra"]
 
 every_instrument = pytest.mark.parametrize("name", [name for name in INSTRUMENTS if INSTRUMENTS[name].is_installed])
 
-pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 
 def settings(n: int, rows: int = 200) -> np.ndarray:

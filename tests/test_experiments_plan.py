@@ -20,6 +20,8 @@ from lcm.base.files import read_json  # noqa: E402
 from lcm.data.nature.build import torch_generator  # noqa: E402
 from lcm.readout.edges import edge_strengths  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 
 def record(plan: int, uniform: int, shd: int = 0) -> dict[str, Any]:
     """A nature that each arm decides after so many further pairs; the last graph of the plan has this distance."""

@@ -10,6 +10,8 @@ from experiments import soft
 from lcm.base.files import read_json
 from lcm.run.config import FitConfig
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 
 def test_every_arm_is_fitted_to_the_same_pairs_with_known_targets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,8 @@ from lcm.base.files import read_json
 from lcm.data.nature.build import torch_generator
 from lcm.data.sample import sample_data
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 Array = NDArray[np.float64]
 NO_WAVES = fourier_differences(np.zeros((1, 0)))
 

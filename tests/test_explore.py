@@ -43,7 +43,7 @@ MODES = ("counterfactual", "intervention")
 
 
 @pytest.fixture(scope="module")
-def run_folder(no_figures: None, data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is fitted in a second."""
     folder = tmp_path_factory.mktemp("explored") / "run"
     lcm.fit(data_file, model="linear", out=folder, quiet=True)
@@ -307,7 +307,7 @@ def test_the_python_keeps_the_names_and_the_mark_of_its_question(
 
 
 def test_the_python_reads_columns_in_the_order_of_the_fit(
-    no_figures: None, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, x_tilde = (np.asarray(part[:150]) for part in (subject.data.x, subject.data.x_tilde))
     monkeypatch.chdir(tmp_path)

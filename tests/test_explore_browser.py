@@ -27,6 +27,8 @@ pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=f"tests in a bro
 ROOT = Path(__file__).parent.parent
 WAIT = 20_000
 """Milliseconds that a test waits for the page, on a machine with other work to do."""
+UPDATE, QUIET = "/_dash-update-component", 200
+"""Where the page asks, and the milliseconds without a question after which it has asked all."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def run(no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explored") / "run"
     data = folder.parent / "data.safetensors"
     lcm.save_pairs(data, small_data("linear"))
@@ -69,9 +71,12 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 def opened(context: Any, address: str) -> Any:
     """A new tab with the page; it collects all requests to elsewhere and all errors of scripts."""
     page = context.new_page()
-    page.problems = []
+    page.problems, page.waiting = [], set()
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("request", lambda sent: page.problems.append(sent.url) if not own(sent.url, address) else None)
+    page.on("request", lambda sent: page.waiting.add(sent) if sent.url.endswith(UPDATE) else None)
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda sent: page.waiting.discard(sent))
     page.goto(address)
     page.locator("#asked:not(:empty)").wait_for(timeout=WAIT)
     return page
@@ -79,6 +84,14 @@ def opened(context: Any, address: str) -> Any:
 
 def own(url: str, address: str) -> bool:
     return url.startswith((address, "data:"))
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has had all its replies: the last ones to a drag come after the hand has let go."""
+    quiet = 0
+    while quiet < QUIET:
+        page.wait_for_timeout(50)
+        quiet = 0 if page.waiting else quiet + 50
 
 
 def drag(page: Any, variable: int, share: float) -> None:
@@ -92,6 +105,7 @@ def drag(page: Any, variable: int, share: float) -> None:
     for step in range(1, 9):
         page.mouse.move(box["x"] + box["width"] * (0.5 + (share - 0.5) * step / 8), height)
     page.mouse.up()
+    settle(page)
 
 
 def value_set(page: Any, variable: int) -> str:
@@ -194,7 +208,6 @@ def test_what_is_exported_is_what_is_on_the_page(page: Any, tmp_path: Path, monk
         files[suffix] = Path(download.value.path()).read_bytes()
         assert download.value.suggested_filename == f"answer.{suffix}"
     assert files["png"].startswith(b"\x89PNG") and b"<svg" in files["svg"]
-    # read last: replies to the drag may still come in after the hand has let go
     held = float(value_set(page, 1).partition("= ")[2])
     rows = {row["name"]: row for row in csv.DictReader(io.StringIO(files["csv"].decode()))}
     assert float(rows["z1"]["after"]) == pytest.approx(held, rel=5e-3) and rows["z1"]["is_set"] == "1"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import called, refused
-from small import small_nature
+from small import figures_drawn, small_nature
 from small_images import image_pairs
 
 from lcm.app.cli import main
@@ -23,7 +23,6 @@ from lcm.metric.scores import evaluate
 from lcm.model.do import Do
 from lcm.model.image import ImageModel
 from lcm.peer.search.config import GraphSearchConfig, NetworksConfig
-from lcm.run import runs
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n, fit_pairs
 from lcm.run.runs import fit_run, load_run
@@ -51,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     for name, data in (("train", image_pairs(1500)), ("test", image_pairs(800, 1))):
         save_pairs(folder / f"{name}.safetensors", data)
-    fit_run(load_pairs(folder / "train.safetensors"), folder / "run", CONFIG, progress=False)
+    with figures_drawn():
+        fit_run(load_pairs(folder / "train.safetensors"), folder / "run", CONFIG, progress=False)
     return folder
 
 
@@ -127,7 +127,6 @@ def test_a_killed_fit_goes_on_to_the_same_model(tmp_path: Path, monkeypatch: pyt
     from lcm.learn.training.tracker import StageTracker
 
     data = image_pairs(400)
-    monkeypatch.setattr(runs, "_draw", lambda *_: None)
     fit_run(data, tmp_path / "whole", SHORT, progress=False)
     save, seen = StageTracker.save, []
 
@@ -149,7 +148,7 @@ def test_a_killed_fit_goes_on_to_the_same_model(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("model", ["linear", "ilcm-vae", "dvae"])
-def test_peers_are_fitted_to_the_codes(model: Any, tmp_path: Path) -> None:
+def test_peers_are_fitted_to_the_codes(model: Any, tmp_path: Path, figures: None) -> None:
     shortened = {section: replace(settings, steps=20) for section, settings in SHORT.peers.items()}
     config = replace(SHORT, model=model, peers=shortened)
     data = image_pairs(400)
@@ -247,7 +246,6 @@ def test_equal_images_cannot_be_fitted() -> None:
 def test_the_summary_of_a_fit_is_of_the_codes(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_draw", lambda *_: None)
     write_text(tmp_path / "config.yaml", SHORT_YAML)
     argv = ("fit", folder / "test.safetensors", "--out", tmp_path / "run", "--config", tmp_path / "config.yaml")
     assert main([str(part) for part in argv]) == 0

@@ -69,9 +69,7 @@ def test_a_known_order_allows_no_edge_against_it(chain: PairData) -> None:
     assert turned.order == tuple(reversed(causes_first))
 
 
-def test_targets_are_part_of_what_a_run_was_fitted_to(
-    finished: dict[str, Path], tmp_path: Path, no_figures: None
-) -> None:
+def test_targets_are_part_of_what_a_run_was_fitted_to(finished: dict[str, Path], tmp_path: Path) -> None:
     fit_in(tmp_path / "known", config=replace(SHORT, known=KNOWN))
     unknown, known = (load_run(folder).info["data_sha256"] for folder in (finished["linear"], tmp_path / "known"))
     assert unknown != known

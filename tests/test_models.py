@@ -28,12 +28,13 @@ from lcm.peer.explicit import ExplicitConfig
 from lcm.peer.implicit import ImplicitVAEConfig
 from lcm.peer.search.config import GraphSearchConfig
 from lcm.peer.switch import SwitchVAEConfig
-from lcm.run import runs as run_module
 from lcm.run.config import FitConfig
 from lcm.run.config import models as model_names
 from lcm.run.fitting import fit_ensemble, fit_pairs
 from lcm.run.known import require_usable
 from lcm.run.runs import fit_run, load_run
+
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 EVERY_100 = 205
 CONFIG = replace(
@@ -69,10 +70,8 @@ def data() -> PairData:
 def runs(data: PairData, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folder of a fit of each model, without figures; to be read only."""
     folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run_module, "_draw", lambda *_: None)
-        for name in MODELS:
-            fit_run(data, folder / name, config_of(name), device="cpu", progress=False)
+    for name in MODELS:
+        fit_run(data, folder / name, config_of(name), device="cpu", progress=False)
     return {name: folder / name for name in MODELS}
 
 
@@ -153,7 +152,6 @@ def test_the_seed_decides(name: str, data: PairData) -> None:
 def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
     name: str, runs: dict[str, Path], data: PairData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "_draw", lambda *_: None)
     config = config_of(name)
     record = Recorder.record
 
@@ -182,7 +180,7 @@ def test_an_ensemble_equals_separate_fits(name: str, data: PairData) -> None:
 
 
 @every_model
-def test_the_commands_work_alike(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_work_alike(name: str, tmp_path: Path, figures: None, capsys: pytest.CaptureFixture[str]) -> None:
     save_pairs(tmp_path / "pairs.safetensors", small_data("linear"))
     (tmp_path / "config.yaml").write_text(to_yaml(replace(CONFIG, seed=3)))
     pairs, run = str(tmp_path / "pairs.safetensors"), str(tmp_path / "run")

@@ -33,7 +33,6 @@ ROOT = Path(__file__).parent.parent
 DATA = {name: small_data(name) for name in NATURES}
 
 every_path = pytest.mark.parametrize("name", NATURES)
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from lcm.run.config import FitConfig
 from lcm.run.runs import fit_run, load_run
 
 LINEAR = small_data("linear")
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {

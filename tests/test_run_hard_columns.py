@@ -18,6 +18,8 @@ from lcm.data.encode import encode_pairs
 from lcm.peer.search.config import GraphSearchConfig
 from lcm.readout.dependence import not_far_out
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 Array = NDArray[np.float64]
 CHAIN = np.eye(3, k=1)
 MIXING = np.linalg.qr(np.random.default_rng(5).standard_normal((3, 3)))[0]

@@ -144,7 +144,11 @@ def test_commands_name_and_show(named: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_other_figures_take_the_names(
-    named: Path, data_file: Path, no_boosting: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    named: Path,
+    data_file: Path,
+    cheap_scores: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr("lcm.report.draw_variables", lambda *args: given.update(learned=args[3]))

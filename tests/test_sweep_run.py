@@ -24,7 +24,7 @@ from lcm.run.runs import load_run
 ROOT = Path(__file__).parent.parent
 SEEDS = {"grid": {"seed": [0, 1, 2]}}
 BAD = {"list": [{"seed": 0}, {"n": 7}, {"seed": 1}]}
-pytestmark = pytest.mark.usefixtures("no_figures", "no_boosting")
+pytestmark = pytest.mark.usefixtures("cheap_scores")
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure, atomically, in the format that the suffix of `path` names."""
-    # the layout of axes of fixed aspect needs a second pass
-    figure.draw_without_rendering()
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        # the layout of axes of fixed aspect needs a second pass
+        figure.draw_without_rendering()
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH)
 

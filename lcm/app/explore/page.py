@@ -7,9 +7,9 @@ from dash import dcc, html
 from lcm.app.explore.asking import COUNTERFACTUAL, INTERVENTION
 from lcm.app.explore.subject import Subject
 
-STATE, MODE, ROW, NAMES = "state", "mode", "kept-row", "kept-names"
+STATE, MODE, ROW, NAMES, COMPARED = "state", "mode", "kept-row", "kept-names", "compared"
 """Where the state of a tab is kept, which is in the browser alone: values that are set, what is asked, of which
-observation, and the names that are shown."""
+observation, the names that are shown, and how often the other run was asked for."""
 SUFFIXES = {"png": "Figure (PNG)", "svg": "Figure (SVG)", "csv": "Data (CSV)", "py": "Python that makes them"}
 
 INDEX = """<!DOCTYPE html>
@@ -189,14 +189,9 @@ def _beside() -> html.Section:
                 "Finds the isomorphism between both models, which takes seconds, and carries the question over.",
                 className="note",
             ),
-            dcc.Loading(
-                html.Div(id="beside", **{"aria-live": "polite"}),
-                custom_spinner=html.P("Comparing…", id="comparing", role="status"),
-                target_components={"beside": "children"},
-                # only the first comparison takes seconds
-                delay_show=300,
-                parent_className="comparing",
-            ),
+            dcc.Store(id=COMPARED),
+            html.P(id="comparing", role="status"),
+            html.Div(id="beside", **{"aria-live": "polite"}),
         ],
         className="card wide",
     )

@@ -30,7 +30,7 @@ from lcm.app.explore.drawing import (
     png_address,
 )
 from lcm.app.explore.export import exported, exported_pairs
-from lcm.app.explore.page import MODE, NAMES, ROW, STATE, SUFFIXES
+from lcm.app.explore.page import COMPARED, MODE, NAMES, ROW, STATE, SUFFIXES
 from lcm.app.explore.subject import Subject, observation
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_pairs
@@ -302,22 +302,33 @@ def _add_files(app: Dash, subject: Subject) -> None:
 
 
 def _add_beside(app: Dash, subject: Subject, beside: Beside) -> None:
+    # a reply of its own: it is on the page before the search begins
+    @app.callback(
+        Output(COMPARED, "data"),
+        Output("comparing", "children"),
+        Input("compare", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def announce(clicks: int | None) -> Any:
+        return clicks, "Comparing…"
+
     @app.callback(
         Output("beside", "children"),
-        Input("compare", "n_clicks"),
+        Output("comparing", "children", allow_duplicate=True),
+        Input(COMPARED, "data"),
         Input(STATE, "data"),
         Input(NAMES, "data"),
         State(ROW, "data"),
         State(MODE, "data"),
         prevent_initial_call=True,
     )
-    def carry(clicks: int | None, values: Any, names: Any, row: Any, mode: Any) -> Any:
-        if not clicks:
-            return no_update
+    def carry(compared: int | None, values: Any, names: Any, row: Any, mode: Any) -> Any:
+        if not compared:
+            return no_update, no_update
         try:
-            return _side_by_side(subject, beside, checked_question(subject, row, mode, values))
+            return _side_by_side(subject, beside, checked_question(subject, row, mode, values)), ""
         except ValueError as error:
-            return html.P(str(error), className="warnings")
+            return html.P(str(error), className="warnings"), ""
 
 
 def _side_by_side(subject: Subject, beside: Beside, question: Question) -> list[Any]:
