@@ -1,0 +1,65 @@
+"""Make the evidence of the project again: what is missing, or was made by code that has changed since.
+
+    python -m evidence [NAME ...] [--hours H]   run, the most valuable first, until H hours have passed
+    python -m evidence [NAME ...] --quick       small versions of all, to check that they run; results/ stays
+    python -m evidence [NAME ...] --status      what is fresh or stale, and what it costs
+    python -m evidence --fill                   write the numbers of results/ into README.md and docs/
+
+NAME is a folder of results/, such as families or families/linear-10. A part that is stopped is resumed by the same
+command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from evidence.fill import fill
+from evidence.parts import named
+from evidence.runner import Place, run
+from evidence.status import status_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Run what is to be run; exit code 1 if a part fails, 2 for a wrong name."""
+    parser = argparse.ArgumentParser(prog="python -m evidence", description="Make the evidence of the project again.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a folder of results/; default: all")
+    parser.add_argument("--hours", type=float, default=float("inf"), metavar="H", help="start no part after H hours")
+    parser.add_argument("--quick", action="store_true", help="small versions of all parts; results/ stays")
+    parser.add_argument("--status", action="store_true", help="say what is fresh or stale, and run nothing")
+    parser.add_argument("--fill", action="store_true", help="write the numbers of results/ into the documents")
+    options = parser.parse_args()
+    try:
+        places = [Place(ROOT, part, options.quick) for part in named(options.names)]
+    except ValueError as error:
+        sys.exit(f"evidence: error: {error}")
+    if options.status:
+        print(status_text(places))
+    elif options.fill:
+        print("\n".join(fill(ROOT)) or "Nothing has changed.")
+    else:
+        sys.exit(_run_all(places, time.monotonic() + 3_600 * options.hours))
+
+
+def _run_all(places: list[Place], end: float) -> int:
+    failed = 0
+    waiting = [place for place in places if place.quick or place.state() != "fresh"]
+    for k, place in enumerate(waiting):
+        if time.monotonic() > end:
+            print(f"{len(waiting) - k} parts are left; the same command goes on.")
+            break
+        print(f"[{k + 1}/{len(waiting)}] {place.part.name} ...", flush=True)
+        start = time.monotonic()
+        done = run(place)
+        failed += not done
+        said = "done" if done else f"FAILED, see {place.work / 'log.txt'}"
+        print(f"    {said} after {time.monotonic() - start:.0f} s", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

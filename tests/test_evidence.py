@@ -1,0 +1,221 @@
+"""The pipeline of evidence: what it depends on, what it keeps, and that the documents say what results/ has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evidence import runner
+from evidence.dependencies import DRAWN, dependencies, digest
+from evidence.fill import documents, filled_text
+from evidence.parts import FAMILY_HOURS, PARTS, Part, named
+from evidence.runner import RECORD, Place, run
+from evidence.status import status_text
+from evidence.tables import NATURES, TABLES
+from experiments.families import FAMILIES
+
+ROOT = Path(__file__).parent.parent
+
+
+def project(folder: Path, **files: str) -> Path:
+    """A small project with modules whose names have __ for a dot."""
+    for name, text in files.items():
+        path = folder.joinpath(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+SMALL = {
+    "experiments__one": "from lcm.a import f\n",
+    "lcm__a": "def f():\n    '''Text.'''\n    from lcm.late import g\n    return g, 'lcm.named:g'\n",
+    "lcm__late": "from .beside import x\n",
+    "lcm__beside": "x = 1\n",
+    "lcm__named": "y = 1\n",
+    "lcm__typed": "t = 1\n",
+    "lcm__other": "o = 1\n",
+    "lcm__report": "r = 1\n",
+}
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import lcm.typed\nimport lcm.report\n"
+    root = project(tmp_path, **SMALL | {"lcm__beside": typed})
+    found = dependencies(root, "experiments.one")
+    assert set(found) == {"experiments.one", "lcm.a", "lcm.late", "lcm.beside", "lcm.named"}
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "stale"),
+    [
+        ("lcm__beside", "x = 2\n", True),
+        ("lcm__named", "y = 2\n", True),
+        ("lcm__a", SMALL["lcm__a"].replace("Text.", "Other text."), False),
+        ("lcm__beside", "x  =  1  # why\n", False),
+        ("lcm__other", "o = 2\n", False),
+        ("lcm__report", "r = 2\n", False),
+        ("experiments__one", "from lcm.a import f\nf()\n", True),
+    ],
+)
+def test_a_result_is_stale_where_its_code_changed_and_nowhere_else(
+    module: str, text: str, stale: bool, tmp_path: Path
+) -> None:
+    before, after = project(tmp_path / "before", **SMALL), project(tmp_path / "after", **SMALL | {module: text})
+    assert (digest(before, "one", ()) != digest(after, "one", ())) == stale
+
+
+def test_options_and_configs_count(tmp_path: Path) -> None:
+    root = project(tmp_path, **SMALL)
+    found = digest(root, "one", ("--seeds", "1"))
+    assert found == digest(root, "one", ("--seeds", "1")) != digest(root, "one", ("--seeds", "2"))
+    (root / "paper_configs").mkdir()
+    (root / "paper_configs" / "new.yaml").write_text("n: 2\n")
+    assert digest(root, "one", ("--seeds", "1")) != found
+
+
+def test_all_that_an_experiment_imports_is_among_its_dependencies(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom experiments import toy2d\n"
+        f"toy2d.main(['--quick', '--steps', '3', '--pairs', '400', '--quiet', '--out', {str(tmp_path)!r}])\n"
+        "print(*(name for name in sys.modules if name.partition('.')[0] in ('lcm', 'experiments')))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    loaded = {name for name in printed.split() if not name.startswith(DRAWN)}
+    # the last two are taken by reports alone
+    others = {"experiments", "lcm.run.certificate_text", "lcm.run.columns"}
+    assert loaded - set(dependencies(ROOT, "experiments.toy2d")) <= others and "lcm.learn.flow" in loaded
+
+
+def test_every_part_is_an_experiment_with_a_folder_of_its_own() -> None:
+    names = [part.name for part in PARTS]
+    assert len(set(names)) == len(names)
+    assert all((ROOT / "experiments" / f"{part.experiment}.py").is_file() for part in PARTS)
+    assert set(FAMILY_HOURS) == set(FAMILIES) == set(NATURES)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_the_options_of_a_part_are_those_of_its_experiment(part: Part, capsys: pytest.CaptureFixture[str]) -> None:
+    main = import_module(f"experiments.{part.experiment}").main
+    # a wrong option or value before it ends with 2
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*part.options, "--help"])
+    assert "--out" in (text := capsys.readouterr().out) and "--quick" in text
+
+
+def test_parts_are_named_by_themselves_or_by_their_folder() -> None:
+    assert [part.name for part in named(["toy2d"])] == ["toy2d"]
+    assert len(named(["families"])) == len(FAMILY_HOURS) and named([]) == PARTS
+    with pytest.raises(ValueError, match=r"Expected a part of evidence/parts\.py; got 'nothing'\. Parts: families, "):
+        named(["nothing"])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A part whose experiment takes no time: a Python that writes its results, and fails where told."""
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\nfor last; do :; done\n[ -e "$last/fail" ] && exit 3\n'
+        'echo \'{"cells": [{"mcc": 0.5}]}\' > "$last/results.json"; echo drawn > "$last/large.bin"\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(runner.sys, "executable", str(python))
+    return Place(project(tmp_path / "project", **SMALL), Part("one", "one", ("--seeds", "1"), 0.5))
+
+
+def test_a_part_is_missing_then_fresh_then_stale(place: Place) -> None:
+    assert place.state() == "missing" and "about 0.5 hours of CPU; 0.5 of them" in status_text([place])
+    assert run(place)
+    assert place.state() == "fresh" and "0.0 of them are to be run" in status_text([place])
+    assert {path.name for path in place.results.iterdir()} == {"results.json", RECORD}
+    record = json.loads((place.results / RECORD).read_text())
+    assert record["command"] == "OMP_NUM_THREADS=1 lcm reproduce one -- --seeds 1" and record["code"] == place.code
+    keys = {"command", "code", "commit", "versions", "machine", "wall_seconds", "cpu_seconds", "sessions"}
+    assert set(record) == keys and set(record["sessions"][0]) >= {"started", "load_before", "load_after", "exit"}
+    project(place.root, lcm__beside="x = 3\n")
+    runner_cache_cleared()
+    assert Place(place.root, place.part).state() == "stale"
+
+
+def runner_cache_cleared() -> None:
+    """A process reads each file once; here it has changed since."""
+    from evidence import dependencies as module
+
+    module._without_texts.cache_clear()
+    module._imported.cache_clear()
+
+
+def test_a_part_that_failed_keeps_what_was_there_and_counts_its_time(place: Place) -> None:
+    assert run(place)
+    before = (place.results / RECORD).read_bytes()
+    (place.work / "fail").touch()
+    assert not run(place) and (place.results / RECORD).read_bytes() == before
+    (place.work / "fail").unlink()
+    assert run(place)
+    record = json.loads((place.results / RECORD).read_text())
+    assert [session["exit"] for session in record["sessions"]] == [0, 3, 0]
+
+
+def test_a_quick_part_leaves_results_as_they_are(place: Place) -> None:
+    quick = Place(place.root, place.part, quick=True)
+    assert run(quick) and not quick.results.exists() and quick.work != place.work
+    assert "--quick" in quick.command
+
+
+def test_results_from_before_the_pipeline_are_old_and_replaced_without_their_neighbours(place: Place) -> None:
+    (place.results / "inner").mkdir(parents=True)
+    (place.results / "results.md").touch()
+    assert place.state() == "old"
+    assert run(place)
+    assert {path.name for path in place.results.iterdir()} == {"inner", "results.json", RECORD}
+
+
+@pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: path.name)
+def test_documents_say_what_results_have(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert filled_text(ROOT, text) == text, "python -m evidence --fill"
+
+
+def stored(root: Path, content: Any) -> Path:
+    (root / "results").mkdir(exist_ok=True)
+    (root / "results" / "a.json").write_text(json.dumps(content))
+    return root
+
+
+def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
+    root = stored(tmp_path, {"cells": [{"mcc": 0.5}, {"mcc": 0.75}, {"mcc": 0.875}], "share": {"a": 0.01}})
+    for marker, value in {
+        "cells.1.mcc .3f": "0.750",
+        "cells.*.mcc median .2f": "0.75",
+        "cells.*.mcc min .1f": "0.5",
+        "cells.*.mcc count d": "3",
+        "share.*.. .1f": None,
+        "share.a .1%": "1.0%",
+    }.items():
+        text = f"It is <!-- =results/a.json {marker} -->old<!-- = -->."
+        if value is None:
+            with pytest.raises(ValueError, match=r"results/a\.json: Expected a number at "):
+                filled_text(root, text)
+        else:
+            assert filled_text(root, text) == text.replace("old", value)
+
+
+@pytest.mark.parametrize("marker", ["cells.9.mcc .3f", "cells.*.mcc .3f", "cells.0.mcc median d", "other .3f"])
+def test_a_marker_of_what_is_not_there_is_an_error(marker: str, tmp_path: Path) -> None:
+    root = stored(tmp_path, {"cells": [{"mcc": 0.5}, {"mcc": 0.75}]})
+    with pytest.raises(ValueError, match=r"results/a\.json: Expected a number at "):
+        filled_text(root, f"<!-- =results/a.json {marker} -->1<!-- = -->")
+
+
+def test_tables_are_filled_and_unknown_ones_refused() -> None:
+    text = "<!-- evidence: budget -->\nold\n<!-- end of evidence -->"
+    filled = filled_text(ROOT, text)
+    assert "| all | " in filled and "old" not in filled and filled_text(ROOT, filled) == filled
+    with pytest.raises(ValueError, match=r"Expected a table of evidence/tables\.py; got 'none'"):
+        filled_text(ROOT, text.replace("budget", "none"))
+    assert all(TABLES[name](ROOT, []).startswith("| ") for name in TABLES)
