@@ -5,16 +5,18 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 # Passed to the benchmarks by `make bench` and `make bench-compare`.
 BENCH_FLAGS ?=
+# Passed to the pipeline of results by `make evidence`.
+EVIDENCE_FLAGS ?=
 # Passed to the mutation tests by `make mutate`.
 MUTATE_FLAGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-# One thread a process: pytest runs one process a core.
+# One thread a process: pytest runs one process a core, and each file in one of them, which shares what its tests fit.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-web test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check clean
+.PHONY: help setup demo test test-web test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check evidence evidence-quick clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +36,7 @@ demo: $(STAMP) ## recover two small causal models from pairs, and show what was 
 	$(BIN)/lcm reproduce demo
 
 test: lint types ## lint, types, and all tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 	@$(BIN)/python tests/browser.py || true
 
 test-web: $(STAMP) ## the tests of pages in a real browser, which `apt-get install chromium` gets
@@ -66,6 +68,13 @@ docs: $(STAMP) ## build the site in docs/_build/html, its notebooks executed whe
 
 docs-links: docs ## ask every other host that a page of the site links to
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -q -b linkcheck -c docs . docs/_build/links
+
+evidence: $(STAMP) ## make all of results/ again that is missing or stale, and fill its numbers into the documents: EVIDENCE_FLAGS="--hours 2"
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence $(EVIDENCE_FLAGS)
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence --fill
+
+evidence-quick: $(STAMP) ## run a small version of every part of the evidence, and leave results/ as it is
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence --quick $(EVIDENCE_FLAGS)
 
 lint: $(STAMP) ## check style and layout
 	$(BIN)/ruff check .

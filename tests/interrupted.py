@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import equal_weights, fit_in
+from small import STEPS, equal_weights, fit_in
 
 from lcm.base.files import read_json
 from lcm.learn.training.tracker import Recorder, read_metrics
@@ -31,7 +31,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, stage: str, step: int, error: 
 def unfinished(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave an interrupted run with a checkpoint."""
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt_at(patched, FIRST_STAGE, 200, KeyboardInterrupt())
+        interrupt_at(patched, FIRST_STAGE, STEPS, KeyboardInterrupt())
         fit_in(out)
 
 

@@ -35,14 +35,17 @@ NATURES = {
 }
 """The two paths of a fit: a linear mixing needs no flow."""
 
+STEPS = 105
+"""Of a short fit: a checkpoint after 100, and a record at the end, after which a fit can be interrupted."""
+
 SHORT = FitConfig(
-    noise_encoder=NoiseEncoderConfig(layers=2, hidden=8, bins=4, steps=205, marginal_steps=205, batch_size=32),
+    noise_encoder=NoiseEncoderConfig(layers=2, hidden=8, bins=4, steps=STEPS, marginal_steps=STEPS, batch_size=32),
     mechanisms=MechanismsConfig(hidden=4, bins=4, steps=20, batch_size=32),
 )
-"""Long enough for two checkpoints of the first stage (every 100 steps), too short to learn anything."""
+"""Long enough for a checkpoint of the first stage (every 100 steps), too short to learn anything."""
 
 SHORT_YAML = """\
-noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 205, marginal_steps: 205, batch_size: 32}
+noise_encoder: {layers: 2, hidden: 8, bins: 4, steps: 105, marginal_steps: 105, batch_size: 32}
 mechanisms: {hidden: 4, bins: 4, steps: 20, batch_size: 32}
 """
 

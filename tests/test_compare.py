@@ -20,7 +20,9 @@ from lcm.run.result import FitResult
 from lcm.run.runs import load_run
 
 MORE_STEPS = replace(
-    SHORT, noise_encoder=replace(SHORT.noise_encoder, bins=8), mechanisms=replace(SHORT.mechanisms, steps=100)
+    SHORT,
+    noise_encoder=replace(SHORT.noise_encoder, bins=8, steps=205, marginal_steps=205),
+    mechanisms=replace(SHORT.mechanisms, steps=100),
 )
 
 

@@ -22,7 +22,9 @@ needs_graphics = pytest.mark.skipif(
 
 @needs_graphics
 @pytest.mark.slow
-def test_the_quick_version_goes_from_scene_to_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_version_goes_from_scene_to_table(
+    tmp_path: Path, figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # drawn in this process: tests/test_data_images_render.py has several
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     argv = ["--quick", "--pairs", "300", "--steps", "40", "--quiet", "--out", str(tmp_path)]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from command_line import called
 from interrupted import assert_same_fit
-from small import SHORT, equal_weights, small_data, without
+from small import SHORT, STEPS, equal_weights, small_data, without
 
 from lcm.base.config import config_hash, parse_config, to_yaml
 from lcm.base.files import read_tensors
@@ -36,16 +36,15 @@ from lcm.run.runs import fit_run, load_run
 
 pytestmark = pytest.mark.usefixtures("cheap_scores")
 
-EVERY_100 = 205
 CONFIG = replace(
     SHORT,
     peers={
-        "implicit_vae": ImplicitVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
+        "implicit_vae": ImplicitVAEConfig(hidden=8, steps=STEPS, batch_size=32),
         "explicit": ExplicitConfig(
-            layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=EVERY_100, refit_steps=20, batch_size=32
+            layers=2, hidden=8, bins=4, mechanism_hidden=4, steps=STEPS, refit_steps=20, batch_size=32
         ),
-        "disentanglement": DisentanglementConfig(hidden=8, steps=EVERY_100, batch_size=32),
-        "switch_vae": SwitchVAEConfig(hidden=8, steps=EVERY_100, batch_size=32),
+        "disentanglement": DisentanglementConfig(hidden=8, steps=STEPS, batch_size=32),
+        "switch_vae": SwitchVAEConfig(hidden=8, steps=STEPS, batch_size=32),
     },
     graph_search=GraphSearchConfig(method="none"),
 )
@@ -157,7 +156,7 @@ def test_a_fit_that_was_interrupted_ends_as_if_it_was_not(
 
     def interrupted(self: Recorder, restart: int, stage: str, values: object) -> None:
         record(self, restart, stage, values)  # type: ignore[arg-type]
-        if values["step"] >= 200:  # type: ignore[index]
+        if values["step"] >= STEPS:  # type: ignore[index]
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

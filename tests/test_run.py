@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from interrupted import FIRST_STAGE, SECOND_STAGE, assert_same_fit, interrupt_at
-from small import NATURES, RUN_FILES, SHORT, content, equal_weights, fit_in, small_data, without
+from small import NATURES, RUN_FILES, SHORT, STEPS, content, equal_weights, fit_in, small_data, without
 
 from lcm.base import __version__
 from lcm.base.config import config_hash, load_config
@@ -191,14 +191,14 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from small import SHORT
+from small import SHORT, STEPS
 from lcm.data.pairs import load_pairs
 from lcm.learn.training.tracker import Recorder
 from lcm.run.runs import fit_run
 record = Recorder.record
 def recorded(self, restart, stage, values):
     record(self, restart, stage, values)
-    if values["step"] == 200:
+    if values["step"] == STEPS:
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write('{"restart": 0, "sta')
         os.kill(os.getpid(), signal.SIGKILL)
@@ -215,7 +215,7 @@ def test_a_fit_killed_for_real_ends_as_one_that_was_not(name: str, finished: dic
     assert subprocess.run(arguments, cwd=ROOT, env=os.environ).returncode == -signal.SIGKILL
     assert [path.name for path in (out / "checkpoint").iterdir()] == ["0-noise-encoder.safetensors"]
     # Killed between the record of a step and its checkpoint, and in the middle of a line.
-    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-2])["step"] == 200
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-2])["step"] == STEPS
     fit_in(out, name)
     assert_same_fit(out, finished[name])
 

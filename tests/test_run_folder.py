@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from interrupted import FIRST_STAGE, SECOND_STAGE, assert_same_fit, interrupt_at, unfinished
-from small import RUN_FILES, SHORT, content, fit_in, small_data
+from small import RUN_FILES, SHORT, STEPS, content, fit_in, small_data
 
 from lcm.base.files import read_json, write_json
 from lcm.base.lock import locked_folder
@@ -203,7 +203,7 @@ def test_an_error_that_would_come_again_leaves_nothing_behind(
     assert content(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("step", "stays"), [(0, False), (200, True)])
+@pytest.mark.parametrize(("step", "stays"), [(0, False), (STEPS, True)])
 def test_another_error_leaves_what_can_be_resumed(
     step: int, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

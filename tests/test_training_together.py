@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype, generator
-from small import SHORT, equal_weights, small_data
+from small import SHORT, STEPS, equal_weights, small_data
 from test_learn_mechanisms import nature_of, objective_of
 from test_training_loop import Memory, Quadratic, never_better
 from torch import Tensor
@@ -265,7 +265,7 @@ def test_a_killed_ensemble_resumes_to_the_same_weights(tmp_path: Path, monkeypat
 
     def recorded(self: Recorder, restart: int, stage: str, values: dict[str, object]) -> None:
         record(self, restart, stage, values)
-        if (restart, values["step"]) == (1, 200):
+        if (restart, values["step"]) == (1, STEPS):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
