@@ -9,6 +9,7 @@ from typing import Any
 
 from evidence.parts import FAMILY_HOURS, PARTS
 from evidence.runner import RECORD
+from evidence.summaries import heading, median_text, pivot, summary, summary_rows
 from lcm.base.files import read_json
 from lcm.report.tables import to_markdown
 
@@ -117,6 +118,17 @@ def budget(root: Path, _: Sequence[str]) -> str:
     return to_markdown([["results", "parts", "CPU hours", "measured"], *rows])
 
 
+def peers(root: Path, _: Sequence[str]) -> str:
+    """Disentanglement of every model: on the published pairs, and with a curved mixing."""
+    found = {
+        name: {row["model"]: row["dci_disentanglement"] for row in summary_rows(root, f"paper/{folder}")}
+        for name, folder in (("published", "reference"), ("toy2d", "toy2d"))
+    }
+    models = list(found["published"])
+    body = [[name, *(median_text(scores[model], 2) for model in models)] for name, scores in found.items()]
+    return to_markdown([["pairs", *map(heading, models)], *body])
+
+
 def _record(root: Path, name: str) -> dict[str, Any] | None:
     path = root / "results" / name / RECORD
     return read_json(path) if path.is_file() else None
@@ -127,4 +139,8 @@ TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "bars": bars,
     "parts": parts,
     "budget": budget,
+    "summary": summary,
+    "pivot": pivot,
+    "peers": peers,
 }
+"""The tables by the name in their marker; each gets the folder of the project and what follows the name."""

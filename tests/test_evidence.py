@@ -18,9 +18,41 @@ from evidence.parts import FAMILY_HOURS, PARTS, Part, named
 from evidence.runner import RECORD, Place, run
 from evidence.status import status_text
 from evidence.tables import NATURES, TABLES
+from evidence.typed import typed_figures
 from experiments.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
+TYPED = {
+    "README.md": 7,
+    "docs/benchmarks.md": 8,
+    "docs/certificate.md": 39,
+    "docs/chambers.md": 3,
+    "docs/disentanglement-peers.md": 57,
+    "docs/explicit-models.md": 6,
+    "docs/explorer.md": 8,
+    "docs/families.md": 248,
+    "docs/geometry.md": 25,
+    "docs/graph-search.md": 1,
+    "docs/howto/noise.md": 2,
+    "docs/identifiability.md": 250,
+    "docs/ilcm-vae.md": 123,
+    "docs/images-import.md": 4,
+    "docs/images.md": 66,
+    "docs/instruments.md": 84,
+    "docs/intervals.md": 33,
+    "docs/method.md": 21,
+    "docs/models.md": 1,
+    "docs/pages.md": 2,
+    "docs/paper.md": 807,
+    "docs/plan.md": 103,
+    "docs/readout.md": 248,
+    "docs/reliability.md": 6,
+    "docs/scores.md": 19,
+    "docs/sweeps.md": 2,
+    "docs/theory.md": 1,
+    "docs/unpaired.md": 135,
+}
+"""Figures of each document that no marker fills: all of README are settings, as are many of the others."""
 
 
 def project(folder: Path, **files: str) -> Path:
@@ -218,4 +250,37 @@ def test_tables_are_filled_and_unknown_ones_refused() -> None:
     assert "| all | " in filled and "old" not in filled and filled_text(ROOT, filled) == filled
     with pytest.raises(ValueError, match=r"Expected a table of evidence/tables\.py; got 'none'"):
         filled_text(ROOT, text.replace("budget", "none"))
-    assert all(TABLES[name](ROOT, []).startswith("| ") for name in TABLES)
+    options = {"summary": ["paper/toy2d", "model", "mcc:3"], "pivot": ["paper/scaling", "n", "model", "mcc:3", "n=2,4"]}
+    assert all(TABLES[name](ROOT, options.get(name, [])).startswith("| ") for name in TABLES)
+
+
+def test_a_summary_becomes_rows_or_a_table_of_two_keys(tmp_path: Path) -> None:
+    rows = [
+        {"n": 2, "model": "flow", "mcc": {"median": 0.5, "min": 0.25, "max": 0.75}, "shd": {"true": 1, "of": 3}},
+        {"n": 2, "model": "dvae", "mcc": {"median": 0.5, "min": 0.5001, "max": 0.5}, "shd": None},
+        {"n": 4, "model": "flow", "mcc": 0.25, "shd": {"true": 0, "of": 3}},
+    ]
+    (tmp_path / "results" / "x").mkdir(parents=True)
+    (tmp_path / "results" / "x" / "results.json").write_text(json.dumps({"summary": rows}))
+    told = TABLES["summary"](tmp_path, ["x", "n,model", "mcc:2,shd", "n=2"]).splitlines()
+    assert told[0] == "| n | model | MCC | SHD |"
+    assert told[2:] == ["| 2 | flow | 0.50 (0.25–0.75) | 1 of 3 |", "| 2 | dvae | 0.50 | – |"]
+    table = TABLES["pivot"](tmp_path, ["x/results.json", "n", "model", "mcc:2"]).splitlines()
+    assert [table[0], *table[2:]] == ["| n | flow | dvae |", "| 2 | 0.50 (0.25–0.75) | 0.50 |", "| 4 | 0.25 | – |"]
+    with pytest.raises(ValueError, match="Expected rows of results/x with n=9; got none"):
+        TABLES["summary"](tmp_path, ["x", "n", "mcc:2", "n=9"])
+
+
+def test_typed_figures_are_numbers_with_decimals_and_shares() -> None:
+    found = "0.5, 12.25 s, 3 %, 1,000.5 and −0.3, −0.1 to 99.9 %"
+    assert typed_figures(found) == ["0.5", "12.25", "3 %", "1,000.5", "−0.3", "−0.1", "99.9 %"]
+    markers = "<!-- =results/a.json b .1f -->0.5<!-- = --> <!-- evidence: budget -->\n\n0.5\n<!-- end of evidence -->"
+    others = "`0.5` [a](b-0.5.md) ```\n0.5\n``` § 4.2 v1.2.3 section-3.1 $0.5$ https://a.b/0.5 2 of 3, 100 pairs"
+    assert typed_figures(markers + others) == []
+
+
+@pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
+def test_figures_without_a_source_are_counted(path: Path) -> None:
+    """Settings and bars are typed, measurements should not be: fill more of them, and write the smaller number here."""
+    name = str(path.relative_to(ROOT))
+    assert len(typed_figures(path.read_text(encoding="utf-8"))) == TYPED.get(name, 0), name

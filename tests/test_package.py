@@ -120,4 +120,6 @@ def test_make_lists_its_targets() -> None:
         "bench-compare",
         "release-check",
         "clean",
+        "evidence",
+        "evidence-quick",
     }
