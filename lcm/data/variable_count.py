@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from lcm.base.rows import take_rows
 from lcm.data.intrinsic_dimension import Spectrum
@@ -68,6 +67,9 @@ def neighbour_dimension(rows: Array) -> float:
     if len(rows) <= _NEIGHBOURS[1]:
         return 0.0
     centres = rows[np.linspace(0, len(rows) - 1, min(_CENTRES, len(rows))).astype(int)]
+    # takes longer to import than most commands to run
+    from scipy.spatial import KDTree
+
     distances = np.asarray(KDTree(rows).query(centres, _NEIGHBOURS[1] + 1)[0])[:, 1:]
     logarithms = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
     estimates = []
