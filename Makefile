@@ -16,7 +16,7 @@ STAMP := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-web test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-compare release-check evidence evidence-quick clean
+.PHONY: help setup demo test test-web test-extras test-notebooks docs docs-links fuzz soak lint types mutate bench bench-quick bench-compare release-check evidence evidence-quick clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,7 @@ evidence: $(STAMP) ## make all of results/ again that is missing or stale, and f
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence $(EVIDENCE_FLAGS)
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence --fill
 
-evidence-quick: $(STAMP) ## run a small version of every part of the evidence, and leave results/ as it is
+evidence-quick: $(STAMP) ## run a small version of each experiment of the evidence, and leave results/ as it is
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m evidence --quick $(EVIDENCE_FLAGS)
 
 lint: $(STAMP) ## check style and layout
@@ -86,6 +86,11 @@ types: $(STAMP) ## check types
 
 bench: $(STAMP) ## time everything, at most 25 minutes; BENCH_FLAGS=--quick for two
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+bench-quick: $(STAMP) ## time small sizes in two minutes, and print the ratios to those in results/; never fails
+	@rm -f runs/benchmarks/quick.json
+	-$(BIN)/python -m benchmarks --quick --out runs/benchmarks/quick.json
+	-@$(BIN)/python -m benchmarks compare results/benchmarks/quick.json runs/benchmarks/quick.json --any-machine
 
 bench-compare: $(STAMP) ## compare two runs of the benchmarks: make bench-compare A=FILE B=FILE
 	@$(BIN)/python -m benchmarks compare $(A) $(B) $(BENCH_FLAGS)

@@ -1,7 +1,7 @@
 """Make the evidence of the project again: what is missing, or was made by code that has changed since.
 
     python -m evidence [NAME ...] [--hours H]   run, the most valuable first, until H hours have passed
-    python -m evidence [NAME ...] --quick       small versions of all, to check that they run; results/ stays
+    python -m evidence [NAME ...] --quick       a small version of each experiment, as a check; results/ stays
     python -m evidence [NAME ...] --status      what is fresh or stale, and what it costs
     python -m evidence --fill                   write the numbers of results/ into README.md and docs/
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from evidence.fill import fill
-from evidence.parts import named
+from evidence.parts import named, one_of_each
 from evidence.runner import Place, run
 from evidence.status import status_text
 
@@ -29,14 +29,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evidence", description="Make the evidence of the project again.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a folder of results/; default: all")
     parser.add_argument("--hours", type=float, default=float("inf"), metavar="H", help="start no part after H hours")
-    parser.add_argument("--quick", action="store_true", help="small versions of all parts; results/ stays")
+    parser.add_argument("--quick", action="store_true", help="a small version of each experiment; results/ stays")
     parser.add_argument("--status", action="store_true", help="say what is fresh or stale, and run nothing")
     parser.add_argument("--fill", action="store_true", help="write the numbers of results/ into the documents")
     options = parser.parse_args()
     try:
-        places = [Place(ROOT, part, options.quick) for part in named(options.names)]
+        parts = named(options.names)
     except ValueError as error:
         sys.exit(f"evidence: error: {error}")
+    places = [Place(ROOT, part, options.quick) for part in (one_of_each(parts) if options.quick else parts)]
     if options.status:
         print(status_text(places))
     elif options.fill:

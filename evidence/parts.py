@@ -6,6 +6,7 @@ last. A part is small enough to be run again alone, and its cells are resumed wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -131,6 +132,14 @@ def named(names: list[str]) -> tuple[Part, ...]:
         if not any(_matches(part, name) for part in PARTS):
             raise ValueError(f"Expected a part of evidence/parts.py; got {name!r}. Parts: {', '.join(_folders())}")
     return tuple(part for part in PARTS if not names or any(_matches(part, name) for name in names))
+
+
+def one_of_each(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The first part of each experiment."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        found.setdefault(part.experiment, part)
+    return tuple(found.values())
 
 
 def _matches(part: Part, name: str) -> bool:

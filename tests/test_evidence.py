@@ -14,7 +14,7 @@ import pytest
 from evidence import runner
 from evidence.dependencies import DRAWN, dependencies, digest
 from evidence.fill import documents, filled_text
-from evidence.parts import FAMILY_HOURS, PARTS, Part, named
+from evidence.parts import FAMILY_HOURS, PARTS, Part, named, one_of_each
 from evidence.runner import RECORD, Place, run
 from evidence.status import status_text
 from evidence.tables import NATURES, TABLES
@@ -143,6 +143,9 @@ def test_the_options_of_a_part_are_those_of_its_experiment(part: Part, capsys: p
 def test_parts_are_named_by_themselves_or_by_their_folder() -> None:
     assert [part.name for part in named(["toy2d"])] == ["toy2d"]
     assert len(named(["families"])) == len(FAMILY_HOURS) and named([]) == PARTS
+    each = one_of_each(PARTS)
+    assert {part.experiment for part in PARTS} == {part.experiment for part in each} and len(each) < len(PARTS)
+    assert each[0] == PARTS[0] and len({part.experiment for part in each}) == len(each)
     with pytest.raises(ValueError, match=r"Expected a part of evidence/parts\.py; got 'nothing'\. Parts: families, "):
         named(["nothing"])
 

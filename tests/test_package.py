@@ -120,6 +120,7 @@ def test_make_lists_its_targets() -> None:
         "bench-compare",
         "release-check",
         "clean",
+        "bench-quick",
         "evidence",
         "evidence-quick",
     }
