@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
     names = options.family or (QUICK_FAMILIES if options.quick else tuple(FAMILIES))
     config = fit_config(plan.steps, plan.config)
     cells = [
-        make_cell(_data(name, seed, plan), model_seed, config, family=name)
+        make_cell(draw_family(name, seed, plan), model_seed, config, family=name)
         for name in names
         for seed in range(plan.size.data_seeds)
         for model_seed in range(plan.size.model_seeds)
@@ -136,7 +136,8 @@ def main(argv: Sequence[str]) -> None:
         draw_fit(cell, plan.out, record, prefix=f"{name}-")
 
 
-def _data(name: str, seed: int, plan: Plan) -> DataSet:
+def draw_family(name: str, seed: int, plan: Plan) -> DataSet:
+    """The data set of a family with a seed, drawn once."""
     family = FAMILIES[name]
     pairs = plan.size.pairs if family.pairs is None else min(family.pairs, plan.size.pairs)
     config = GenerateConfig(

@@ -81,7 +81,7 @@ def _draw_figures(folder: Path, names: Sequence[str]) -> None:
 def _cell(name: str, noise: float, seed: int, model: str, model_seed: int, plan: Plan, told: bool) -> Cell:
     config = replace(fit_config(plan.steps, plan.config), model=model, n=INSTRUMENTS[name].n if told else None)
     label = "" if model == MODELS[0] else model
-    return make_cell(_data(name, noise, seed, plan), model_seed, config, label, instrument=name, noise=noise)
+    return make_cell(draw_instrument(name, noise, seed, plan), model_seed, config, label, instrument=name, noise=noise)
 
 
 def _ceiling(cell: Cell, plan: Plan) -> Mapping[str, float]:
@@ -99,7 +99,7 @@ def _ceiling(cell: Cell, plan: Plan) -> Mapping[str, float]:
     return {column.key: record[column.key] for column in CEILINGS}
 
 
-def _data(name: str, noise: float, seed: int, plan: Plan) -> DataSet:
+def draw_instrument(name: str, noise: float, seed: int, plan: Plan) -> DataSet:
     """The data set of an instrument, drawn once."""
     from lcm.data.pairs import save_pairs
 
