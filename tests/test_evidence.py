@@ -251,6 +251,9 @@ def test_tables_are_filled_and_unknown_ones_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected a table of evidence/tables\.py; got 'none'"):
         filled_text(ROOT, text.replace("budget", "none"))
     options = {"summary": ["paper/toy2d", "model", "mcc:3"], "pivot": ["paper/scaling", "n", "model", "mcc:3", "n=2,4"]}
+    listed = {"rows": ["intervals", "records"], "grouped": ["intervals", "records", "kind,pairs"]}
+    options |= listed | {"crossed": ["intervals", "records", "kind", "pairs"]}
+    options |= {name: [*options[name], "coverage:3"] for name in ("rows", "grouped", "crossed")}
     assert all(TABLES[name](ROOT, options.get(name, [])).startswith("| ") for name in TABLES)
 
 
