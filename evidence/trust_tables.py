@@ -3,24 +3,30 @@
     rows FILE LIST COLUMN ... [KEY=VALUE ...]                a row for each entry of the list
     grouped FILE LIST KEYS COLUMN ... [KEY=VALUE ...]        a row for each value of the keys: medians, ranges, shares
     crossed FILE LIST KEYS KEY COLUMN [KEY=VALUE ...]        one column, for each value of the keys and of another key
+    certificate sound|violations|power                       how often rows of the certificate object, of its records
 
 FILE is a folder of results/ or a JSON file in it, and LIST the path to a list of entries in it. A column is
 PATH:FORMAT~INTERVAL@HEADING, of which all but the path may be left out: the path to a value (keys and
 indices between dots, or between / where a key has a dot), the number of its decimals
-(or % for a percentage, a comma for thousands, g for as many digits as needed, s for the share of ones), the path to an interval that follows the
+(or % for a percentage, a comma for thousands, g for as many digits as needed, s for the share of ones,
+m3 for a mean with its 95 % interval), the path to an interval that follows the
 value in brackets, and a heading. KEY=VALUE|VALUE keeps the entries of these values. A _ stands for a space.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from pathlib import Path
-from statistics import median
-from typing import Any
+from statistics import mean, median, stdev
+from typing import TYPE_CHECKING, Any
 
 from evidence.summaries import heading
 from lcm.base.files import read_json
 from lcm.report.tables import to_markdown
+
+if TYPE_CHECKING:
+    from experiments._violations import Violation
 
 Entry = Mapping[str, Any]
 
@@ -86,6 +92,9 @@ def told(what: Any, form: str) -> str:
     if isinstance(what, bool):
         return "yes" if what else "no"
     if isinstance(what, Mapping):
+        if "mean" in what:
+            middle, low, high = (told(what[key], form[1:]) for key in ("mean", "low", "high"))
+            return f"{middle} ({low}–{high})"
         if "of" in what:
             return f"{what['true']} of {what['of']}"
         middle, low, high = (told(what[key], form) for key in ("median", "min", "max"))
@@ -127,12 +136,18 @@ def _table(found: Sequence[Entry], columns: Sequence[Column]) -> str:
 
 
 def _groups(found: Sequence[Entry], names: Sequence[Column]) -> list[list[Entry]]:
-    """Entries of the same keys together; groups in the order in which their first key comes."""
+    """Entries of the same keys together; groups in the order of their first key in the list, and of numbers."""
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in found:
         groups.setdefault(tuple(told(value(entry, name[0]), "") for name in names), []).append(entry)
     firsts = list(dict.fromkeys(key[0] for key in groups))
-    return [groups[key] for key in sorted(groups, key=lambda key: firsts.index(key[0]))]
+
+    def place(group: list[Entry]) -> list[float]:
+        first, *others = (value(group[0], name[0]) for name in names)
+        numbers = [each if isinstance(each, int | float) else 0.0 for each in (first, *others)]
+        return [0.0 if isinstance(first, int | float) else float(firsts.index(told(first, ""))), *numbers]
+
+    return sorted(groups.values(), key=place)
 
 
 def _summed(group: Sequence[Entry], names: Sequence[Column], columns: Sequence[Column]) -> Entry:
@@ -143,6 +158,9 @@ def _summed(group: Sequence[Entry], names: Sequence[Column], columns: Sequence[C
             summed[name] = len(group)
         elif not values:
             summed[name] = None
+        elif form.startswith("m"):
+            reach = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else nan
+            summed[name] = {"mean": mean(values), "low": mean(values) - reach, "high": mean(values) + reach}
         elif form == "s" or isinstance(values[0], bool):
             summed[name] = {"true": int(sum(values)), "of": len(values)}
         else:
@@ -150,8 +168,65 @@ def _summed(group: Sequence[Entry], names: Sequence[Column], columns: Sequence[C
     return summed
 
 
+def certificate(root: Path, options: Sequence[str]) -> str:
+    """How often rows of the certificate object: in sound natures, to violations, or at the power that they state."""
+    from experiments._violations import VIOLATIONS
+
+    (part,) = options
+    found = entries(root, "certificate", "records", [f"part={part}"])
+    if part == "sound":
+        return _sound(found)
+    of = {name: [entry for entry in found if entry["violation"] == name] for name in VIOLATIONS}
+    told_rows = _powers if part == "power" else _violations
+    return told_rows({violation: of[name] for name, violation in VIOLATIONS.items() if of[name]})
+
+
+def _sound(found: Sequence[Entry]) -> str:
+    from experiments._certificate_report import share
+
+    body = []
+    for row in found[0]["rows"]:
+        verdicts = [entry["rows"][row] for entry in found]
+        broken = share(verdicts.count("broken"), len(found))
+        body.append([f"`{row}`", broken, str(verdicts.count("cannot be known"))])
+    body.append(["any of them", share(sum(bool(entry["broken"]) for entry in found), len(found)), ""])
+    return to_markdown([["row", "called broken (95 %)", "cannot be known"], *body])
+
+
+def _violations(found: Mapping[Violation, Sequence[Entry]]) -> str:
+    body = []
+    for violation, records in found.items():
+        groups = _groups(records, _columns(["strength"])[0])
+        hits = [str(_hits(group, violation.rows)) for group in groups]
+        strengths = ", ".join(f"{group[0]['strength']:g}" for group in groups)
+        named = f"{', '.join(hits)} of {len(groups[0])}" if violation.rows else "no data can show it"
+        body.append([violation.title, violation.unit, strengths, _quoted(violation.rows), named])
+    return to_markdown([["violation", "unit", "strengths", "rows that name it", "one of them calls it broken"], *body])
+
+
+def _powers(found: Mapping[Violation, Sequence[Entry]]) -> str:
+    from experiments._certificate_report import share
+
+    body = []
+    for violation, records in found.items():
+        stated = [record["stated"] for record in records]
+        strength = told({"median": median(stated), "min": min(stated), "max": max(stated)}, ".3g")
+        named = share(_hits(records, violation.rows[:1]), len(records))
+        body.append([violation.title, violation.unit, strength, _quoted(violation.rows[:1]), named])
+    return to_markdown([["violation", "unit", "stated", "row", "calls it broken (95 %)"], *body])
+
+
+def _hits(records: Sequence[Entry], rows: Sequence[str]) -> int:
+    return sum(any(row in record["broken"] for row in rows) for record in records)
+
+
+def _quoted(rows: Sequence[str]) -> str:
+    return ", ".join(f"`{row}`" for row in rows) or "–"
+
+
 TRUST_TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "rows": rows,
     "grouped": grouped,
     "crossed": crossed,
+    "certificate": certificate,
 }
