@@ -6,11 +6,15 @@
     certificate sound|violations|power                       how often rows of the certificate object, of its records
 
 FILE is a folder of results/ or a JSON file in it, and LIST the path to a list of entries in it. A column is
-PATH:FORMAT~INTERVAL@HEADING, of which all but the path may be left out: the path to a value (keys and
-indices between dots, or between / where a key has a dot), the number of its decimals
-(or % for a percentage, a comma for thousands, g for as many digits as needed, s for the share of ones,
-m3 for a mean with its 95 % interval), the path to an interval that follows the
-value in brackets, and a heading. KEY=VALUE|VALUE keeps the entries of these values. A _ stands for a space.
+PATH:FORMAT~INTERVAL@HEADING, of which all but the first may be left out:
+
+- the path to a value: keys and indices between dots, or between / where a key has a dot;
+- the number of its decimals, or % for a percentage, a comma for thousands, g for as many digits as needed, s for the
+  share of ones, m3 for a mean at three decimals with its 95 % interval;
+- the path to an interval that follows the value in brackets;
+- a heading.
+
+KEY=VALUE|VALUE keeps the entries of these values. A _ stands for a space.
 """
 
 from __future__ import annotations
@@ -29,13 +33,15 @@ if TYPE_CHECKING:
     from experiments._violations import Violation
 
 Entry = Mapping[str, Any]
+Column = tuple[str, str, str, str]
+"""Path, format, path of an interval, heading."""
 
 
 def rows(root: Path, options: Sequence[str]) -> str:
     """A row for each entry of a list."""
     file, where, *others = options
     columns, wanted = _columns(others)
-    return _table(entries(root, file, where, wanted), columns)
+    return _table(_with(entries(root, file, where, wanted), columns), columns)
 
 
 def grouped(root: Path, options: Sequence[str]) -> str:
@@ -43,16 +49,17 @@ def grouped(root: Path, options: Sequence[str]) -> str:
     file, where, keys, *others = options
     columns, wanted = _columns(others)
     names = _columns(keys.split(","))[0]
-    found = [_summed(group, names, columns) for group in _groups(entries(root, file, where, wanted), names)]
+    found = _with(entries(root, file, where, wanted), [*names, *(each for each in columns if each[0] != "count")])
+    summed = [_summed(group, names, columns) for group in _groups(found, names)]
     # what was summed up is called by its heading
-    return _table(found, [(column[3], column[1], "", column[3]) for column in (*names, *columns)])
+    return _table(summed, [(column[3], column[1], "", column[3]) for column in (*names, *columns)])
 
 
 def crossed(root: Path, options: Sequence[str]) -> str:
     """One value, a row for each value of the first keys and a column for each value of another key."""
     file, where, down, across, column, *wanted = options
-    found = entries(root, file, where, wanted)
     names, (score,) = _columns(down.split(","))[0], _columns([column])[0]
+    found = _with(entries(root, file, where, wanted), [*names, score])
     across_values = list(dict.fromkeys(value(entry, across) for entry in found))
     body = []
     for group in _groups(found, names):
@@ -73,9 +80,16 @@ def entries(root: Path, file: str, where: str, wanted: Sequence[str] = ()) -> li
     return list(found)
 
 
+def _with(found: list[Entry], columns: Sequence[Column]) -> list[Entry]:
+    for path, *_ in columns:
+        if all(value(entry, path) is None for entry in found):
+            raise ValueError(f"Expected entries with {path}; got {', '.join(found[0])}")
+    return found
+
+
 def value(content: Any, path: str) -> Any:
     """What stands at a path of keys and indices, where _ may stand for a space; None if a key or index is missing."""
-    if path in content:
+    if isinstance(content, Mapping) and path in content:
         return content[path]
     for key in path.split("/" if "/" in path else "."):
         if isinstance(content, list):
@@ -106,10 +120,6 @@ def told(what: Any, form: str) -> str:
     if form.startswith("%"):
         return f"{100 * what:.{form[1:] or 0}f} %"
     return format(what, f".{form}f" if form.isdigit() else form)
-
-
-Column = tuple[str, str, str, str]
-"""Path, format, path of an interval, heading."""
 
 
 def _columns(texts: Sequence[str]) -> tuple[list[Column], list[str]]:
@@ -216,12 +226,12 @@ def _powers(found: Mapping[Violation, Sequence[Entry]]) -> str:
     return to_markdown([["violation", "unit", "stated", "row", "calls it broken (95 %)"], *body])
 
 
-def _hits(records: Sequence[Entry], rows: Sequence[str]) -> int:
-    return sum(any(row in record["broken"] for row in rows) for record in records)
+def _hits(records: Sequence[Entry], named: Sequence[str]) -> int:
+    return sum(any(row in record["broken"] for row in named) for record in records)
 
 
-def _quoted(rows: Sequence[str]) -> str:
-    return ", ".join(f"`{row}`" for row in rows) or "–"
+def _quoted(named: Sequence[str]) -> str:
+    return ", ".join(f"`{row}`" for row in named) or "–"
 
 
 TRUST_TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
