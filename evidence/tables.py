@@ -10,6 +10,7 @@ from typing import Any
 from evidence.parts import FAMILY_HOURS, PARTS
 from evidence.runner import RECORD
 from evidence.summaries import heading, median_text, pivot, summary, summary_rows
+from evidence.trust_tables import TRUST_TABLES
 from lcm.base.files import read_json
 from lcm.report.tables import to_markdown
 
@@ -142,5 +143,6 @@ TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "summary": summary,
     "pivot": pivot,
     "peers": peers,
+    **TRUST_TABLES,
 }
 """The tables by the name in their marker; each gets the folder of the project and what follows the name."""
