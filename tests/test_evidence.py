@@ -223,7 +223,8 @@ def stored(root: Path, content: Any) -> Path:
 
 
 def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
-    root = stored(tmp_path, {"cells": [{"mcc": 0.5}, {"mcc": 0.75}, {"mcc": 0.875}], "share": {"a": 0.01}})
+    cells = [{"name": name, "mcc": mcc} for name, mcc in (("a", 0.5), ("b", 0.75), ("c", 0.875))]
+    root = stored(tmp_path, {"cells": cells, "share": {"a": 0.01}})
     for marker, value in {
         "cells.1.mcc .3f": "0.750",
         "cells.*.mcc median .2f": "0.75",
@@ -231,6 +232,8 @@ def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
         "cells.*.mcc count d": "3",
         "share.*.. .1f": None,
         "share.a .1%": "1.0%",
+        "cells.mcc=0.75.mcc .2f": None,
+        "cells.name=b.mcc .2f": "0.75",
     }.items():
         text = f"It is <!-- =results/a.json {marker} -->old<!-- = -->."
         if value is None:
@@ -240,7 +243,9 @@ def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
             assert filled_text(root, text) == text.replace("old", value)
 
 
-@pytest.mark.parametrize("marker", ["cells.9.mcc .3f", "cells.*.mcc .3f", "cells.0.mcc median d", "other .3f"])
+@pytest.mark.parametrize(
+    "marker", ["cells.9.mcc .3f", "cells.mcc=3.mcc .3f", "cells.*.mcc .3f", "cells.0.mcc median d", "other .3f"]
+)
 def test_a_marker_of_what_is_not_there_is_an_error(marker: str, tmp_path: Path) -> None:
     root = stored(tmp_path, {"cells": [{"mcc": 0.5}, {"mcc": 0.75}]})
     with pytest.raises(ValueError, match=r"results/a\.json: Expected a number at "):
