@@ -36,7 +36,17 @@ def test_an_interruption_is_one_line_and_130(seconds: float, data_file: Path, tm
     assert process.returncode == 130 and len(errors.splitlines()) == 1 and "interrupted" in errors
 
 
-_READY = "from lcm.__main__ import program; import sys; print('ready', flush=True); sys.exit(program())"
+# says so where the program begins to look after itself: on a busy machine, some time passes before a call is made
+_READY = """
+import sys
+import lcm.__main__ as program
+opened = program._open_standard_streams
+def ready():
+    opened()
+    print("ready", flush=True)
+program._open_standard_streams = ready
+sys.exit(program.program())
+"""
 
 
 _SHRINKS = """
