@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evidence.paper_tables import joined, searches
 from evidence.parts import FAMILY_HOURS, PARTS
 from evidence.runner import RECORD
 from evidence.summaries import heading, median_text, pivot, summary, summary_rows
@@ -143,6 +144,8 @@ TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "summary": summary,
     "pivot": pivot,
     "peers": peers,
+    "joined": joined,
+    "searches": searches,
     **TRUST_TABLES,
 }
 """The tables by the name in their marker; each gets the folder of the project and what follows the name."""

@@ -27,23 +27,23 @@ TYPED = {
     "docs/benchmarks.md": 8,
     "docs/certificate.md": 15,
     "docs/chambers.md": 3,
-    "docs/disentanglement-peers.md": 57,
-    "docs/explicit-models.md": 6,
+    "docs/disentanglement-peers.md": 12,
+    "docs/explicit-models.md": 5,
     "docs/explorer.md": 8,
     "docs/families.md": 248,
     "docs/geometry.md": 4,
     "docs/graph-search.md": 1,
     "docs/howto/noise.md": 2,
     "docs/identifiability.md": 32,
-    "docs/ilcm-vae.md": 123,
+    "docs/ilcm-vae.md": 11,
     "docs/images-import.md": 4,
-    "docs/images.md": 66,
+    "docs/images.md": 6,
     "docs/instruments.md": 6,
     "docs/intervals.md": 7,
     "docs/method.md": 21,
     "docs/models.md": 1,
     "docs/pages.md": 2,
-    "docs/paper.md": 807,
+    "docs/paper.md": 5,
     "docs/plan.md": 20,
     "docs/readout.md": 42,
     "docs/reliability.md": 6,
@@ -258,7 +258,11 @@ def test_tables_are_filled_and_unknown_ones_refused() -> None:
     assert "| all | " in filled and "old" not in filled and filled_text(ROOT, filled) == filled
     with pytest.raises(ValueError, match=r"Expected a table of evidence/tables\.py; got 'none'"):
         filled_text(ROOT, text.replace("budget", "none"))
-    options = {"summary": ["paper/toy2d", "model", "mcc:3"], "pivot": ["paper/scaling", "n", "model", "mcc:3", "n=2,4"]}
+    options = {
+        "summary": ["paper/toy2d", "model", "mcc:3"],
+        "pivot": ["paper/scaling", "n", "model", "mcc:3", "n=2,4"],
+        "joined": ["paper/wrong-targets", "family,fitted", "model", "mcc:3,shd"],
+    }
     listed = {"rows": ["intervals", "records"], "grouped": ["intervals", "records", "kind,pairs"]}
     listed |= {"crossed": ["intervals", "records", "kind", "pairs"]}
     options |= {name: [*texts, "coverage:3"] for name, texts in listed.items()} | {"certificate": ["power"]}
@@ -280,6 +284,19 @@ def test_a_summary_becomes_rows_or_a_table_of_two_keys(tmp_path: Path) -> None:
     assert [table[0], *table[2:]] == ["| n | flow | dvae |", "| 2 | 0.50 (0.25–0.75) | 0.50 |", "| 4 | 0.25 | – |"]
     with pytest.raises(ValueError, match="Expected rows of results/x with n=9; got none"):
         TABLES["summary"](tmp_path, ["x", "n", "mcc:2", "n=9"])
+
+
+def test_scores_are_joined_in_an_entry_and_wrong_edges_are_told_for_each_seed(tmp_path: Path) -> None:
+    rows = [
+        {"n": 2, "method": "pc", "mcc": 0.5, "shd": 1, "seconds_truth": 0.25},
+        {"n": 4, "method": "ges", "mcc": 0.75, "shd": 0, "seconds_truth": 0.25},
+    ]
+    cells = [{"n": 2, "method": "pc", "shd_truth": seed, "shd_flow": 7} for seed in (0, 3)]
+    (tmp_path / "results" / "x").mkdir(parents=True)
+    (tmp_path / "results" / "x" / "results.json").write_text(json.dumps({"summary": rows, "cells": cells}))
+    table = TABLES["joined"](tmp_path, ["x", "n", "method", "mcc:2,shd"]).splitlines()
+    assert [table[0], *table[2:]] == ["| n | pc | ges |", "| 2 | 0.50 · 1 | – |", "| 4 | – | 0.75 · 0 |"]
+    assert "| 2 | `pc` | 0, 3 | 7, 7 | –, – | –, – | 0.2 |" in TABLES["searches"](tmp_path, ["x"])
 
 
 def test_typed_figures_are_numbers_with_decimals_and_shares() -> None:
