@@ -21,13 +21,15 @@ class Part:
         experiment: a script of experiments/, without .py.
         options: its options, with all seeds, without --out.
         hours: of CPU on one core, as guessed from earlier runs; a finished part says what it took.
-        keep: patterns of files that results/ keeps; data and weights stay in runs/.
+        figures: names of figures in its folder figures/ that documents show.
+        keep: patterns of other files that results/ keeps; data and weights stay in runs/.
     """
 
     name: str
     experiment: str
     options: tuple[str, ...] = ()
     hours: float = 0.1
+    figures: tuple[str, ...] = ()
     keep: tuple[str, ...] = ("results.json", "results.md", "*.png")
 
 
@@ -67,7 +69,7 @@ SPLINE_SEEDS = "3"
 def _family(name: str, hours: float) -> Part:
     seeds = SPLINE_SEEDS if name == "spline-couplings-5" else "5"
     options = ("--family", name, "--data-seeds", seeds)
-    return Part(f"families/{name}", "families", options, hours, ("results.json", "bars.json"))
+    return Part(f"families/{name}", "families", options, hours, keep=("results.json", "bars.json"))
 
 
 FAMILIES = tuple(_family(name, hours) for name, hours in FAMILY_HOURS.items())
@@ -76,25 +78,22 @@ INSTRUMENTS = tuple(
     for name, hours in {"arm": 0.2, "tanks": 0.2, "polarisers": 0.3, "photodiodes": 0.3}.items()
 )
 PAPER = tuple(
-    Part(f"paper/{name}", "paper", ("--part", name), hours)
-    for name, hours in {
-        "toy2d": 0.2,
-        "samples": 0.2,
-        "wrong-targets": 0.3,
-        "noise": 0.5,
-        "wrong-n": 0.7,
-        "scaling": 2.0,
-    }.items()
-)
-IMAGES = tuple(
-    Part(f"images/{name}", "images", ("--parts", name, *options), hours)
-    for name, options, hours in (
-        ("circuit", ("--circuit-seeds", "3"), 0.7),
-        ("objects3", ("--data-seeds", "2"), 0.7),
-        ("objects5", ("--data-seeds", "2"), 0.5),
-        ("objects7", ("--data-seeds", "2"), 0.5),
-        ("peers", (), 0.7),
+    Part(f"paper/{name}", "paper", ("--part", name), hours, figures)
+    for name, hours, figures in (
+        ("toy2d", 0.2, ()),
+        ("samples", 0.2, ("samples",)),
+        ("wrong-targets", 0.3, ()),
+        ("noise", 0.5, ("noise",)),
+        ("wrong-n", 0.7, ("wrong-n",)),
+        ("scaling", 2.0, ("scaling",)),
     )
+)
+IMAGES = Part(
+    "images",
+    "images",
+    ("--all-graphs", "--circuit-seeds", "3", "--data-seeds", "2"),
+    5.0,
+    ("circuit-flow-traversals", "objects3-full-flow-counterfactuals"),
 )
 
 PARTS: tuple[Part, ...] = (
@@ -107,10 +106,10 @@ PARTS: tuple[Part, ...] = (
     Part("false_discoveries", "false_discoveries", (), 0.3),
     *FAMILIES[8:12],
     Part("scaling", "scaling", ("--n", "2", "6", "10", "--data-seeds", "5", "--model-seeds", "1"), 0.1),
-    Part("theorem", "theorem", (), 0.5),
-    Part("limits", "limits", (), 0.4),
+    Part("theorem", "theorem", (), 0.5, ("power", "likelihood")),
+    Part("limits", "limits", (), 0.4, ("limits",)),
     Part("verdict", "verdict", (), 0.3),
-    Part("geometry", "geometry", (), 0.1),
+    Part("geometry", "geometry", (), 0.1, ("circle", "groups", "magnification", "manifolds")),
     Part("calibration", "calibration", ("--nonlinear", "50"), 1.0),
     Part("certificate", "certificate", (), 2.0),
     Part("unpaired", "unpaired", (), 0.5),
@@ -121,7 +120,7 @@ PARTS: tuple[Part, ...] = (
     *PAPER,
     Part("discovery", "discovery", ("--n", "3", "4", "8", "--pairs", "20000", "--data-seeds", "2", "--steps", "2000")),
     Part("intervals", "intervals", (), 3.0),
-    *IMAGES,
+    IMAGES,
 )
 """All parts. Pairs of the published generator are not in the project, so that `published`, `agreement-published` and
 `paper/reference` are made by hand (results/README.md)."""

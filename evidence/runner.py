@@ -115,7 +115,7 @@ def _keep(place: Place, sessions: Sequence[dict[str, Any]]) -> None:
     for old in place.results.iterdir():
         if old.is_file():
             old.unlink()
-    for pattern in place.part.keep:
+    for pattern in (*place.part.keep, *(f"figures/{name}.png" for name in place.part.figures)):
         for found in sorted(place.work.glob(pattern)):
             shutil.copyfile(found, place.results / found.name)
     write_json(

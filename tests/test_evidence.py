@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -140,6 +141,24 @@ def test_the_options_of_a_part_are_those_of_its_experiment(part: Part, capsys: p
     assert "--out" in (text := capsys.readouterr().out) and "--quick" in text
 
 
+def test_figures_that_documents_show_are_kept() -> None:
+    shown = {
+        name
+        for path in documents(ROOT)
+        for name in re.findall(r"results/([\w/-]+/[\w-]+)\.png", path.read_text(encoding="utf-8"))
+    }
+    made = {f"{part.name}/{name}" for part in PARTS for name in part.figures}
+    own = {name for name in shown if name.rpartition("/")[0] in {part.name for part in PARTS}}
+    # the others are written beside results.json
+    assert own - made == {
+        "calibration/calibration",
+        "false_discoveries/false_discoveries",
+        "plan/plan",
+        "unpaired/unpaired",
+    }
+    assert made <= shown
+
+
 def test_parts_are_named_by_themselves_or_by_their_folder() -> None:
     assert [part.name for part in named(["toy2d"])] == ["toy2d"]
     assert len(named(["families"])) == len(FAMILY_HOURS) and named([]) == PARTS
@@ -156,18 +175,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     python = tmp_path / "python"
     python.write_text(
         '#!/bin/sh\nfor last; do :; done\n[ -e "$last/fail" ] && exit 3\n'
-        'echo \'{"cells": [{"mcc": 0.5}]}\' > "$last/results.json"; echo drawn > "$last/large.bin"\n'
+        'echo \'{"cells": [{"mcc": 0.5}]}\' > "$last/results.json"; echo > "$last/large.bin"\n'
+        'mkdir -p "$last/figures"; for name in one two; do echo > "$last/figures/$name.png"; done\n'
     )
     python.chmod(0o755)
     monkeypatch.setattr(runner.sys, "executable", str(python))
-    return Place(project(tmp_path / "project", **SMALL), Part("one", "one", ("--seeds", "1"), 0.5))
+    return Place(project(tmp_path / "project", **SMALL), Part("one", "one", ("--seeds", "1"), 0.5, ("two",)))
 
 
 def test_a_part_is_missing_then_fresh_then_stale(place: Place) -> None:
     assert place.state() == "missing" and "about 0.5 hours of CPU; 0.5 of them" in status_text([place])
     assert run(place)
     assert place.state() == "fresh" and "0.0 of them are to be run" in status_text([place])
-    assert {path.name for path in place.results.iterdir()} == {"results.json", RECORD}
+    assert {path.name for path in place.results.iterdir()} == {"results.json", "two.png", RECORD}
     record = json.loads((place.results / RECORD).read_text())
     assert record["command"] == "OMP_NUM_THREADS=1 lcm reproduce one -- --seeds 1" and record["code"] == place.code
     keys = {"command", "code", "commit", "versions", "machine", "wall_seconds", "cpu_seconds", "sessions"}
@@ -207,7 +227,7 @@ def test_results_from_before_the_pipeline_are_old_and_replaced_without_their_nei
     (place.results / "results.md").touch()
     assert place.state() == "old"
     assert run(place)
-    assert {path.name for path in place.results.iterdir()} == {"inner", "results.json", RECORD}
+    assert {path.name for path in place.results.iterdir()} == {"inner", "results.json", "two.png", RECORD}
 
 
 @pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: path.name)
