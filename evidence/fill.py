@@ -3,8 +3,9 @@
 A number in a sentence or a table:   <!-- =results/x/results.json summary.0.mcc .3f -->0.998<!-- = -->
 A table:                             <!-- evidence: families -->  …  <!-- end of evidence -->
 
-A number is a path of keys and indices into a JSON file, with key=value for the one entry of a list that has it and `*`
-for all entries; then a way to sum these up if there is a `*`, and a format. Nothing of a marker is seen on the page.
+A number is a path of keys and indices into a JSON file, with key=value (or key=value,key=value) for the one entry of a
+list that has it and `*` for all entries; then a way to sum these up if there is a `*`, and a format. Nothing of a marker
+is seen on the page.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def _values(content: Any, keys: list[str]) -> Iterator[Any]:
     if not keys:
         yield content
     elif "=" in keys[0]:
-        key, _, value = keys[0].partition("=")
-        (entry,) = (each for each in content if str(each[key]) == value)
+        wanted = [pair.split("=") for pair in keys[0].split(",")]
+        (entry,) = (each for each in content if all(str(each[key]) == value for key, value in wanted))
         yield from _values(entry, keys[1:])
     elif keys[0] == "*":
         for entry in content.values() if isinstance(content, dict) else content:

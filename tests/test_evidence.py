@@ -254,6 +254,8 @@ def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
         "share.a .1%": "1.0%",
         "cells.mcc=0.75.mcc .2f": None,
         "cells.name=b.mcc .2f": "0.75",
+        "cells.name=b,name=b.mcc .2f": "0.75",
+        "cells.name=b,name=c.mcc .2f": None,
     }.items():
         text = f"It is <!-- =results/a.json {marker} -->old<!-- = -->."
         if value is None:
