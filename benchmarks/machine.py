@@ -37,12 +37,16 @@ def versions() -> dict[str, str]:
     return {"lcm": __version__, "python": platform.python_version(), **found}
 
 
-def commit(folder: Path) -> str | None:
-    """The commit that `folder` is a checkout of, with "+changes" where files differ from it; None without git."""
+def commit(folder: Path, ignored: str = "") -> str | None:
+    """The commit that `folder` is a checkout of, with "+changes" where files differ from it; None without git.
+
+    Files in the folder `ignored` do not count.
+    """
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None
-    return f"{head}+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else head
+    counted = ["--", ".", f":!{ignored}"] if ignored else []
+    return f"{head}+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no", *counted) else head
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -4,8 +4,8 @@ A number in a sentence or a table:   <!-- =results/x/results.json summary.0.mcc 
 A table:                             <!-- evidence: families -->  …  <!-- end of evidence -->
 
 A number is a path of keys and indices into a JSON file, with key=value (or key=value,key=value) for the one entry of a
-list that has it and `*` for all entries; then a way to sum these up if there is a `*`, and a format. Nothing of a marker
-is seen on the page.
+list that has it and `*` for all entries; then a way to sum these up if there is a `*`, and a format. A reader sees
+nothing of a marker.
 """
 
 from __future__ import annotations

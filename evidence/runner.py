@@ -123,7 +123,8 @@ def _keep(place: Place, sessions: Sequence[dict[str, Any]]) -> None:
         {
             "command": " ".join(["OMP_NUM_THREADS=1 lcm", *place.command]),
             "code": place.code,
-            "commit": commit(place.root),
+            # earlier parts of the same run have changed it
+            "commit": commit(place.root, ignored="results"),
             "versions": versions(),
             "machine": machine(),
             "wall_seconds": round(sum(each["wall_seconds"] for each in sessions), 1),

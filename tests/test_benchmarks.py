@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,21 @@ def test_a_machine_says_what_it_is() -> None:
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
     assert machine.commit(tmp_path) is None
+
+
+def test_a_commit_says_whether_files_differ_from_it(tmp_path: Path) -> None:
+    for name in ("code", "results"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("a")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "a"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = machine.commit(tmp_path)
+    assert head is not None and len(head) == 40
+    (tmp_path / "results" / "file").write_text("b")
+    assert machine.commit(tmp_path) == f"{head}+changes" and machine.commit(tmp_path, "results") == head
+    (tmp_path / "code" / "file").write_text("b")
+    assert machine.commit(tmp_path, "results") == f"{head}+changes"
 
 
 def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
