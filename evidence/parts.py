@@ -74,8 +74,8 @@ def _family(name: str, hours: float) -> Part:
 
 FAMILIES = tuple(_family(name, hours) for name, hours in FAMILY_HOURS.items())
 INSTRUMENTS = tuple(
-    Part(f"physics/{name}", "physics", ("--instrument", name, "--data-seeds", "3"), hours)
-    for name, hours in {"arm": 0.2, "tanks": 0.2, "polarisers": 0.3, "photodiodes": 0.3}.items()
+    Part(f"physics/{'-'.join(names)}", "physics", ("--data-seeds", "3", "--instrument", *names), 0.6)
+    for names in (("arm", "tanks"), ("polarisers", "photodiodes"))
 )
 PAPER = tuple(
     Part(f"paper/{name}", "paper", ("--part", name), hours, figures)
