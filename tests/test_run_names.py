@@ -21,7 +21,9 @@ from PIL import Image
 
 import lcm
 from lcm.base.files import read_json, read_tensors
+from lcm.model.do import Do
 from lcm.model.names import checked_names, default_names, named_columns, put_names, renamed
+from lcm.model.noise import NormalNoise
 from lcm.report import draw_refits, draw_variables
 
 GOOD = ["light", "angle of the polariser", "ε", "血圧", "2nd (mm/s)", "temp. °C", "z1b", "x²", "50 %"]
@@ -263,3 +265,36 @@ def test_exported_graphs_have_labels(tmp_path: Path) -> None:
     parsed = nx.parse_graphml(graph.to_graphml(tmp_path / "g.graphml", ["light", "z1"]), node_type=int)
     assert dict(parsed.nodes(data="label")) == {0: "light", 1: "z1"}
     assert graph.to_dot(["light", "z1"]) == 'digraph {\n  0 [label="light"];\n  1 [label="z1"];\n  1 -> 0;\n}\n'
+
+
+def test_values_are_set_by_number_or_name(named: Path) -> None:
+    result = lcm.load(named)
+    x = np.zeros((3, 2), np.float32)
+    expected = result.counterfactual(x, Do({0: 1.5, 1: -0.5}))
+    for asked in ({0: 1.5, 1: -0.5}, {"light": 1.5, "z1": -0.5}, {"light": 1.5, 1: -0.5}, {"0": 1.5, "z1": -0.5}):
+        assert np.array_equal(result.counterfactual(x, asked), expected)
+    drawn, again = (result.sample(50, seed=3, do=each) for each in ({"light": 1.5}, Do({0: 1.5})))
+    assert np.array_equal(drawn.x_tilde, again.x_tilde) and drawn.columns == result.columns
+    assert drawn.targets is not None and drawn.targets.tolist() == [[True, False]] * 50
+    assert np.allclose(result.encode(drawn.x_tilde)[:, 0], 1.5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dark": 1.0}, "Expected a variable of light, z1; got 'dark'"),
+        ({"light": 1.0, 0: 2.0}, "Expected one value for each variable; got two for variable 0"),
+        ([1.0], r"Expected lcm\.Do\({0: 1\.0}\), or values by number or name such as {0: 1\.0}; got \[1\.0\]"),
+        ({9: 1.0}, r"9"),
+    ],
+)
+def test_what_is_no_intervention_is_refused(asked: Any, message: str, named: Path) -> None:
+    result = lcm.load(named)
+    for ask in (lambda: result.counterfactual(np.zeros((1, 2)), asked), lambda: result.sample(5, do=asked)):
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
+def test_drawn_pairs_have_the_value_that_is_set_and_no_law(named: Path) -> None:
+    with pytest.raises(ValueError, match="do: Expected numbers, the same for all pairs; got a law"):
+        lcm.load(named).sample(5, do=Do({0: NormalNoise(1)}))

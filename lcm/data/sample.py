@@ -18,6 +18,7 @@ from lcm.data.encode import require_same_dimensions
 from lcm.data.nature.build import torch_generator
 from lcm.data.pairs import Array, PairData
 from lcm.model.do import Do
+from lcm.model.noise import Noise
 from lcm.model.pair_model import PairModel
 from lcm.model.scm import SCM
 
@@ -63,7 +64,7 @@ def sample_pairs(model: PairModel, n_pairs: int, *, seed: int = 0) -> PairData:
 
 def sample_counterfactuals(
     model: PairModel,
-    values: Mapping[int, float],
+    values: Mapping[int, float | Noise],
     source: PairData | None = None,
     *,
     n: int | None = None,
@@ -81,13 +82,15 @@ def sample_counterfactuals(
         Pairs with z, z_tilde, noise, noise_tilde (N, n), targets and adjacency of the model.
 
     Raises:
-        ValueError: a variable out of range, neither `n` nor `source`, more pairs than the source has, observations
-            of another shape than the model's, or results that are not finite.
+        ValueError: a variable out of range, a law instead of a value, neither `n` nor `source`, more pairs than the
+            source has, observations of another shape than the model's, or results that are not finite.
         NotImplementedError: a model without mechanisms.
     """
     outside = [variable for variable in values if not 0 <= variable < model.n]
     if outside:
         raise ValueError(f"do: Expected learned variables in 0..{model.n - 1}; got {outside[0]}")
+    if any(isinstance(value, Noise) for value in values.values()):
+        raise ValueError("do: Expected numbers, the same for all pairs; got a law")
     scm, do = model.causal_model().scm, Do(dict(values))
 
     def act(z: Tensor) -> tuple[Tensor, ...]:
@@ -122,6 +125,6 @@ def _given(model: PairModel, source: PairData, n: int | None) -> tuple[Array, Te
     return x, in_chunks(lambda part: (model.encode(part).z,), torch.from_numpy(x))[0]
 
 
-def _metadata(seed: int, values: Mapping[int, float]) -> dict[str, str]:
+def _metadata(seed: int, values: Mapping[int, Any]) -> dict[str, str]:
     made = {"made_by": "lcm sample", "version": __version__, "seed": str(seed)}
     return made | ({"do": json.dumps({str(key): value for key, value in values.items()})} if values else {})

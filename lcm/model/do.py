@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from lcm.model.names import variable_of
 from lcm.model.noise import Noise
 
 
@@ -35,7 +36,10 @@ class Do:
         """Raise ValueError for a variable that is not a number, such as its name."""
         for variable in self.values:
             if not hasattr(variable, "__index__"):
-                raise ValueError(f"Expected variables by their numbers; got {variable!r}.")
+                raise ValueError(
+                    f"Expected variables by their numbers; got {variable!r}."
+                    f" The methods of a result take names: result.counterfactual(x, {{{variable!r}: 1.0}})."
+                )
 
     def imposed(self, n: int, n_rows: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Target mask (n_rows, n) and imposed values float64 (n_rows, n), 0 where not a target.
@@ -56,3 +60,24 @@ class Do:
             drawn = value.sample(n_rows, generator)[:, 0] if isinstance(value, Noise) and generator else value
             values[:, variable] = drawn  # type: ignore[assignment]
         return targets, values
+
+
+def as_do(asked: Do | Mapping[Any, float | Noise], names: Sequence[str]) -> Do:
+    """An intervention as it is, or from values by the numbers or the names of variables.
+
+    Raises:
+        ValueError: neither, a name that no variable has, or two values of one variable.
+    """
+    if isinstance(asked, Do):
+        return asked
+    if not isinstance(asked, Mapping):
+        raise ValueError(f"Expected lcm.Do({{0: 1.0}}), or values by number or name such as {{0: 1.0}}; got {asked!r}")
+    values: dict[int, float | Noise] = {}
+    for variable, value in asked.items():
+        found = variable_of(variable, names) if isinstance(variable, str) else variable
+        if found is None:
+            raise ValueError(f"Expected a variable of {', '.join(names)}; got {variable!r}")
+        if found in values:
+            raise ValueError(f"Expected one value for each variable; got two for variable {found}")
+        values[found] = value
+    return Do(values)

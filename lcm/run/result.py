@@ -16,8 +16,8 @@ from lcm.base.arrays import in_kind_of
 from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
 from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order
 from lcm.data.pairs import PairData, load_pairs
-from lcm.data.sample import sample_pairs
-from lcm.model.do import Do
+from lcm.data.sample import sample_counterfactuals, sample_pairs
+from lcm.model.do import Do, as_do
 from lcm.model.image import ImageModel
 from lcm.model.names import renamed
 from lcm.model.pair_model import EncodedPairs
@@ -115,18 +115,32 @@ class FitResult(Outcome):
         """
         return encode_pairs(self.model, in_fitted_order(load_pairs(pairs, x_tilde), self.columns))
 
-    def sample(self, n_pairs: int, seed: int = 0) -> PairData:
-        """Draw pairs and their truth from the fitted model. Raises NotImplementedError if it has no mechanisms."""
-        return replace(sample_pairs(self.model, n_pairs, seed=seed), columns=self.columns)
+    def sample(self, n_pairs: int, seed: int = 0, do: Do | Mapping[Any, float] | None = None) -> PairData:
+        """Draw pairs and their truth from the fitted model.
 
-    def counterfactual(self, x: Any, do: Do, interval: float | None = None) -> Any:
+        Args:
+            n_pairs: how many.
+            seed: of the draws.
+            do: x̃ is x under this intervention, instead of one that the model draws: as in `counterfactual`.
+
+        Raises:
+            ValueError: an intervention that is none of these variables.
+            NotImplementedError: a model without mechanisms.
+        """
+        if do is None:
+            pairs = sample_pairs(self.model, n_pairs, seed=seed)
+        else:
+            pairs = sample_counterfactuals(self.model, as_do(do, self.names).values, n=n_pairs, seed=seed)
+        return replace(pairs, columns=self.columns)
+
+    def counterfactual(self, x: Any, do: Do | Mapping[Any, float], interval: float | None = None) -> Any:
         """What each observation x (N, d) would have been after `do`.
 
         Warns (UserWarning) of variables that `do` or x puts beyond the data of the fit, where the answer extrapolates.
 
         Args:
             x: observations, as an array, a tensor or a DataFrame.
-            do: the values of learned variables.
+            do: the values of learned variables, such as `lcm.Do({0: 1.5})`, {0: 1.5} or {"light": 1.5}.
             interval: level of an interval for each column, strictly between 0 and 1, such as 0.9; needs `lcm.refit`.
 
         Returns:
@@ -137,6 +151,7 @@ class FitResult(Outcome):
             ValueError: a target out of range, another level, or an interval without refits.
             NotImplementedError: a model without mechanisms.
         """
+        do = as_do(do, self.names)
         x = frame_in_fitted_order(x, self.columns)
         for text in beyond_data(self, x, do):
             warnings.warn(text, stacklevel=2)
