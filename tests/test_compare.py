@@ -59,7 +59,11 @@ def test_two_short_fits_agree_in_their_parts_and_not_in_their_likelihoods(
     out = tmp_path / "new" / "compared.json"
     said = called(capsys, "compare", *two_runs, data_path, "--json", out)
     assert "Verdict: NOT isomorphic" in said and f"figure: {out.with_suffix('.png')}" in said
-    assert "All parts correspond within their tolerances, but not the likelihoods" in said
+    # what it means stands beside the verdict
+    (at,) = (k for k, line in enumerate(said.splitlines()) if line.startswith("Verdict"))
+    meaning = " ".join(said.splitlines()[at + 1 : at + 3])
+    assert meaning.startswith("All parts correspond within their tolerances (variables by maps of R2 >= 0.")
+    assert "graphs equal), but not the likelihoods" in meaning and "the same in both" in meaning
     numbers = read_json(out)
     assert (
         numbers["part_reasons"] == []

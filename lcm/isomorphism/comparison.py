@@ -13,7 +13,7 @@ import numpy as np
 from lcm.isomorphism.apply import Isomorphism
 from lcm.isomorphism.consistency import Consistency
 from lcm.isomorphism.findings import Findings
-from lcm.isomorphism.text import comparison_text
+from lcm.isomorphism.text import comparison_text, meaning_lines
 from lcm.isomorphism.verdict import Judgement, Verdict, judge
 from lcm.model.names import default_names
 
@@ -58,6 +58,11 @@ class Comparison(Findings):
     def reasons(self) -> tuple[str, ...]:
         """One sentence for each condition of an isomorphism that fails."""
         return self.judgement.reasons
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict means for a user, given the likelihoods of both; "" without them."""
+        return " ".join(meaning_lines(self, self.judgement))
 
     def text(self, a: Sequence[str], b: Sequence[str]) -> str:
         """What `print` shows, with names of the variables of A and of B."""

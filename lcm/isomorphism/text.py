@@ -22,7 +22,8 @@ def comparison_text(found: Findings, judged: Judgement, a: Sequence[str], b: Seq
     """The comparison as plain text for a reader, with names of the variables of A and of B."""
     n = len(found.permutation)
     verdict = _VERDICTS[judged.verdict]
-    lines = [f"Verdict: {verdict}, at the tolerances below. Distance from isomorphism: {found.distance:.4f}", ""]
+    lines = [f"Verdict: {verdict}, at the tolerances below. Distance from isomorphism: {found.distance:.4f}"]
+    lines += [*meaning_lines(found, judged), ""]
     sentences = judged.reasons + judged.undecided
     lines += [f"  {put_names(sentence, a)}" for sentence in sentences]
     lines += [""] if sentences else []
@@ -39,7 +40,7 @@ def comparison_text(found: Findings, judged: Judgement, a: Sequence[str], b: Seq
         )
     measured = [_consistency_line(found), *_model_lines(found), *_compared_lines(judged)]
     # all of these number variables as A does
-    lines += ["", *(put_names(line, a) for line in measured), *_meaning(found, judged), ""]
+    lines += ["", *(put_names(line, a) for line in measured), ""]
     return "\n".join([*lines, _tolerance_text(found.tolerances)])
 
 
@@ -99,7 +100,7 @@ def _compared_lines(judged: Judgement) -> list[str]:
     return lines + [f"Not compared: {'; '.join(judged.not_compared)}"] * bool(judged.not_compared)
 
 
-def _meaning(found: Findings, judged: Judgement) -> list[str]:
+def meaning_lines(found: Findings, judged: Judgement) -> list[str]:
     """What the verdict means, given both likelihoods; an empty list without them."""
     if found.log_likelihood_difference is None:
         return []
@@ -110,7 +111,11 @@ def _meaning(found: Findings, judged: Judgement) -> list[str]:
         better, other = ("A", "B") if difference > 0 else ("B", "A")
         return [f"{better} explains these pairs better: keep {better}, and fit {other} longer or with another seed."]
     if judged.likelihood_reasons and not judged.part_reasons:
-        return ["All parts correspond within their tolerances, but not the likelihoods: the fits may be unfinished."]
+        alike = f"variables by maps of R2 >= {found.r2.min():.4f}" + ", graphs equal" * bool(found.graphs_equal)
+        return [
+            f"All parts correspond within their tolerances ({alike}), but not the likelihoods: few pairs or noise in x",
+            "leave such a difference, and so do unfinished fits. The variables and the graph are the same in both.",
+        ]
     if not judged.reasons:
         return ["Nothing that was compared differs, but not everything could be compared well enough."]
     return ["Neither explains these pairs better: the data may not identify the model, or both fits are unfinished."]

@@ -132,7 +132,8 @@ def _write_page(
         "Maps from variables of A to those of B, both graphs in the numbering of A, and the leakage between variables."
     )
     pictures = [Section("Maps and graphs", [Picture.read(figure, text)])] if figure else []
-    lead = [f"A: {arguments.run_a}. B: {arguments.run_b}. Compared on {arguments.data}.", f"Verdict: {found.verdict}."]
+    compared = f"A: {arguments.run_a}. B: {arguments.run_b}. Compared on {arguments.data}."
+    lead = [compared, f"Verdict: {found.verdict}. {found.meaning}"]
     sections = [
         Section("Variables", [table]),
         *pictures,
