@@ -11,8 +11,8 @@
 | `strong-edges` | the tests of edges: what explains 1 % of a variable's variance is an edge, along the order found |
 | `leading-directions` | the choice of a code: the n leading principal directions; instruments alone |
 
-All arms are fitted to the same pairs of the same natures, with the same seeds. A fit has ten minutes instead of seconds a
-variable, so that other work on the machine does not choose the better arm.
+All arms are fitted to the same pairs of the same natures, with the same seeds. A fit has ten minutes instead of some
+seconds a variable, so that other work on the machine does not choose the better arm.
 """
 
 from __future__ import annotations
