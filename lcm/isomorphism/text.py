@@ -112,9 +112,10 @@ def meaning_lines(found: Findings, judged: Judgement) -> list[str]:
         return [f"{better} explains these pairs better: keep {better}, and fit {other} longer or with another seed."]
     if judged.likelihood_reasons and not judged.part_reasons:
         alike = f"variables by maps of R2 >= {found.r2.min():.4f}" + ", graphs equal" * bool(found.graphs_equal)
+        same = "variables and the graph" if found.graphs_equal else "variables"
         return [
             f"All parts correspond within their tolerances ({alike}), but not the likelihoods: few pairs or noise in x",
-            "leave such a difference, and so do unfinished fits. The variables and the graph are the same in both.",
+            f"leave such a difference, and so do unfinished fits. The {same} are the same in both.",
         ]
     if not judged.reasons:
         return ["Nothing that was compared differs, but not everything could be compared well enough."]
