@@ -137,7 +137,7 @@ def test_frames_are_aligned_by_their_labels(result: lcm.FitResult) -> None:
     np.testing.assert_array_equal(pairs.x_tilde, data.x_tilde)
     z = result.encode(pairs)
     assert list(z.columns) == ["z0", "z1"] and z.index.equals(x.index)
-    with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got a difference in height, width"):
+    with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got none named 'height', but 'width'"):
         lcm.load_pairs(x, x_tilde.rename(columns={"height": "width"}))
     with pytest.raises(ValueError, match="x_tilde: Expected rows with the labels of x, each once; got others"):
         lcm.load_pairs(x, x_tilde.set_axis(np.arange(len(x)), axis=0))

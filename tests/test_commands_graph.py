@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 from command_line import called, refused
@@ -123,7 +125,17 @@ def test_what_a_search_lacks_is_refused(
     expected = {
         ("--method", "enco"): "--data: Expected pairs, on which --method searches for the graph; got none",
         ("--data", data_file): "--method: Expected a method, which searches for the graph on --data; got none",
-        ("--figure", tmp_path / "a.pdf"): "Expected a .png file to write to; got the suffix '.pdf'",
+        ("--figure", tmp_path / "a.pdf"): (
+            "--figure: Expected a .png or .svg file to write to; got the suffix '.pdf' (--json writes .json, --export"
+        ),
+        ("--json", tmp_path / "a.dot"): (
+            "--json: Expected a .json file to write to; got the suffix '.dot' (--figure writes .png or .svg, --export"
+            " writes .dot or .graphml)"
+        ),
+        ("--export", tmp_path / "a.gexf"): (
+            "--export: Expected a .dot or .graphml file to write to; got the suffix '.gexf' (--json writes .json"
+        ),
+        ("--export", tmp_path): "Expected a file to write to; got a folder",
         ("--method", "enco", "--data", data_file, "--fdr", "0.1"): (
             "--fdr: Expected no rate except for the methods tests and pc; got one for enco"
         ),
@@ -131,3 +143,25 @@ def test_what_a_search_lacks_is_refused(
     }
     for argv, message in expected.items():
         assert message in refused(capsys, "graph", own_folder, *argv)
+
+
+def test_a_graph_is_exported_with_names_and_strengths(
+    own_folder: Path, data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(own_folder, run)
+    called(capsys, "name", run, "0=light")
+    for options in (["--fdr", "0.9"], ["--method", "tests", "--data", data_file]):
+        files = [tmp_path / "new" / f"g.{ending}" for ending in ("json", "svg", "dot", "graphml")]
+        graphs = "--json", files[0], "--figure", files[1], "--export"
+        called(capsys, "graph", run, *options, *graphs, files[2])
+        called(capsys, "graph", run, *options, "--export", files[3])
+        written = read_json(files[0])
+        ((i, j),) = edges = [(int(i), int(j)) for i, j in np.argwhere(written["adjacency"])]
+        dot = files[2].read_text(encoding="utf-8")
+        assert '0 [label="light"];\n' in dot
+        assert f'  {i} -> {j} [label="{written["edge_strength"][i][j]:.3f}"];\n' in dot
+        assert "<svg" in files[1].read_text(encoding="utf-8")
+        parsed = nx.read_graphml(files[3], node_type=int)
+        assert parsed.nodes[0]["label"] == "light" and list(parsed.edges()) == edges
+        assert parsed.edges[i, j]["strength"] == pytest.approx(written["edge_strength"][i][j])

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import called
 from numpy.typing import NDArray
 
 from lcm.data.intrinsic_dimension import spectrum
-from lcm.data.pairs import PairData
+from lcm.data.pairs import PairData, load_pairs
+from lcm.data.table import write_table
 from lcm.run.check import check_pairs, format_check, verdict
+from lcm.run.config import FitConfig
+from lcm.run.fitting import choose_n
 
 Array = NDArray[np.float64]
 
@@ -158,9 +165,32 @@ def test_pairs_that_hardly_differ_are_left_unjudged() -> None:
     x_tilde = x.copy()
     x_tilde[:3] += 1
     report = check_pairs(PairData.from_arrays(x, x_tilde))
-    assert report["unchanged_share"] == 0.97
+    assert report["unchanged_share"] == 0.97 and report["n_guess"] is None
     assert report["target_shares"] is None
     assert verdict(report) == "unknown: too few pairs differ"
+
+
+def test_a_check_says_what_a_fit_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "before.csv"
+    vectors = linear_pairs(2, 2)
+    write_table(file, {"a": vectors.x[:, 0], "b": vectors.x[:, 1]})
+    images = image_pairs()
+    few = "x: Expected at least 150 pairs, 50 (n + 1) for n = 2; got 100"
+    same = "x_tilde: Expected pairs that differ, at least 10; got x_tilde equal to x in every row."
+    for pairs, refusal in (
+        (load_pairs(file, file), f"{file}: {same}"),
+        (replace(images, x_tilde=images.x), same),
+        (vectors.first(100), few),
+    ):
+        report = check_pairs(pairs)
+        assert report["doubts"][0] == f"lcm fit refuses these pairs: {refusal}"
+        assert (report["n_guess"] is None) == (refusal != few)
+        with pytest.raises(ValueError, match=re.escape(refusal)):
+            choose_n(pairs, FitConfig())
+    assert not any("refuses" in doubt for doubt in check_pairs(vectors)["doubts"])
+    said = called(capsys, "check", file, file)
+    assert f"doubt       lcm fit refuses these pairs: {file}: {same}" in said
+    assert "variables   unknown: too few pairs differ" in said and "n = " not in said
 
 
 def test_duplicates_are_counted_by_value() -> None:

@@ -13,8 +13,8 @@ from small import small_data
 
 import lcm
 from lcm.base.files import read_json
-from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order, in_order_of
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order, in_order_of, with_columns_of
+from lcm.data.pairs import PairData, load_pairs, save_pairs
 from lcm.data.table import read_table, write_table
 
 ROWS = 600
@@ -151,3 +151,27 @@ def test_a_variable_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected variables by their numbers; got 'light'\."):
         lcm.Do({"light": 2.0})  # type: ignore[dict-item]
     assert lcm.Do({np.int64(1): 2.0}).imposed(2, 1, None)[0].tolist() == [[False, True]]  # type: ignore[dict-item]
+
+
+def test_what_a_fit_draws_has_the_names_of_its_columns(
+    run: Path, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, before, after = small_data("linear", ROWS), tables / "before.csv", tables / "after.csv"
+    for name, part in (("first", data.x), ("second", data.x_tilde)):
+        write_table(tmp_path / f"{name}.csv", {"x0": part[:, 0], "x1": part[:, 1]})
+    without = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for options in ([], ["--do", "0=1"], ["--do", "0=1", "--from", before, after], ["--do", "0=1", "--from", *without]):
+        for ending in (".csv", ".parquet", ".safetensors"):
+            called(capsys, "sample", run, "--n", "20", *options, "--out", tmp_path / f"out{ending}")
+            again = load_pairs(tmp_path / f"out{ending}")
+            assert again.columns == ("speed", "height") and again.z is not None, (options, ending)
+    assert read_table(tmp_path / "out.csv").names[:4] == ("speed", "height", "speed_tilde", "height_tilde")
+
+
+@pytest.mark.parametrize("columns", [("z0", "speed"), ("speed", "speed_tilde"), ("target_z7", "speed")])
+def test_names_that_a_file_would_mix_up_with_the_truth_are_left_out(columns: tuple[str, ...], tmp_path: Path) -> None:
+    data = small_data("linear", 20)
+    save_pairs(tmp_path / "pairs.csv", with_columns_of(data, columns))
+    again = load_pairs(tmp_path / "pairs.csv")
+    assert again.columns == () and again.z is not None and data.z is not None
+    assert np.array_equal(again.x, data.x) and np.array_equal(again.z, data.z)

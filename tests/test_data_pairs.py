@@ -377,7 +377,7 @@ def test_frames_are_aligned_by_their_labels_beside_a_truth_too() -> None:
     moved = frames[1][["c", "a", "b"]].sample(frac=1.0, random_state=0)
     found = PairData.from_arrays(frames[0], moved, z=x)
     np.testing.assert_allclose(found.x_tilde, (x + 1.0).astype(np.float32))
-    with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got a difference in a, z"):
+    with pytest.raises(ValueError, match="x_tilde: Expected the columns of x; got none named 'a', but 'z'"):
         PairData.from_arrays(frames[0], frames[1].rename(columns={"a": "z"}))
 
 

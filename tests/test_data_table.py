@@ -85,6 +85,12 @@ def test_one_table_holds_both(mark: str) -> None:
 
 REFUSED = {
     "word": ("a,b\n1,2\n3,much\n", r"row 1, column 'b': Expected a number; got 'much'"),
+    "decimal comma": (
+        "a;b\n1;2\n3;2,479199\n",
+        r"row 1, column 'b': Expected a number; got '2,479199' \(decimals need a point, not a comma\)",
+    ),
+    "quoted decimal comma": ('a,b\n1,"-,5e-3"\n', r"row 0, column 'b': .* got '-,5e-3' \(decimals need a point"),
+    "bare decimal comma": ("a,b\n1,5,2,5\n", r"row 0: Expected 2 cells, as in the first; got 4 \(decimals need a"),
     "blank": ("a,b\n1,2\n,4\n", r"row 1, column 'a': Expected a number; got an empty cell"),
     "short": ("a,b\n1,2\n3\n", r"row 1: Expected 2 cells, as in the first; got 1"),
     "twice": ("a,a\n1,2\n", r"Expected columns of different names; got 'a' twice"),
@@ -101,6 +107,30 @@ def test_a_bad_table_is_refused_by_row_and_column(case: str, tmp_path: Path) -> 
     path = written(tmp_path / "bad.csv", text)
     with pytest.raises(ValueError, match=f"^{path}: {message}"):
         load_pairs(path)
+
+
+def test_of_two_tables_the_one_at_fault_is_named(tmp_path: Path) -> None:
+    whole, short, less, other, gap = (
+        written(tmp_path / f"{name}.csv", text)
+        for name, text in {
+            "whole": "a,b\n1,2\n3,4\n5,7\n",
+            "short": "a,b\n1,2\n3,5\n",
+            "less": "a\n1\n3\n4\n",
+            "other": "a,c\n1,2\n3,4\n5,6\n",
+            "gap": "a,b\n1,2\nnan,4\n5,6\n",
+        }.items()
+    )
+    for tables, message in {
+        (whole, short): f"{short}: Expected 3 rows, as {whole} has; got 2",
+        (short, whole): f"{short}: Expected 3 rows, as {whole} has; got 2",
+        (whole, less): f"{less}: Expected the columns of {whole}; got none named 'b'$",
+        (less, whole): f"{less}: Expected the columns of {whole}; got none named 'b'$",
+        (whole, other): f"{other}: Expected the columns of {whole}; got none named 'b', but 'c'",
+        (whole, gap): f"{gap}: x_tilde: Expected finite numbers; got 1 NaN",
+        (gap, whole): f"{gap}: x: Expected finite numbers; got 1 NaN",
+    }.items():
+        with pytest.raises(ValueError, match=f"^{message}"):
+            load_pairs(*tables)
 
 
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:

@@ -242,6 +242,13 @@ def test_dot_lists_variables_and_edges() -> None:
     assert Graph.from_edges(3, [(2, 0)]).to_dot() == "digraph {\n  0;\n  1;\n  2;\n  2 -> 0;\n}\n"
 
 
+def test_strengths_of_another_shape_are_refused() -> None:
+    graph = Graph.from_edges(3, [(2, 0)])
+    for export in (graph.to_dot, graph.to_graphml, graph.to_networkx):
+        with pytest.raises(ValueError, match=r"strength: Expected shape \(3, 3\); got \(2, 3\)"):
+            export(strength=np.ones((2, 3)))
+
+
 def test_equality_and_hash_go_by_labelled_edges() -> None:
     graph = Graph.from_edges(3, [(2, 0)])
     assert {graph, Graph.from_edges(3, [(2, 0)])} == {graph}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from command_line import called, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import small_data
 from sweeps import opened, sweep_file
 
 from lcm.app.sweep.cells import sweep_cells
@@ -26,7 +29,10 @@ from lcm.app.sweep.config import (
     nested,
 )
 from lcm.app.sweep.sweep import open_sweep
+from lcm.base.files import write_tensors
 from lcm.base.yaml_text import dump_yaml
+from lcm.data.pairs import save_pairs
+from lcm.data.table import write_table
 
 GENERATED = """\
 data:
@@ -108,6 +114,35 @@ def test_data_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "linear.safetensors").unlink()
     with pytest.raises(ValueError, match=r"linear.safetensors: Expected a file; got no such file"):
         open_sweep(file, tmp_path / "out")
+
+
+def test_files_without_pairs_are_named_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = replace(small_data("linear", 300), columns=("a", "b"))
+    for name in ("good.csv", "good.parquet", "good.npz", "good.safetensors"):
+        save_pairs(tmp_path / name, pairs)
+    for name, part in {"before": pairs.x, "after": pairs.x_tilde}.items():
+        for ending in (".csv", ".parquet"):
+            write_table(tmp_path / f"{name}{ending}", {"a": part[:, 0], "b": part[:, 1]})
+    save_pairs(tmp_path / "others.csv", replace(pairs, columns=("a", "c")))
+    np.savez(tmp_path / "alone.npz", x=pairs.x)
+    write_tensors(tmp_path / "alone.safetensors", {"x": pairs.x})
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    marks = "Expected a column of x_tilde for each column of x, named with _tilde or _after or after_; got a, b"
+    file, good = tmp_path / "sweep.yaml", "good.csv"
+    for train, test, message in (
+        ("before.csv", "after.csv", f"before.csv: {marks} (lcm.save_pairs joins two tables in one file"),
+        (good, "after.parquet", f"after.parquet: {marks}"),
+        (good, "others.csv", "others.csv: x: Expected the columns of the fit (a, b); got none named 'b', but a, c"),
+        ("alone.npz", good, "alone.npz: x_tilde: Expected the tensors x and x_tilde; got x"),
+        (good, "alone.safetensors", "alone.safetensors: x_tilde: Expected the tensors x and x_tilde; got x"),
+        (good, "broken.safetensors", "broken.safetensors: Expected a whole safetensors file"),
+        (good, "sweep.yaml", "Expected a .safetensors, .npz, .csv or .parquet file; got the suffix '.yaml'"),
+    ):
+        file.write_text(f"data: [{{name: d, train: {train}, test: {test}}}]")
+        assert message in refused(capsys, "sweep", file, "--out", tmp_path / "out", "--dry-run")
+    for name in ("good.csv", "good.parquet", "good.npz", "good.safetensors"):
+        file.write_text(f"data: [{{name: d, train: {name}, test: good.csv}}]")
+        assert "1 cells: 1 waiting" in called(capsys, "sweep", file, "--out", tmp_path / "out", "--dry-run")
 
 
 def test_names_of_data_sets_differ(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import called, refused
-from small import RUN_FILES
+from small import RUN_FILES, small_data
 from sweeps import InProcess, assert_equal_scores, opened, scores, written
 
 from lcm.app.sweep.executors import Update
@@ -18,6 +19,7 @@ from lcm.app.sweep.table import read_results
 from lcm.app.sweep.work import Task
 from lcm.base.config import load_config
 from lcm.base.files import write_json
+from lcm.data.pairs import save_pairs
 from lcm.run.config import FitConfig
 from lcm.run.runs import load_run
 
@@ -197,3 +199,18 @@ def test_data_are_generated_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for path in configs:
         path.write_text("another")
     assert "Expected the data of these settings; got others. Choose another --out." in refused(capsys, *argv)
+
+
+def test_pairs_to_score_on_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
+    pairs = replace(small_data("linear", 300), columns=("a", "b"))
+    turned = replace(pairs, x=pairs.x[:, ::-1], x_tilde=pairs.x_tilde[:, ::-1], columns=("b", "a"))
+    found = []
+    for name, test in (("same", pairs), ("turned", turned)):
+        save_pairs(tmp_path / "train.csv", pairs)
+        save_pairs(tmp_path / "test.csv", test)
+        file = tmp_path / "sweep.yaml"
+        file.write_text("data: [{name: d, train: train.csv, test: test.csv}]\nbase: {model: linear}\n")
+        records = open_sweep(file, tmp_path / name)[1]
+        assert run_sweep(records, InProcess(), 1) == []
+        found += scores(records)
+    assert found[0]["nll"] == pytest.approx(found[1]["nll"])

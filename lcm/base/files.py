@@ -15,6 +15,8 @@ from safetensors.numpy import save_file
 from lcm.base.atomic import atomic_write
 from lcm.base.json_text import parse_json, read_text
 
+_UNREADABLE = (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError, MemoryError)
+
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically."""
@@ -70,11 +72,21 @@ def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[st
             metadata = dict(file.metadata() or {})
             if map_from is None or Path(path).stat().st_size < map_from:
                 return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+    except _UNREADABLE as error:
         _refuse_unreadable(path, "a whole safetensors file", error)
     from lcm.base.rows import map_tensors
 
     return map_tensors(path), metadata
+
+
+def read_tensor_names(path: str | Path) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the tensors and the metadata of a safetensors file, without its content; errors as above."""
+    existing_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys()), dict(file.metadata() or {})
+    except _UNREADABLE as error:
+        _refuse_unreadable(path, "a whole safetensors file", error)
 
 
 def existing_file(path: str | Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lcm.data.pairs import PairData
+from lcm.data.table import are_free
 
 
 def in_fitted_order(data: PairData, columns: Sequence[str]) -> PairData:
@@ -40,6 +41,22 @@ def in_order_of(data: PairData, *fits: Any) -> PairData:
         got = " and ".join(", ".join(columns) for columns in named)
         raise ValueError(f"Expected fits of the same columns in the same order; got {got}")
     return in_fitted_order(data, named[0]) if named else data
+
+
+def require_columns_of(given: Sequence[str], fitted: Sequence[str], where: str) -> None:
+    """Raise ValueError, which begins with `where`, if columns with names lack one of a fit."""
+    _order(given, fitted, where)
+
+
+def with_columns_of(data: PairData, columns: Sequence[str]) -> PairData:
+    """Pairs that a model drew, with the names of the columns of its fit; without, if a file would mix up the names.
+
+    Args:
+        data: pairs with their truth.
+        columns: names of the columns of the fit; () where it has none.
+    """
+    # a column that is called as a variable of the truth would take its place in a table
+    return replace(data, columns=tuple(columns) if are_free(columns, data.tensors()) else ())
 
 
 def frame_in_fitted_order(x: Any, columns: Sequence[str]) -> Any:

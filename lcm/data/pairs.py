@@ -251,8 +251,8 @@ def _loaded(x: Any, x_tilde: Any, mark: str | None) -> PairData:
     return _from_tables([table for table in tables if table is not None], mark, x.iloc[:, :0] if is_frame(x) else None)
 
 
-def _valid(arrays: Mapping[str, Any], source: str, columns: Sequence[str] = ()) -> dict[str, Any]:
-    return dict(validate_pairs(arrays, source, columns))
+def _valid(arrays: Mapping[str, Any], source: str, columns: Sequence[str] = (), after: str = "") -> dict[str, Any]:
+    return dict(validate_pairs(arrays, source, columns, after))
 
 
 def _is_path(value: Any) -> bool:
@@ -280,7 +280,7 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairD
         before, after = tables
     x, x_tilde = joined(before, after)
     source, *elsewhere = [""] if frame is not None else [table.source for table in tables]
-    valid = _valid({"x": x, "x_tilde": x_tilde}, source, before.names)
+    valid = _valid({"x": x, "x_tilde": x_tilde}, source, before.names, "".join(elsewhere))
     return PairData(**valid, source=source, after="".join(elsewhere), columns=before.names, frame=frame)
 
 

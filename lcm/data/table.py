@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,11 @@ MARKS = ("_tilde", "_after", "after_")
 """Default marks of the columns of x̃ in a table that holds both. They are tried in this order."""
 
 _TRUTH = re.compile(r"(z|noise)(\d+)(_tilde)?|target_z(\d+)")
+# where pandas keeps the labels of the rows
+_INDEX = "__index_level_0__"
 _DELIMITERS = ",;\t"
+_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_POINT = " (decimals need a point, not a comma)"
 
 
 @final
@@ -66,7 +70,37 @@ def read_table(path: str | Path) -> Table:
     return _parse_csv(text, str(path))
 
 
+def read_heading(path: str | Path) -> Table:
+    """The columns of a CSV or a Parquet file, without its rows; errors as of `read_table`."""
+    if Path(path).suffix == ".parquet":
+        parquet = _pyarrow(path)
+        existing_file(path)
+        try:
+            names = [name for name in parquet.ParquetFile(path).schema_arrow.names if name != _INDEX]
+        except Exception as error:
+            _refuse_parquet(path, error)
+    else:
+        try:
+            with existing_file(path).open(encoding="utf-8-sig") as file:
+                first = next((line for line in file if line.strip()), "")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: Expected a CSV file; got bytes that are not UTF-8") from error
+        names, _, _ = _csv_parts(first, str(path))
+    return Table(np.empty((0, len(names))), tuple(names), source=str(path))
+
+
 def _parse_csv(text: str, source: str) -> Table:
+    header, body, labels = _csv_parts(text, source)
+    try:
+        values = np.array(body, dtype=np.float64).reshape(len(body), len(header))
+    except ValueError:
+        _refuse_bad_cell(body, header, source)
+        raise
+    return _checked(values, header, labels, source)
+
+
+def _csv_parts(text: str, source: str) -> tuple[list[str], list[list[str]], list[str] | None]:
+    """The names of the columns, the cells of the rows, and the labels of the rows where there are any."""
     first = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     try:
@@ -80,16 +114,15 @@ def _parse_csv(text: str, source: str) -> Table:
     body = rows[1:] if named else rows
     for index, row in enumerate(body):
         if len(row) != len(header):
-            raise ValueError(f"{source}: row {index}: Expected {len(header)} cells, as in the first; got {len(row)}")
+            # 1,5 is then two cells
+            hint = _POINT if delimiter == "," and len(row) == 2 * len(header) else ""
+            raise ValueError(
+                f"{source}: row {index}: Expected {len(header)} cells, as in the first; got {len(row)}{hint}"
+            )
     labels = None
     if named and header[0] == "" and len(header) > 1:
         labels, header, body = [row[0] for row in body], header[1:], [row[1:] for row in body]
-    try:
-        values = np.array(body, dtype=np.float64).reshape(len(body), len(header))
-    except ValueError:
-        _refuse_bad_cell(body, header, source)
-        raise
-    return _checked(values, header, labels, source)
+    return header, body, labels
 
 
 def _number(cell: str) -> float | None:
@@ -103,7 +136,7 @@ def _refuse_bad_cell(rows: Sequence[Sequence[str]], names: Sequence[str], source
     for index, row in enumerate(rows):
         for name, cell in zip(names, row, strict=True):
             if _number(cell) is None:
-                got = repr(cell) if cell.strip() else "an empty cell"
+                got = repr(cell) + _POINT * bool(_COMMA.fullmatch(cell.strip())) if cell.strip() else "an empty cell"
                 raise ValueError(f"{source}: row {index}, column {name!r}: Expected a number; got {got}")
 
 
@@ -123,10 +156,8 @@ def _read_parquet(path: str | Path) -> Table:
         _require_memory(parquet.ParquetFile(path).metadata)
         table = parquet.read_table(path)
     except Exception as error:
-        # on bad bytes pyarrow raises errors of many kinds
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: Expected a whole Parquet file; got an unreadable one ({reason})") from error
-    names = [name for name in table.column_names if name != "__index_level_0__"]
+        _refuse_parquet(path, error)
+    names = [name for name in table.column_names if name != _INDEX]
     columns = []
     for name in names:
         column = table.column(name)
@@ -138,8 +169,14 @@ def _read_parquet(path: str | Path) -> Table:
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"{path}: column {name!r}: Expected numbers; got {column.type}") from error
     values = np.stack(columns, 1) if columns else np.empty((0, 0))
-    labels = table.column("__index_level_0__").to_pylist() if len(names) < table.num_columns else None
+    labels = table.column(_INDEX).to_pylist() if len(names) < table.num_columns else None
     return _checked(values, names, labels, str(path))
+
+
+def _refuse_parquet(path: str | Path, error: Exception) -> NoReturn:
+    # on bad bytes pyarrow raises errors of many kinds
+    reason = " ".join(str(error).split())
+    raise ValueError(f"{path}: Expected a whole Parquet file; got an unreadable one ({reason})") from error
 
 
 def _require_memory(metadata: Any) -> None:
@@ -185,13 +222,22 @@ def joined(before: Table, after: Table) -> tuple[NDArray[np.float64], NDArray[np
     """The values (N, d) of two tables of the same pairs, with the columns and rows in the order of the first.
 
     Raises:
-        ValueError: tables with different columns or different row labels.
+        ValueError: tables with different columns, numbers of rows or row labels. The message names the table that lacks
+            something.
     """
-    if sorted(before.names) != sorted(after.names):
-        differing = sorted(set(before.names) ^ set(after.names))
-        raise ValueError(
-            f"{after.source}: Expected the columns of {before.source}; got a difference in {', '.join(differing[:5])}"
-        )
+    for lacking, whole in ((after, before), (before, after)):
+        missing = [name for name in whole.names if name not in lacking.names]
+        if missing:
+            further = [name for name in lacking.names if name not in whole.names]
+            but = f", but {', '.join(map(repr, further[:5]))}" if further else ""
+            raise ValueError(
+                f"{lacking.source}: Expected the columns of {whole.source}; got none named"
+                f" {', '.join(map(repr, missing[:5]))}{but}"
+            )
+        if len(lacking.values) < len(whole.values):
+            raise ValueError(
+                f"{lacking.source}: Expected {len(whole.values)} rows, as {whole.source} has; got {len(lacking.values)}"
+            )
     moved = after.values[:, [after.names.index(name) for name in before.names]]
     return before.values, moved[_aligned_rows(before, after)]
 
@@ -292,6 +338,14 @@ def pair_columns(tensors: Mapping[str, NDArray[Any]], columns: Sequence[str] = (
             key = f"target_z{index}" if base == "targets" else named + mark
             found[key] = tensor[:, index].astype(np.uint8) if base == "targets" else tensor[:, index]
     return found
+
+
+def are_free(columns: Sequence[str], tensors: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a table of pairs can call the columns of x so, beside its truth, and be read back."""
+    if not columns:
+        return True
+    other = any(_TRUTH.fullmatch(name) for name in columns)
+    return not other and len(pair_columns(tensors, columns)) == len(pair_columns(tensors))
 
 
 def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,22 @@ _COARSE = 1e-5
 _MOST_LISTED = 10
 
 
-def validate_pairs(arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = ()) -> dict[str, _Array]:
+def validate_pairs(
+    arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = (), after: str = ""
+) -> dict[str, _Array]:
     """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
     `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or float64 where columns are too far
     from zero for float32 to tell their values apart; or uint8 (N, H, W, C). It may have "z",
     "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
     and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
-    `columns` are the names of the columns of x, for messages; () where they have none.
+    `columns` are the names of the columns of x, for messages; () where they have none. `after` is the source of
+    x_tilde, if it is another one.
     """
     where = {key: f"{source}: {key}" if source else key for key in TENSORS}
-    for key in OBSERVATIONS:
-        if key not in arrays:
-            raise ValueError(f"{where[key]}: Expected the tensors x and x_tilde; got {_names(arrays)}")
+    if after:
+        where["x_tilde"] = f"{after}: x_tilde"
+    require_observations(arrays, source)
     valid = {key: _observation(arrays[key], where[key], columns) for key in OBSERVATIONS}
     if any(valid[key].dtype == np.float64 for key in OBSERVATIONS):
         valid = {key: array.astype(np.float64, copy=False) for key, array in valid.items()}
@@ -50,6 +53,15 @@ def validate_pairs(arrays: Mapping[str, _Array], source: str, columns: Sequence[
         valid["adjacency"] = _adjacency(arrays["adjacency"], where["adjacency"])
     _require_equal_sizes(valid, where)
     return valid
+
+
+def require_observations(names: Iterable[str], source: str) -> None:
+    """Raise ValueError unless x and x_tilde are among the names of the tensors."""
+    found = sorted(names)
+    for key in OBSERVATIONS:
+        if key not in found:
+            where = f"{source}: {key}" if source else key
+            raise ValueError(f"{where}: Expected the tensors x and x_tilde; got {', '.join(found) or 'none'}")
 
 
 def _observation(array: _Array, where: str, columns: Sequence[str]) -> _Array:
@@ -161,7 +173,3 @@ def _require_equal_sizes(valid: Mapping[str, _Array], where: Mapping[str, str]) 
         if n is not None and columns != n:
             raise ValueError(f"{where[key]}: Expected n = {n} variables, as {first} has; got {columns}")
         n, first = columns, first or key
-
-
-def _names(arrays: Mapping[str, _Array]) -> str:
-    return ", ".join(sorted(arrays)) or "none"

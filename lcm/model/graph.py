@@ -191,24 +191,31 @@ class Graph:
         same_colour = nx.algorithms.isomorphism.categorical_node_match("colour", None)
         return bool(nx.is_isomorphic(first, second, node_match=same_colour))
 
-    def to_networkx(self) -> nx.DiGraph:
-        """A networkx graph with the nodes 0..n-1 and the same edges."""
+    def to_networkx(self, strength: ArrayLike | None = None) -> nx.DiGraph:
+        """A networkx graph with the nodes 0..n-1 and the same edges.
+
+        strength: (n, n) of the edges [i, j], i -> j, as their attribute `strength`; ValueError for another shape.
+        """
         # slow to load, and a fit has no use for it
         import networkx as nx
 
         graph = nx.DiGraph()
         graph.add_nodes_from(range(self.n))
         graph.add_edges_from(self.edges())
+        if strength is not None:
+            nx.set_edge_attributes(graph, self._of_edges(strength), "strength")
         return graph
 
-    def to_graphml(self, path: str | Path | None = None, names: Sequence[str] | None = None) -> str:
+    def to_graphml(
+        self, path: str | Path | None = None, names: Sequence[str] | None = None, strength: ArrayLike | None = None
+    ) -> str:
         """The graph as GraphML text, also written to `path` (whole or not at all) where one is given.
 
-        names: of the variables, as the attribute `label` of the nodes.
+        names: of the variables, as the attribute `label` of the nodes. strength: as for `to_networkx`.
         """
         import networkx as nx
 
-        graph = self.to_networkx()
+        graph = self.to_networkx(strength)
         if names is not None:
             nx.set_node_attributes(graph, dict(enumerate(names)), "label")
         text = "\n".join(nx.generate_graphml(graph)) + "\n"
@@ -219,12 +226,25 @@ class Graph:
             write_text(path, text)
         return text
 
-    def to_dot(self, names: Sequence[str] | None = None) -> str:
-        """The graph in the DOT language of Graphviz, every variable listed before the edges, with its name if given."""
+    def to_dot(self, names: Sequence[str] | None = None, strength: ArrayLike | None = None) -> str:
+        """The graph in the DOT language of Graphviz, every variable listed before the edges, with its name if given.
+
+        strength: as for `to_networkx`; an edge is labelled with three decimals of it.
+        """
         labels = [""] * self.n if names is None else [f' [label="{name}"]' for name in names]
         nodes = [f"  {node}{label};" for node, label in enumerate(labels)]
-        edges = [f"  {source} -> {target};" for source, target in self.edges()]
-        return "\n".join(["digraph {", *nodes, *edges, "}"]) + "\n"
+        edges = self.edges()
+        shown = dict.fromkeys(edges, "")
+        if strength is not None:
+            shown = {edge: f' [label="{value:.3f}"]' for edge, value in self._of_edges(strength).items()}
+        lines = [f"  {source} -> {target}{shown[source, target]};" for source, target in edges]
+        return "\n".join(["digraph {", *nodes, *lines, "}"]) + "\n"
+
+    def _of_edges(self, strength: ArrayLike) -> dict[tuple[int, int], float]:
+        values = np.asarray(strength, dtype=np.float64)
+        if values.shape != self.adjacency.shape:
+            raise ValueError(f"strength: Expected shape {self.adjacency.shape}; got {values.shape}.")
+        return {edge: float(values[edge]) for edge in self.edges()}
 
     def __eq__(self, other: object) -> bool:
         """Equal iff the labelled graphs are: same n, same edges."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def write_answers(path: str | Path, pairs: PairData, refits: Refits, do: Do, lev
     ends = refit_interval(estimate, refits.counterfactuals(pairs.x, do), level)
     kind = np.float32 if pairs.is_images else pairs.x_tilde.dtype
     found = {f"x_tilde_{name}": part.astype(kind) for name, part in zip(("low", "high", "error"), ends, strict=True)}
-    metadata = {**pairs.metadata, "interval": str(level)}
+    named = {"columns": json.dumps(pairs.columns)} if pairs.columns else {}
+    metadata = {**pairs.metadata, "interval": str(level), **named}
     names = pairs.columns or tuple(f"x{i}" for i in range(pairs.n_dimensions))
     table = None
     if not pairs.is_images:

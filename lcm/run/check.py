@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -13,15 +14,17 @@ from lcm.data.intrinsic_dimension import Spectrum
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 from lcm.run.doubts_of_data import data_doubts
-from lcm.run.fittable import require_measured, require_no_outlier
+from lcm.run.fittable import require_differences, require_enough_pairs, require_measured, require_no_outlier
 
 Array = NDArray[np.float64]
+_UNKNOWN = "unknown: too few pairs differ"
 
 
 def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     """Describe pairs in numbers for JSON. `format_check` puts them in words.
 
-    The keys are below. A key is None if it has no meaning; for images, all are None but the first five and n_guess.
+    The keys are below. A key is None if it has no meaning. Where fewer than 10 pairs differ, n and all that follows
+    from it are None; for images, all are None but the first five and n_guess.
         n_pairs, shape (of one observation), dtype.
         duplicate_rows: rows of x that equal an earlier row.
         unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
@@ -34,7 +37,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
             the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for every graph if
             observations are linear in the noise and interventions are atomic.
         one_sparse_share_random: the same after a random rotation of the components, for comparison.
-        doubts: what is remarkable about rows and columns, in words.
+        doubts: why a fit refuses the pairs, if it does, and what is remarkable about rows and columns, in words.
         target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate of
             the target probabilities.
 
@@ -45,6 +48,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     """
     require_measured(data)
     require_no_outlier(data)
+    refusal = _refusal(require_differences, data)
     whole, data = data, data.without_outliers
     blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
     unchanged = np.concatenate(blocks)
@@ -56,15 +60,16 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         "unchanged_share": float(unchanged.mean()),
         **dict.fromkeys(("rank", "singular_values", "n_guess", "n_plausible", "n_by_neighbours")),
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
-        "doubts": data_doubts(whole),
+        "doubts": [*refusal, *data_doubts(whole)],
     }
     if data.is_images:
-        from lcm.learn.geodesic import estimate_image_n
-
-        return report | {"n_guess": estimate_image_n(data.x)}
+        return report if refusal else _of_images(report, data)
     found = data.spectrum
     report["rank"] = found.rank
     report["singular_values"] = np.sqrt(found.variances).tolist()
+    # x alone would give a number, but what never changes is no variable
+    if refusal:
+        return report
     report["n_guess"] = n = data.estimated_n
     report["n_plausible"], report["n_by_neighbours"] = (
         list(data.dimension_evidence.plausible),
@@ -73,7 +78,27 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     if np.sum(~unchanged) >= max(n, 1) and n > 0:
         differences = _reduced_differences(data, ~unchanged, found, n)
         report.update(_one_sparse(differences, len(data), np.random.default_rng(seed)))
-    return report
+    return _with_too_few(report, data)
+
+
+def _of_images(report: dict[str, Any], data: PairData) -> dict[str, Any]:
+    from lcm.learn.geodesic import estimate_image_n
+
+    return _with_too_few(report | {"n_guess": estimate_image_n(data.x)}, data)
+
+
+def _with_too_few(report: dict[str, Any], data: PairData) -> dict[str, Any]:
+    """The report with a doubt where a fit would refuse as few pairs."""
+    return report | {"doubts": [*_refusal(require_enough_pairs, data, report["n_guess"]), *report["doubts"]]}
+
+
+def _refusal(require: Callable[..., None], *arguments: Any) -> list[str]:
+    """What a fit says where it refuses the data; empty where it does not."""
+    try:
+        require(*arguments)
+    except ValueError as error:
+        return [f"lcm fit refuses these pairs: {error}"]
+    return []
 
 
 def format_check(report: dict[str, Any]) -> str:
@@ -84,7 +109,8 @@ def format_check(report: dict[str, Any]) -> str:
         ("unchanged", f"{report['unchanged_share']:.1%} of pairs have x == x_tilde exactly"),
     ]
     if report["rank"] is None:
-        lines.append(("variables", f"n = {report['n_guess']} by the dimension of the sheet that the images lie on"))
+        by = " by the dimension of the sheet that the images lie on"
+        lines.append(("variables", _UNKNOWN if report["n_guess"] is None else f"n = {report['n_guess']}{by}"))
     else:
         values = report["singular_values"]
         lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
@@ -99,6 +125,8 @@ def format_check(report: dict[str, Any]) -> str:
 
 
 def _number_text(report: dict[str, Any]) -> str:
+    if report["n_guess"] is None:
+        return _UNKNOWN
     plausible = report["n_plausible"]
     among = "no other number is plausible" if len(plausible) == 1 else f"plausible: {_listed([*map(str, plausible)])}"
     return f"n = {report['n_guess']}; {among}; by nearest neighbours {report['n_by_neighbours']:.1f}"
@@ -108,7 +136,7 @@ def verdict(report: dict[str, Any]) -> str:
     """Say whether the differences look as if one variable changed at a time, up to a linear map."""
     share, random = report["one_sparse_share"], report["one_sparse_share_random"]
     if share is None:
-        return "unknown: too few pairs differ"
+        return _UNKNOWN
     if report["n_guess"] == 1:
         return "yes, trivially: there is one variable"
     numbers = f"the largest component carries {share:.1%} of a difference, or {random:.1%} after a random rotation"

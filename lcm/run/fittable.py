@@ -20,7 +20,9 @@ def require_differences(data: PairData) -> None:
     )
     if count < _LEAST_DIFFERENT:
         got = "x_tilde equal to x in every row" if count == 0 else f"{count} of {len(data)}"
-        raise ValueError(f"{_at(data)}x_tilde: Expected pairs that differ, at least {_LEAST_DIFFERENT}; got {got}.")
+        raise ValueError(
+            f"{_at(data, 'x_tilde')}x_tilde: Expected pairs that differ, at least {_LEAST_DIFFERENT}; got {got}."
+        )
 
 
 def require_enough_pairs(data: PairData, n: int) -> None:
@@ -50,7 +52,7 @@ def require_no_outlier(data: PairData) -> None:
     row, part, column, value = describe_outlier(data.x, data.x_tilde, int(distances.argmax()), data.scales)
     low, high = data.scales.low[column], data.scales.high[column]
     raise ValueError(
-        f"{_at(data)}{part}: row {row}, column {data.column_name(column)}: Expected values on one scale; got an"
+        f"{_at(data, part)}{part}: row {row}, column {data.column_name(column)}: Expected values on one scale; got an"
         f" outlier, {value:.3g}, where nine in ten lie from {low:.3g} to {high:.3g} (remove the pair)"
     )
 
@@ -63,11 +65,12 @@ def require_measured(data: PairData) -> None:
         code = missing_code(part)
         if code is not None:
             raise ValueError(
-                f"{_at(data)}{name}: column {data.column_name(code.column)}: Expected measured values; got"
+                f"{_at(data, name)}{name}: column {data.column_name(code.column)}: Expected measured values; got"
                 f" {code.value:.6g} in {code.n_rows} rows, first in row {code.row}, far outside the others, of which"
                 f" nine in ten lie from {code.low:.3g} to {code.high:.3g} (if it stands for no value, remove the pairs)"
             )
 
 
-def _at(data: PairData) -> str:
-    return f"{data.source}: " if data.source else ""
+def _at(data: PairData, part: str = "x") -> str:
+    source = data.after if part == "x_tilde" and data.after else data.source
+    return f"{source}: " if source else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm.app.commands.common import add_mark_argument, check_output, open_pairs
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Described = tuple[dict[str, Any], list[str]]
 """A graph as numbers for JSON and as lines for a terminal."""
+
+_DRAWN, _EXPORTED = (".png", ".svg"), (".dot", ".graphml")
 
 HELP = "print the graph of a fit, at a given false discovery rate or by another search"
 DESCRIPTION = """\
@@ -36,6 +39,7 @@ EPILOG = """\
 examples:
   lcm graph run --fdr 0.05
   lcm graph run --fdr 0.1 --json graph.json
+  lcm graph run --export graph.dot
   lcm graph run --method enco --data data/toy2d/test.safetensors --figure enco.png
 """
 
@@ -50,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mark_argument(parser)
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the search; default: 0")
     parser.add_argument("--json", metavar="FILE", help=".json file to write the graph and its numbers to")
-    parser.add_argument("--figure", metavar="FILE", help=".png file to draw the graph to")
+    parser.add_argument("--figure", metavar="FILE", help=".png or .svg file to draw the graph to")
+    parser.add_argument(
+        "--export", metavar="FILE", help=".dot (Graphviz) or .graphml file to write the graph to, with names, strengths"
+    )
 
 
 def _rate(text: str) -> float:
@@ -72,9 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.fdr is not None and arguments.method not in (None, *RATED_METHODS):
         expected = f"no rate except for the methods {' and '.join(RATED_METHODS)}"
         raise ValueError(f"--fdr: Expected {expected}; got one for {arguments.method}")
-    inputs = arguments.run_folder, *(arguments.data or ())
-    json = check_output(arguments.json, ".json", *inputs) if arguments.json else None
-    figure = check_output(arguments.figure, ".png", *inputs) if arguments.figure else None
+    json, figure, export = _outputs(arguments)
 
     from lcm.base.files import write_json
     from lcm.run.runs import load_run
@@ -84,6 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
     if json:
         json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, numbers)
+    if export:
+        _write_graph(export, numbers)
     if figure:
         from lcm.report import draw_one_graph, graph_labels
 
@@ -92,6 +99,32 @@ def run(arguments: argparse.Namespace) -> None:
         draw_one_graph(figure, numbers["adjacency"], numbers["edge_strength"], lines[0], labels)
     if not arguments.quiet:
         print("\n".join(lines))
+
+
+def _outputs(arguments: argparse.Namespace) -> list[Path | None]:
+    """The files of --json, --figure and --export, where they are given."""
+    inputs = arguments.run_folder, *(arguments.data or ())
+    asked = ("json", (".json",)), ("figure", _DRAWN), ("export", _EXPORTED)
+    for option, suffixes in asked:
+        path = Path(getattr(arguments, option) or f"none{suffixes[0]}")
+        if path.suffix not in suffixes and not path.is_dir():
+            rest = ", ".join(f"--{other} writes {' or '.join(each)}" for other, each in asked if other != option)
+            expected = f"--{option}: Expected a {' or '.join(suffixes)} file to write to"
+            raise ValueError(f"{expected}; got the suffix {path.suffix!r} ({rest})")
+    given = [(getattr(arguments, option), suffixes) for option, suffixes in asked]
+    return [check_output(path, suffixes, *inputs) if path else None for path, suffixes in given]
+
+
+def _write_graph(path: Path, numbers: dict[str, Any]) -> None:
+    from lcm.base.files import write_text
+    from lcm.model.graph import Graph
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    graph, names, strength = Graph(numbers["adjacency"]), numbers["names"], numbers["edge_strength"]
+    if path.suffix == ".dot":
+        write_text(path, graph.to_dot(names, strength))
+    else:
+        graph.to_graphml(path, names, strength)
 
 
 def _listed(edges: Sequence[str], how: str, order: Sequence[int], names: Sequence[str]) -> list[str]:

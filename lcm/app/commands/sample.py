@@ -27,8 +27,9 @@ DATA, and x_tilde is the counterfactual of x under all given interventions at on
 With --interval, FILE also holds x_tilde_low, x_tilde_high and x_tilde_error: an interval of x_tilde at the given level
 and its standard error, from the refits of `lcm refit`. Values beyond the data of the fit are answered with a warning.
 
-FILE holds x, x_tilde, z, z_tilde, noise, noise_tilde, targets and, unless it is a table, adjacency. If the model was
-fitted to images, x and x_tilde are images.
+FILE holds x, x_tilde, z, z_tilde, noise, noise_tilde, targets and, unless it is a table, adjacency. The columns of x
+have the names that the fit remembers, and else those of DATA. If the model was fitted to images, x and x_tilde are
+images.
 """
 EPILOG = """\
 examples:
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.run_folder, *files)
     source = open_pairs(*files, mark=arguments.after_mark) if files else None
 
-    from lcm.data.named_columns import in_order_of
+    from lcm.data.named_columns import in_order_of, with_columns_of
     from lcm.data.sample import sample_counterfactuals, sample_pairs
 
     opened = open_model(arguments.run_folder)
@@ -91,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         _warn(opened, pairs, values)
     else:
         pairs = sample_pairs(opened.model, arguments.n, seed=arguments.seed)
+    pairs = with_columns_of(pairs, (opened.run.columns if opened.run else ()) or pairs.columns)
     out.parent.mkdir(parents=True, exist_ok=True)
     if refits is None:
         save_pairs(out, pairs)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lcm.app.explore.asking import COUNTERFACTUAL, DRAWS, IMAGE_DRAWS, LEVEL, SEED, Question, answer_to, question_text
 from lcm.app.explore.subject import Subject
+from lcm.data.named_columns import with_columns_of
 from lcm.data.pairs import save_pairs
 from lcm.data.sample import sample_pairs
-from lcm.data.table import pair_columns, write_table
+from lcm.data.table import write_table
 from lcm.report.answer import answer_table
 
 FIGURES = (".png", ".svg")
@@ -32,11 +32,7 @@ def exported(subject: Subject, question: Question, suffix: str) -> bytes:
 
 def exported_pairs(subject: Subject, n_pairs: int, seed: int, suffix: str) -> bytes:
     """Pairs that the model draws, with their truth, as a file."""
-    pairs = sample_pairs(subject.model, n_pairs, seed=seed)
-    columns, tensors = subject.given_columns, pairs.tensors()
-    # a column that is named as a variable of the truth would take its place
-    if columns and suffix == ".csv" and len(pair_columns(tensors, columns)) == len(pair_columns(tensors)):
-        pairs = replace(pairs, columns=columns)
+    pairs = with_columns_of(sample_pairs(subject.model, n_pairs, seed=seed), subject.given_columns)
     return _content(suffix, lambda path: save_pairs(path, pairs))
 
 

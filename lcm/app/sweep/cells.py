@@ -161,6 +161,27 @@ def draw(data: DataSet) -> None:
         raise ValueError(f"{folder}: Expected the data of these settings; got others. Choose another --out.")
 
 
+def require_pairs(data: DataSet) -> None:
+    """Raise ValueError, by their headings, for given files without pairs, or to score on without the fitted columns."""
+    if data.made_by is not None:
+        return
+    from lcm.data.named_columns import require_columns_of
+
+    train, test = _columns(data.train), _columns(data.test)
+    require_columns_of(test, train, f"{data.test}: x")
+
+
+def _columns(path: Path) -> tuple[str, ...]:
+    from lcm.data.pair_files import columns_of_file
+
+    try:
+        return columns_of_file(path)
+    except ValueError as error:
+        alone = "Expected a column of x_tilde" in str(error)
+        hint = " (lcm.save_pairs joins two tables in one file: docs/sweeps.md)" if alone else ""
+        raise ValueError(f"{error}{hint}") from error
+
+
 def _require_own_names(data: Sequence[DataSet], file: Path) -> None:
     keys: dict[str, str] = {}
     for each in data:

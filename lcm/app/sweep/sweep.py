@@ -22,7 +22,7 @@ from typing import Any, final
 
 from tqdm import tqdm
 
-from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, sweep_cells, with_names
+from lcm.app.sweep.cells import KEY_DIGITS, Cell, draw, require_pairs, sweep_cells, with_names
 from lcm.app.sweep.config import SweepConfig, load_sweep
 from lcm.app.sweep.executors import Executor
 from lcm.app.sweep.work import CELL_FAILED, CELL_FINISHED, CELL_WAITING, CellOutcome, finished_config, make_tasks
@@ -219,14 +219,16 @@ def open_sweep(file: str | Path, out: str | Path) -> tuple[SweepConfig, Records]
     """Read the file of a sweep, and the records that its folder already holds; nothing is written.
 
     Raises:
-        ValueError: a file that is not a sweep, a bad value of a fit or a data set, a missing file of pairs, or a record
-            of something else.
+        ValueError: a file that is not a sweep, a bad value of a fit or a data set, a missing file of pairs, one without
+            x_tilde or without the columns of the other, or a record of something else.
     """
     path, folder = Path(file), Path(out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: Expected a folder to write to; got a file")
     sweep = load_sweep(path)
     cells = with_names(sweep_cells(sweep, path, folder), known_names(folder))
+    for data in {cell.data.key: cell.data for cell in cells}.values():
+        require_pairs(data)
     return sweep, Records(folder, cells)
 
 

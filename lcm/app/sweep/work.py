@@ -84,11 +84,13 @@ def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> CellOutcome:
 
 
 def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict[str, Any]:
+    from lcm.data.named_columns import in_order_of
     from lcm.data.pairs import load_pairs
     from lcm.metric.scores import evaluate
 
     train, test = _training_pairs(work), load_pairs(work.test)
     run = _fitted(work, train, device)
+    test = in_order_of(test, run)
     seconds = run.fit["fit_seconds"]
     scores = evaluate(run.model, test, edge_strength=run.edge_strength, fit_seconds=seconds, n_jobs=threads)
     made = {key: run.info[key] for key in ("data_sha256", "config_sha256", "lcm", "torch", "threads", "device")}
