@@ -126,6 +126,21 @@ def test_a_stage_without_likelihoods_has_no_course() -> None:
     assert course_chart(RECORDS, "another") is None
 
 
+def course(values: list[float]) -> Any:
+    records = [{"stage": "a", "restart": 0, "seconds": k, "log_likelihood": v} for k, v in enumerate(values)]
+    return course_chart(records, "a")
+
+
+def test_a_course_shows_its_first_point_unless_it_would_hide_the_rest() -> None:
+    for values in ([-7.168, -6.9, -6.83, -6.82, -6.82], [-1.42402, -1.42401, -1.42403]):
+        chart = course(values)
+        low, high = chart.specification["encoding"]["y"]["scale"]["domain"]
+        assert low < min(values) and max(values) < high and "below the axis" not in chart.text
+    chart = course([-1e6, *np.linspace(-3.0, -2.0, 40)])
+    assert chart.specification["encoding"]["y"]["scale"]["domain"][0] > -10
+    assert "1 of the first points lies below the axis" in chart.text
+
+
 def test_the_distribution_of_a_sample_has_unit_area_and_leaves_no_state_out() -> None:
     rows = CHARTS["distribution"].specification["data"]["values"]
     for state in ("observed", "under intervention"):
@@ -190,6 +205,7 @@ def test_the_page_of_a_run_says_what_the_run_says(finished: dict[str, Path]) -> 
         for text in ("in the pairs of the fit", "Under", run.info["data_sha256"], "lcm fit", "Course of the fit"):
             assert text.lower() in html.lower()
         assert "Against the truth in" in html and "learned z" in html
+        assert ("answer different questions" in html) == ("p-value of no edge" in html)
 
 
 def test_the_page_of_a_run_is_written_again(
