@@ -7,7 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lcm.app.explore.asking import COUNTERFACTUAL, DRAWS, IMAGE_DRAWS, LEVEL, SEED, Question, answer_to, question_text
+from lcm.app.explore.asking import (
+    COUNTERFACTUAL,
+    DRAWS,
+    IMAGE_DRAWS,
+    LEVEL,
+    SEED,
+    Question,
+    answer_to,
+    question_text,
+    whiskers_text,
+)
 from lcm.app.explore.subject import Subject
 from lcm.data.pairs import save_pairs
 from lcm.data.sample import sample_pairs
@@ -95,6 +105,7 @@ answer = Answer(
     low=low,
     high=high,
     usual={usual},
+    whiskers={whiskers_text(subject, question)!r},
 )
 write_table("answer.csv", answer_table(answer))
 draw_answer("answer.png", answer)

@@ -14,8 +14,8 @@ _SURE = 0.9
 _HARDLY = 0.5
 _TWO_QUESTIONS = (
     "The interval and the p-value answer different questions, so an interval above 0 can stand beside a p-value that"
-    " does not reject, and the reverse. The interval says how far the strength, which is never negative, would vary over"
-    " samples of pairs, with the encoder taken as exact. The p-value tests whether the effect on mean or spread is"
+    " does not reject, and the reverse. The interval says how far the strength, which is never negative, would vary"
+    " over samples of pairs, with the encoder taken as exact. The p-value tests whether the effect on mean or spread is"
     f" larger than one that counts as none: a correlation of {NEGLIGIBLE:g}, or more where an inexact encoder leaves"
     " traces. An edge is drawn if its p-value passes among those of all possible edges at the false discovery rate."
 )
