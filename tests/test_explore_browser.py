@@ -287,8 +287,8 @@ def test_numbers_of_x_are_whole_at_every_width(browser: Any, address: str, width
     inner = context.new_page()
     inner.goto(source)
     ends = inner.evaluate(
-        """() => [...document.documentElement.querySelectorAll(':scope > text')].map((text) => text.getBBox().x + text.getBBox().width
-          - document.documentElement.viewBox.baseVal.width)"""
+        """() => [...document.documentElement.querySelectorAll(':scope > text')].map((text) =>
+          text.getBBox().x + text.getBBox().width - document.documentElement.viewBox.baseVal.width)"""
     )
     assert len(ends) == 2 and max(ends) <= 0
     context.close()

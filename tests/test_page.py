@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from command_line import called, refused
 from hypothesis import given, settings
 from PIL import Image
 
+import lcm
+from lcm.data.table import write_table
 from lcm.model.graph import Graph
 from lcm.readout.evidence import GraphEvidence
 from lcm.report.page import (
@@ -38,6 +41,8 @@ from lcm.report.page import (
     share_chart,
 )
 from lcm.report.page.causal_graph import first_rates, rates_with
+from lcm.run.page import of_run
+from lcm.run.pages import rewrite_page
 from lcm.run.runs import load_run
 
 HOSTILE = "</script><img src=http://x.example onerror=alert(1)>&\"'`z`"
@@ -206,6 +211,27 @@ def test_the_page_of_a_run_says_what_the_run_says(finished: dict[str, Path]) -> 
             assert text.lower() in html.lower()
         assert "Against the truth in" in html and "learned z" in html
         assert ("answer different questions" in html) == ("p-value of no edge" in html)
+
+
+def test_a_run_without_refits_has_no_section_on_them(finished: dict[str, Path], tmp_path: Path) -> None:
+    result = load_run(finished["linear"]).result()
+    for told, shown in {2: [], None: ["Number of variables"]}.items():
+        asked = replace(result, config=replace(result.config, n=told))
+        for names in ([], ["refits"]):
+            figures = tmp_path / f"{told}{len(names)}"
+            figures.mkdir()
+            for name in ["number_of_variables", *names]:
+                Image.new("RGB", (20, 10)).save(figures / f"{name}.png")
+            expected = [*shown, *(["Refits"] if names else [])]
+            assert [section.title for section in of_run._number(asked, figures)] == expected
+
+
+def test_the_page_names_both_files_of_its_pairs(run_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    pairs = lcm.load_pairs(data_file)
+    for name, x in (("before", pairs.x), ("after", pairs.x_tilde)):
+        write_table(tmp_path / f"{name}.csv", {"a": x[:, 0], "b": x[:, 1]})
+    page = rewrite_page(run_folder, lcm.load_pairs(tmp_path / "before.csv", tmp_path / "after.csv"))
+    assert "the pairs of before.csv and after.csv" in page.read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_run_is_written_again(

@@ -7,6 +7,14 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.outcome import Outcome
 
 
+def sheet_text(d: int, n: int, directions: int) -> str:
+    """How n variables lie in d columns of x: in as many directions, or on a sheet that bends into more of them."""
+    dimensions = f"{n} dimension{'' if n == 1 else 's'}"
+    if directions <= n:
+        return f"the {d} columns of x span {dimensions}"
+    return f"the {d} columns of x lie on a sheet of {dimensions} that bends into {directions} directions"
+
+
 def coordinates_text(result: Outcome) -> str:
     """One sentence or more for a model of vectors with more columns than variables; "" for others."""
     model = result.latent
@@ -21,13 +29,13 @@ def coordinates_text(result: Outcome) -> str:
     r = found.decoder.n
     if _is_graph(found):
         return (
-            f"Coordinates: the {model.d} columns of x span {r} directions. In {n} of these, the sheet on which x lies"
-            " is unfolded: the others are functions of them, so that they tell all points apart."
+            f"Coordinates: {sheet_text(model.d, n, r)}. In {n} of these, the sheet is unfolded: the others are"
+            " functions of them, so that they tell all points apart."
         )
     return (
-        f"Coordinates: the {model.d} columns of x span {r} directions, and no {n} of these were found of which the"
-        f" others are functions. So a flow in all {r} directions takes x to {n} noise variables and {r - n} coordinates"
-        " of noise off the sheet on which x lies. The likelihood is that of all of them."
+        f"Coordinates: {sheet_text(model.d, n, r)}, and no {n} of these were found of which the others are functions."
+        f" So a flow in all {r} directions takes x to {n} noise variables and {r - n} coordinates of noise off the"
+        " sheet on which x lies. The likelihood is that of all of them."
     )
 
 
