@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
-from lcm.data.intrinsic_dimension import Spectrum
+from lcm.data.intrinsic_dimension import Spectrum, sheet_text
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
-from lcm.run.columns import sheet_text
 from lcm.run.doubts_of_data import data_doubts
 from lcm.run.fittable import require_measured, require_no_outlier
 

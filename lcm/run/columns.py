@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from lcm.data.intrinsic_dimension import sheet_text
 from lcm.model.decoder import ChainDecoder, Decoder, SheetDecoder, SolutionDecoder, TriangularDecoder
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.outcome import Outcome
-
-
-def sheet_text(d: int, n: int, directions: int) -> str:
-    """How n variables lie in d columns of x: in as many directions, or on a sheet that bends into more of them."""
-    dimensions = f"{n} dimension{'' if n == 1 else 's'}"
-    if directions <= n:
-        return f"the {d} columns of x span {dimensions}"
-    return f"the {d} columns of x lie on a sheet of {dimensions} that bends into {directions} directions"
 
 
 def coordinates_text(result: Outcome) -> str:
