@@ -170,4 +170,4 @@ def test_restarts_of_one_likelihood_that_disagree_are_doubted(sound: FitResult) 
 def test_fewer_variables_than_dimensions_are_doubted() -> None:
     short = replace(CONFIG.noise_encoder, layers=2, hidden=8, steps=50)
     fitted = fit_pairs(PairData(x=DATA.x, x_tilde=DATA.x_tilde), replace(CONFIG, n=2, noise_encoder=short))
-    assert any("x spans 3 dimensions, more than the 2 fitted" in doubt for doubt in fitted.doubts)
+    assert any("x has 3 dimensions, more than the 2 fitted" in doubt for doubt in fitted.doubts)

@@ -160,6 +160,24 @@ def test_the_estimated_number_of_variables_is_printed(tmp_path: Path, capsys: py
     assert load_run(tmp_path / "run").fit["n_given"] is False
 
 
+def test_a_bent_sheet_is_said_alike_by_fit_and_check_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "the 4 columns of x lie on a sheet of 2 dimensions that bends into 4 directions"
+    data = small_data("linear", 2_000)
+    bent = {}
+    for key, z in {"x": data.x, "x_tilde": data.x_tilde}.items():
+        bent[key] = np.stack([*z.T, np.tanh(z.sum(1)), 0.3 * z.prod(1)], 1)
+    np.savez(tmp_path / "d.npz", **bent)
+    (tmp_path / "c.yaml").write_text(SHORT_YAML)
+    run = tmp_path / "run"
+    assert main(["fit", str(tmp_path / "d.npz"), "--out", str(run), "--config", str(tmp_path / "c.yaml")]) == 0
+    assert capsys.readouterr().out.startswith(f"n = 2, estimated: {said}")
+    assert main(["check", str(tmp_path / "d.npz")]) == 0
+    assert f"n = 2: {said}; " in capsys.readouterr().out
+    assert said in (run / "report.md").read_text()
+
+
 EXPERIMENT = """
 from experiments.neighbour import GREETING
 def main(argv: list[str]) -> None:

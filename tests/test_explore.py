@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import json
+import re
 import shutil
 import socket
 import webbrowser
@@ -23,7 +24,7 @@ from command_line import refused
 from small import small_data, small_nature
 
 import lcm
-from lcm.app.explore import server
+from lcm.app.explore import replies, server
 from lcm.app.explore.asking import answer_to, checked_question, interval_text, question_text, warnings_of
 from lcm.app.explore.beside import Beside
 from lcm.app.explore.drawing import columns_address, columns_text, cut_names, graph_address, graph_text, place_address
@@ -243,6 +244,59 @@ def test_names_of_columns_begin_in_the_picture_and_are_cut_at_the_right() -> Non
         == sensors().columns
         == ["light (lx)", *cut_names(sensors())]
     )
+
+
+def far_off() -> Answer:
+    """A value and ends of its interval beyond the axis, on both sides, and long numbers."""
+    answer = sensors()
+    ends = np.array([[-9e4, 20.0], [9e4, 22.0]])
+    return replace(answer, x=np.array([1.11e3, -999.0]), x_after=np.array([2.35e33, 24.0]), low=ends[0], high=ends[1])
+
+
+def test_what_is_off_the_scale_is_marked_and_said() -> None:
+    answer = far_off()
+    drawn = decoded(columns_address(answer))
+    assert drawn.count(' off"') == 2 and drawn.count("<circle") == 2
+    assert "light (lx) 1.11e+03 to 2.35e+33 (off the scale)" in columns_text(answer)
+    assert "temperature at the window (°C) -999 (off the scale) to 24" in columns_text(answer)
+    assert ' off"' not in decoded(columns_address(sensors())) and "off" not in columns_text(sensors())
+    np.testing.assert_array_equal(answer.off_scale(answer.x_after), [1, 0])
+    np.testing.assert_array_equal(answer.off_scale(answer.x), [0, -1])
+    figure = new_figure(5, 3)
+    effects._draw_columns(figure.subplots(), replace(answer, whiskers="nine in ten draws"))
+    (axes,) = figure.axes
+    assert len(axes.collections) == 8
+    assert axes.get_xlabel().split("\n") == [
+        "ring: before; dot: after; triangle: off the scale",
+        "black line: nine in ten draws",
+    ]
+    ends, values = np.array([0.0, 1.0]), np.linspace(0.0, 1.0, 5)
+    assert [" off" in decoded(place_address(values, ends, at)) for at in (-3.0, 0.5, 2.0)] == [True, False, True]
+
+
+def test_the_picture_of_x_is_as_wide_as_its_numbers() -> None:
+    widths = [
+        float(ElementTree.fromstring(decoded(columns_address(each))).get("width", 0)) for each in (sensors(), far_off())
+    ]
+    assert widths[1] > widths[0] + 40
+
+
+def test_noise_and_place_stand_beside_the_value_before(subject: Subject) -> None:
+    question = checked_question(subject, 3, "counterfactual", {"0": 1.5})
+    answer = answer_to(subject, question)
+    text = replies._reading(subject, answer, question, 0)
+    assert re.fullmatch(r"before: \S+ \(noise \S+, \d+% of the data lie below\); after: 1\.5", text)
+    drawn = replace(question, mode="intervention")
+    text = replies._reading(subject, answer_to(subject, drawn), drawn, 0)
+    assert re.fullmatch(r"before: mean \S+ \(\d+% of the data lie below\); after: 1\.5", text)
+
+
+def test_cells_without_an_interval_are_empty(subject: Subject) -> None:
+    question = checked_question(subject, 3, "counterfactual", {"0": 1.5})
+    for asked in (subject, with_refits(subject)):
+        rows = list(csv.DictReader(io.StringIO(exported(asked, question, ".csv").decode())))
+        assert {(row["low"], row["high"]) for row in rows if row["kind"] == "variable"} == {("", "")}
+        assert all((row["low"] == "") == (asked is subject) for row in rows if row["kind"] == "column")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -188,6 +188,7 @@ def test_a_name_is_kept_and_shown_everywhere_and_a_bad_one_is_refused(page: Any,
     page.locator("#title-1", has_text="shadow").wait_for(timeout=WAIT)
     assert read_names(run / "names.json", 2) == ("z0", "shadow")
     assert "shadow" in page.locator("#graph").get_attribute("alt")
+    page.locator("#named", has_text="variable 1 is shadow").wait_for(timeout=WAIT)
     page.locator("#pairs thead", has_text="shadow").wait_for(timeout=WAIT)
     page.locator("#name-1").fill("a<b")
     page.keyboard.press("Enter")
@@ -270,6 +271,26 @@ def test_nothing_stands_in_the_way_of_anybody(scheme: str, browser: Any, address
     found = page.evaluate("() => axe.run()")
     serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
+    context.close()
+
+
+@pytest.mark.parametrize("width", [400, 720, 1030, 1300])
+def test_numbers_of_x_are_whole_at_every_width(browser: Any, address: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = opened(context, address)
+    page.locator("#exact-0").fill("-54321")
+    page.keyboard.press("Enter")
+    page.locator("#asked", has_text="do(z0").wait_for(timeout=WAIT)
+    source = page.locator("#x img").get_attribute("src")
+    box, card = (page.locator(part).bounding_box() for part in ("#x img", ".card.x"))
+    assert box["x"] + box["width"] <= card["x"] + card["width"]
+    inner = context.new_page()
+    inner.goto(source)
+    ends = inner.evaluate(
+        """() => [...document.documentElement.querySelectorAll(':scope > text')].map((text) =>
+          text.getBBox().x + text.getBBox().width - document.documentElement.viewBox.baseVal.width)"""
+    )
+    assert len(ends) == 2 and max(ends) <= 0
     context.close()
 
 

@@ -181,7 +181,7 @@ def test_linear_fits_and_peers_take_the_code_of_a_graph() -> None:
     x = torch.from_numpy(data.x[:500])
     again = result.model.decode(result.model.encode(x).z)
     assert float(((again - x).std(0) / x.std(0)).max()) < 0.02
-    assert "In 2 of these, the sheet on which x lies is unfolded" in result.report()
+    assert "In 2 of these, the sheet is unfolded" in result.report()
 
 
 def test_a_linear_fit_of_a_folded_sheet_says_that_it_projects() -> None:

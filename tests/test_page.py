@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from command_line import called, refused
 from hypothesis import given, settings
 from PIL import Image
 
+import lcm
+from lcm.data.table import write_table
 from lcm.model.graph import Graph
 from lcm.readout.evidence import GraphEvidence
 from lcm.report.page import (
@@ -38,6 +41,8 @@ from lcm.report.page import (
     share_chart,
 )
 from lcm.report.page.causal_graph import first_rates, rates_with
+from lcm.run.page import of_run
+from lcm.run.pages import rewrite_page
 from lcm.run.runs import load_run
 
 HOSTILE = "</script><img src=http://x.example onerror=alert(1)>&\"'`z`"
@@ -126,6 +131,21 @@ def test_a_stage_without_likelihoods_has_no_course() -> None:
     assert course_chart(RECORDS, "another") is None
 
 
+def course(values: list[float]) -> Any:
+    records = [{"stage": "a", "restart": 0, "seconds": k, "log_likelihood": v} for k, v in enumerate(values)]
+    return course_chart(records, "a")
+
+
+def test_a_course_shows_its_first_point_unless_it_would_hide_the_rest() -> None:
+    for values in ([-7.168, -6.9, -6.83, -6.82, -6.82], [-1.42402, -1.42401, -1.42403]):
+        chart = course(values)
+        low, high = chart.specification["encoding"]["y"]["scale"]["domain"]
+        assert low < min(values) and max(values) < high and "below the axis" not in chart.text
+    chart = course([-1e6, *np.linspace(-3.0, -2.0, 40)])
+    assert chart.specification["encoding"]["y"]["scale"]["domain"][0] > -10
+    assert "1 of the first points lies below the axis" in chart.text
+
+
 def test_the_distribution_of_a_sample_has_unit_area_and_leaves_no_state_out() -> None:
     rows = CHARTS["distribution"].specification["data"]["values"]
     for state in ("observed", "under intervention"):
@@ -190,6 +210,28 @@ def test_the_page_of_a_run_says_what_the_run_says(finished: dict[str, Path]) -> 
         for text in ("in the pairs of the fit", "Under", run.info["data_sha256"], "lcm fit", "Course of the fit"):
             assert text.lower() in html.lower()
         assert "Against the truth in" in html and "learned z" in html
+        assert ("answer different questions" in html) == ("p-value of no edge" in html)
+
+
+def test_a_run_without_refits_has_no_section_on_them(finished: dict[str, Path], tmp_path: Path) -> None:
+    result = load_run(finished["linear"]).result()
+    for told, shown in {2: [], None: ["Number of variables"]}.items():
+        asked = replace(result, config=replace(result.config, n=told))
+        for names in ([], ["refits"]):
+            figures = tmp_path / f"{told}{len(names)}"
+            figures.mkdir()
+            for name in ["number_of_variables", *names]:
+                Image.new("RGB", (20, 10)).save(figures / f"{name}.png")
+            expected = [*shown, *(["Refits"] if names else [])]
+            assert [section.title for section in of_run._number(asked, figures)] == expected
+
+
+def test_the_page_names_both_files_of_its_pairs(run_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    pairs = lcm.load_pairs(data_file)
+    for name, x in (("before", pairs.x), ("after", pairs.x_tilde)):
+        write_table(tmp_path / f"{name}.csv", {"a": x[:, 0], "b": x[:, 1]})
+    page = rewrite_page(run_folder, lcm.load_pairs(tmp_path / "before.csv", tmp_path / "after.csv"))
+    assert "the pairs of before.csv and after.csv" in page.read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_run_is_written_again(

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import axe_text, opened_browser, what_is_missing
 
+from lcm.report.page import (
+    Card,
+    Cards,
+    Page,
+    Section,
+    certainty_chart,
+    course_chart,
+    distribution_chart,
+    write_page,
+)
 from lcm.run.runs import load_run
 
 pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=f"tests in a browser are left out: {what_is_missing()}")
@@ -40,6 +52,39 @@ def page(request: pytest.FixtureRequest, browser: Any, finished: dict[str, Path]
 def test_every_chart_is_drawn_and_the_page_is_not_wider_than_the_window(page: Any) -> None:
     assert page.locator(".chart").count() == page.locator(".chart .plot > svg").count() > 3
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.fixture
+def charts(tmp_path: Path) -> Path:
+    """A page with charts whose axes end anywhere."""
+    sample = np.random.default_rng(0).normal(size=500)
+    elements = [distribution_chart("z0", scale * sample, sample[:0]) for scale in np.geomspace(0.01, 500.0, 12)]
+    records = [
+        {"stage": "a", "restart": 0, "seconds": 0.6 + 1.37 * k, "log_likelihood": -1.0 / (k + 1)} for k in range(5)
+    ]
+    course = course_chart(records, "a")
+    assert course is not None
+    cards = [Card("a", [element]) for element in (*elements, certainty_chart(np.array([0.4, 1.0])), course)]
+    write_page(tmp_path / "page.html", Page("a", [], [Section("a", [Cards(cards)])]))
+    return tmp_path / "page.html"
+
+
+@pytest.mark.parametrize("width", [330, 460, 800])
+def test_no_two_numbers_of_an_axis_touch(charts: Path, browser: Any, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(charts.as_uri())
+    page.locator(".chart svg").last.wait_for(timeout=WAIT)
+    axes = page.evaluate(
+        """() => [...document.querySelectorAll('.chart svg .role-axis-label')].map((axis) =>
+          [...axis.querySelectorAll('text')].filter((text) => getComputedStyle(text).opacity !== '0')
+            .map((text) => text.getBoundingClientRect()).map((box) => [box.left, box.right, box.top, box.bottom]))"""
+    )
+    page.close()
+    assert len(axes) == 28
+    for axis in axes:
+        axis.sort()
+        for (_, right, top, bottom), (left, _, other_top, other_bottom) in pairwise(axis):
+            assert left > right + 3 or other_bottom <= top + 4 or other_top >= bottom - 4
 
 
 def test_the_slider_draws_the_graph_of_each_rate(page: Any, finished: dict[str, Path]) -> None:

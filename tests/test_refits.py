@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from lcm.data.pairs import PairData, save_pairs
 from lcm.isomorphism import Isomorphism
 from lcm.model.elementwise import AffineMap
 from lcm.model.noise import NormalNoise
+from lcm.report import draw_refits
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
 from lcm.run.refits import Refits, refit_interval
@@ -251,6 +253,43 @@ def test_commands_refit_and_write_intervals(
     capsys.readouterr()
     assert main(["sample", str(run), "--n", "5", "--do", "0=99", "--out", str(tmp_path / "far.npz")]) == 0
     assert "Warning: z0 = 99 lies" in capsys.readouterr().err
+
+
+def test_the_figure_of_refits_has_the_names_of_now(run: Path, refitted: FitResult, tmp_path: Path) -> None:
+    source = tmp_path / "run"
+    shutil.copytree(run, source)
+    assert refitted.refits is not None
+    figure = source / "figures" / "refits.png"
+    stored = lcm.load(source).refits
+    assert stored is not None and stored.drawn is not None and refitted.refits.drawn is not None
+    np.testing.assert_array_equal(stored.drawn.half_widths, refitted.refits.drawn.half_widths)
+    drawn = []
+    for name in ("middle var", "other"):
+        lcm.name_variables(source, {1: name})
+        drawn.append(figure.read_bytes())
+    assert drawn[0] != drawn[1]
+    maps, _ = read_tensors(source / "refits" / "maps.safetensors")
+    broken = {
+        "Expected both ends of a band": {"half_widths": maps["half_widths"][:1]},
+        "Expected a finite band": {"centres": np.full_like(maps["centres"], np.nan)},
+    }
+    for message, change in broken.items():
+        write_tensors(source / "refits" / "maps.safetensors", {**maps, **change}, {"schema": "1"})
+        with pytest.raises(ValueError, match=message):
+            lcm.load(source)
+
+
+def test_a_long_name_is_whole_below_a_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr("lcm.report.refits.save_figure", lambda figure, path: kept.append(figure))
+    names = ["middle var", "a" * 40, "angle of the polariser at the far end it", "z3"]
+    draw_refits(tmp_path / "a.png", np.sort(np.random.default_rng(0).normal(size=(4, 9))), np.ones((4, 9)), names)
+    (figure,) = kept
+    figure.draw_without_rendering()
+    width = figure.bbox.width
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert boxes[0].x0 >= 0 and boxes[-1].x1 <= width
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 @pytest.mark.parametrize(

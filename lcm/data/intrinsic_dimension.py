@@ -140,6 +140,14 @@ def bent_directions(found: Spectrum) -> int:
     return min(found.rank, found.shared.dependent or found.rank, noticeable, _MOST_DIRECTIONS)
 
 
+def sheet_text(d: int, n: int, directions: int) -> str:
+    """How n variables lie in d columns of x: in as many directions, or on a sheet that bends into more of them."""
+    dimensions = f"{n} dimension{'' if n == 1 else 's'}"
+    if directions <= n:
+        return f"the {d} columns of x span {dimensions}"
+    return f"the {d} columns of x lie on a sheet of {dimensions} that bends into {directions} directions"
+
+
 def _span(found: Spectrum) -> int:
     """Dimension of the linear span, without directions of mere noise."""
     return min(found.rank, found.shared.correlated or found.rank)

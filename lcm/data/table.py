@@ -349,7 +349,9 @@ def are_free(columns: Sequence[str], tensors: Mapping[str, NDArray[Any]]) -> boo
 
 
 def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns (N,) of numbers to a CSV or Parquet file, whole or not at all. CSV keeps float32 exactly.
+    """Write columns (N,) of numbers to a CSV or Parquet file, whole or not at all.
+
+    CSV keeps float32 exactly, and NaN is an empty cell.
 
     Raises:
         ImportError: a Parquet file without the extra `parquet`.
@@ -366,9 +368,12 @@ def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(zip(*(column.tolist() for column in _shortest(columns)), strict=True))
+        writer.writerows(zip(*(_cells(column) for column in columns.values()), strict=True))
 
 
-def _shortest(columns: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Numbers with the fewest digits that identify them: at most nine for a float32."""
-    return [column.astype(str) if column.dtype == np.float32 else column for column in columns.values()]
+def _cells(column: NDArray[Any]) -> list[Any]:
+    """The cells of a column: numbers with the fewest digits that identify them, at most nine for a float32."""
+    cells: list[Any] = (column.astype(str) if column.dtype == np.float32 else column).tolist()
+    if not np.issubdtype(column.dtype, np.floating) or not np.isnan(column).any():
+        return cells
+    return ["" if missing else cell for cell, missing in zip(cells, np.isnan(column).tolist(), strict=True)]

@@ -32,6 +32,7 @@ class Answer:
         x, x_after: (d,), or images (R, H, W, C).
         low, high: (d,), the interval of `x_after`, or the range of nine in ten draws; None where there is none.
         usual: (2, d), the range of nine in ten rows of the data; None where it is not known.
+        whiskers: what `low` and `high` are, in words; "" for none.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Answer:
     low: Array | None = None
     high: Array | None = None
     usual: Array | None = None
+    whiskers: str = ""
 
     @property
     def is_image(self) -> bool:
@@ -70,11 +72,17 @@ class Answer:
         low, high = self.usual_range
         return np.clip((values - low) / (high - low), -BEYOND, 1.0 + BEYOND)
 
+    def off_scale(self, values: Array) -> NDArray[np.int8]:
+        """On which side values (d,) of the columns lie beyond what a picture reaches: -1, 0 or 1."""
+        low, high = self.usual_range
+        places = (values - low) / (high - low)
+        return ((places > 1.0 + BEYOND).astype(np.int8) - (places < -BEYOND)).astype(np.int8)
+
 
 def answer_table(answer: Answer) -> dict[str, Array]:
     """The columns of a table with one row for each variable and each column of x: before, after, low, high, is_set.
 
-    low and high are empty (NaN) where there is no interval. Images have no rows of x.
+    low and high are NaN, an empty cell of a CSV file, where there is no interval. Images have no rows of x.
     """
     rows = [] if answer.is_image else list(answer.columns)
     n, d = len(answer.names), len(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from lcm.report.graph import draw_graph, graph_labels
 from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, new_figure, save_figure
 
 Array = NDArray[Any]
-_MOST_COLUMNS, _LONGEST_NAME = 30, 24
+_MOST_COLUMNS, _LONGEST_NAME, _WIDEST_CAPTION = 30, 24, 54
 
 
 def draw_answer(path: str | Path, answer: Answer) -> None:
@@ -62,26 +63,52 @@ def _draw_columns(ax: Axes, answer: Answer) -> None:
     rows = np.arange(len(kept))
     if answer.usual is not None:
         ax.barh(rows, 1.0, color=PALE, height=0.8)
-    _draw_changes(ax, [shortened(answer.columns[i], _LONGEST_NAME) for i in kept], before[kept], after[kept])
+    off = answer.off_scale(answer.x)[kept], answer.off_scale(answer.x_after)[kept]
+    _draw_changes(ax, [shortened(answer.columns[i], _LONGEST_NAME) for i in kept], before[kept], after[kept], off)
     if answer.low is not None and answer.high is not None:
         low, high = answer.positions(answer.low)[kept], answer.positions(answer.high)[kept]
         ax.hlines(rows + 0.3, low, high, color=INK, linewidth=1.2)
+        for ends in (answer.low, answer.high):
+            _draw_points(
+                ax, answer.positions(ends)[kept], rows + 0.3, answer.off_scale(ends)[kept], INK, INK, dots=False
+            )
     for row, i in enumerate(kept):
         value = f"{answer.x[i]:.3g} → {answer.x_after[i]:.3g}"
         ax.annotate(value, (1.02, row), xycoords=("axes fraction", "data"), fontsize=8, va="center", color=INK)
     ax.set_xlim(-1.1 * BEYOND, 1.0 + 1.1 * BEYOND)
     ax.set_xticks([])
-    if len(kept) < len(moved):
-        ax.set_xlabel(f"{len(kept)} of {len(moved)} columns: those that change most", fontsize=8)
+    ax.set_xlabel("\n".join(_caption(answer, len(kept))), fontsize=8)
     ax.set_title("x, before → after" + ("" if answer.usual is None else "; grey: nine in ten rows"), fontsize=10)
 
 
-def _draw_changes(ax: Axes, names: Sequence[str], before: Array, after: Array) -> None:
+def _caption(answer: Answer, n_shown: int) -> list[str]:
+    """What the marks of x are, a line each."""
+    marks = "ring: before; dot: after; triangle: off the scale"
+    whiskers = fill(f"black line: {answer.whiskers}", _WIDEST_CAPTION) if answer.whiskers else ""
+    n = len(answer.columns)
+    few = f"{n_shown} of {n} columns: those that change most" if n_shown < n else ""
+    return [text for text in (marks, whiskers, few) if text]
+
+
+def _draw_changes(
+    ax: Axes, names: Sequence[str], before: Array, after: Array, off: tuple[Array, Array] | None = None
+) -> None:
+    """Rows from before to after. off: on which side each value is beyond the axis, -1, 0 or 1; None for nowhere."""
     rows = np.arange(len(names))
-    colors = [BLUE if end >= start else RED for start, end in zip(before, after, strict=True)]
+    colors = np.array([BLUE if end >= start else RED for start, end in zip(before, after, strict=True)])
+    off_before, off_after = off or (np.zeros(len(rows)), np.zeros(len(rows)))
     ax.hlines(rows, before, after, color=colors, linewidth=3.0, alpha=0.6)
-    ax.scatter(before, rows, s=26, facecolors="white", edgecolors=GREY, zorder=3, label="before")
-    ax.scatter(after, rows, s=26, color=colors, zorder=4, label="after")
+    _draw_points(ax, before, rows, off_before, "white", GREY)
+    _draw_points(ax, after, rows, off_after, colors, colors)
     ax.set_yticks(rows, names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     clean(ax).grid(axis="x", color=PALE, linewidth=0.6)
+
+
+def _draw_points(ax: Axes, x: Array, y: Array, off: Array, face: Any, edge: Any, dots: bool = True) -> None:
+    """A dot for each value, or a triangle that points to where it is beyond the axis."""
+    for side, marker in ((0, "o"), (-1, "<"), (1, ">")):
+        chosen = (off == side) & (dots or side != 0)
+        if chosen.any():
+            faces, edges = (color[chosen] if isinstance(color, np.ndarray) else color for color in (face, edge))
+            ax.scatter(x[chosen], y[chosen], s=26, marker=marker, facecolors=faces, edgecolors=edges, zorder=4)

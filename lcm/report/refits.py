@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcm.report.style import BLUE, INK, clean, figure_names, new_figure, save_figure, variable_names
 
-_COLUMNS, _NOTHING = 4, 1e-5
+_COLUMNS, _NOTHING, _WIDEST = 4, 1e-5, 22
 
 
 def draw_refits(
@@ -38,7 +39,8 @@ def draw_refits(
         if width.max() < _NOTHING:
             ax.set_ylim(-1.0, 1.0)
             ax.text(0.5, 0.6, f"below {_NOTHING:g}", transform=ax.transAxes, ha="center", color=INK)
-        ax.set_xlabel(f"{labels[i]} (standard deviations)")
+        # on lines of their own, since a long name is wider than a panel
+        ax.set_xlabel(f"{fill(labels[i], _WIDEST)}\n(standard deviations)")
         clean(ax)
     axes[0].set_ylabel("refits minus fit (sd),\nnine in ten rows")
     for ax in axes[n:]:

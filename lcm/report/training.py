@@ -17,6 +17,7 @@ from lcm.report.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, 
 from lcm.report.tables import Record
 
 _RESTART_COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+_MOST_BULKS = 5.0
 Floats = NDArray[np.float64]
 
 
@@ -133,10 +134,17 @@ def _limit_to_bulk(ax: Axes) -> None:
     lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.lines]
     if not lines:
         return
-    values = np.concatenate(lines)
-    low, high = np.quantile(values, 0.1), values.max()
-    span = max(high - low, 1e-6)
-    ax.set_ylim(max(values.min(), low - span) - 0.05 * span, high + 0.1 * span)
+    ax.set_ylim(*shown_range(np.concatenate(lines)))
+
+
+def shown_range(values: Floats) -> tuple[float, float]:
+    """The ends of an axis for log-likelihoods (N,): of all, without the first steps where they would hide the rest."""
+    lowest, low, high = values.min(), np.quantile(values, 0.1), values.max()
+    bulk = max(high - low, 1e-6)
+    # a reader looks for the first point: it is left out only where the rest would fill less than a fifth
+    begin = lowest if high - lowest <= _MOST_BULKS * bulk else low - bulk
+    margin = 0.05 * (high - begin) or 0.05 * bulk
+    return float(begin - margin), float(high + margin)
 
 
 def _handles(restarts: Sequence[int]) -> list[Line2D]:

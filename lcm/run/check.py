@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
-from lcm.data.intrinsic_dimension import Spectrum
+from lcm.data.intrinsic_dimension import Spectrum, sheet_text
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 from lcm.run.doubts_of_data import data_doubts
@@ -31,6 +31,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         rank, singular_values (d,): of x and x_tilde together, with columns divided by their standard deviations;
             singular values are in descending order.
         n_guess: the estimate of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
+        n_directions: how many directions of x the sheet of n_guess dimensions bends into; n_guess for a flat one.
         n_plausible: every number that the evidence leaves open. n_by_neighbours: the dimension of x by distances of
             nearest neighbours, a real number (`lcm.data.variable_count`).
         one_sparse_share: share of the squared difference of a pair that its largest component carries, in [1/n, 1]:
@@ -58,7 +59,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
         "dtype": str(data.x.dtype),
         "duplicate_rows": _count_duplicates(data.x),
         "unchanged_share": float(unchanged.mean()),
-        **dict.fromkeys(("rank", "singular_values", "n_guess", "n_plausible", "n_by_neighbours")),
+        **dict.fromkeys(("rank", "singular_values", "n_guess", "n_directions", "n_plausible", "n_by_neighbours")),
         **dict.fromkeys(("one_sparse_share", "one_sparse_share_random", "target_shares")),
         "doubts": [*refusal, *data_doubts(whole)],
     }
@@ -71,6 +72,7 @@ def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
     if refusal:
         return report
     report["n_guess"] = n = data.estimated_n
+    report["n_directions"] = data.directions(n)
     report["n_plausible"], report["n_by_neighbours"] = (
         list(data.dimension_evidence.plausible),
         data.dimension_evidence.neighbours,
@@ -129,7 +131,8 @@ def _number_text(report: dict[str, Any]) -> str:
         return _UNKNOWN
     plausible = report["n_plausible"]
     among = "no other number is plausible" if len(plausible) == 1 else f"plausible: {_listed([*map(str, plausible)])}"
-    return f"n = {report['n_guess']}; {among}; by nearest neighbours {report['n_by_neighbours']:.1f}"
+    where = sheet_text(len(report["singular_values"]), report["n_guess"], report["n_directions"])
+    return f"n = {report['n_guess']}: {where}; {among}; by nearest neighbours {report['n_by_neighbours']:.1f}"
 
 
 def verdict(report: dict[str, Any]) -> str:

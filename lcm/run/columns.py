@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lcm.data.intrinsic_dimension import sheet_text
 from lcm.model.decoder import ChainDecoder, Decoder, SheetDecoder, SolutionDecoder, TriangularDecoder
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.outcome import Outcome
@@ -21,13 +22,13 @@ def coordinates_text(result: Outcome) -> str:
     r = found.decoder.n
     if _is_graph(found):
         return (
-            f"Coordinates: the {model.d} columns of x span {r} directions. In {n} of these, the sheet on which x lies"
-            " is unfolded: the others are functions of them, so that they tell all points apart."
+            f"Coordinates: {sheet_text(model.d, n, r)}. In {n} of these, the sheet is unfolded: the others are"
+            " functions of them, so that they tell all points apart."
         )
     return (
-        f"Coordinates: the {model.d} columns of x span {r} directions, and no {n} of these were found of which the"
-        f" others are functions. So a flow in all {r} directions takes x to {n} noise variables and {r - n} coordinates"
-        " of noise off the sheet on which x lies. The likelihood is that of all of them."
+        f"Coordinates: {sheet_text(model.d, n, r)}, and no {n} of these were found of which the others are functions."
+        f" So a flow in all {r} directions takes x to {n} noise variables and {r - n} coordinates of noise off the"
+        " sheet on which x lies. The likelihood is that of all of them."
     )
 
 

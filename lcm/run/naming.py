@@ -13,9 +13,9 @@ from lcm.run.runs import load_run, write_names
 def name_variables(run: str | Path, names: Mapping[int, str]) -> FitResult:
     """Name learned variables of a run, and keep the names in its folder; "" gives back a default name.
 
-    The names stand in RUN/names.json. graph.json, report.md, README.md and the figure of the graph are written again
-    with them; everything that is made from the run later has them too. The page report.html shows pairs, which the run
-    does not hold: `lcm report RUN DATA` writes it with the names.
+    The names stand in RUN/names.json. graph.json, report.md, README.md and the figures of the graph and of refits are
+    written again with them; everything that is made from the run later has them too. The page report.html shows pairs,
+    which the run does not hold: `lcm report RUN DATA` writes it with the names.
 
     Args:
         run: the folder of a finished run.

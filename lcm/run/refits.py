@@ -50,6 +50,7 @@ class Refits:
         permutations: (K, n): variable i of the fit is variable permutations[k, i] of refit k.
         strengths: (K, n, n), [k, i, j] for i → j, edge strengths of the refits in the numbering of the fit.
         positions: (G, n), values of the variables of the fit. images: (K, G, n), those of the matched variables there.
+        drawn: the band that the figure of the run shows, kept since a run has no data to make it from; None for none.
     """
 
     models: Sequence[PairModel]
@@ -57,6 +58,7 @@ class Refits:
     strengths: Array
     positions: Array
     images: Array
+    drawn: Band | None = None
 
     @torch.no_grad()
     def variables(self, x: Any) -> Array:

@@ -24,7 +24,7 @@ from lcm.model.image import ImageModel
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model, save_model
 from lcm.run.fitting import fit_ensemble
-from lcm.run.refits import Refits
+from lcm.run.refits import Band, Refits
 from lcm.run.result import FitResult
 from lcm.run.run_folder import MAPS_FILE, REFITS_FOLDER, claimed_refits
 
@@ -32,6 +32,7 @@ LEAST_HALVES = 4
 _ROWS = 10_000
 _SEED = 20_261
 _ARRAYS = ("permutations", "strengths", "positions", "images")
+_BAND_ROWS = 5_000
 _LEVELS = np.concatenate([[0.0, 1e-3, 5e-3], np.linspace(0.01, 0.99, 99), [0.995, 0.999, 1.0]])
 
 
@@ -80,7 +81,9 @@ def refit(
     configs = [replace(config, seed=config.seed + 1 + k) for k in range(halves)]
     found = fit_ensemble(parts, configs, device, Recorder(progress=not quiet))
     models, strengths = [each.model for each in found], [each.edge_strength for each in found]
-    return replace(result, refits=_aligned(result.model, models, strengths, data))
+    refits = _aligned(result.model, models, strengths, data)
+    band = refits.band(result.model, data.first(_BAND_ROWS).x)
+    return replace(result, refits=replace(refits, drawn=band))
 
 
 def _half(data: PairData, rng: np.random.Generator) -> PairData:
@@ -125,6 +128,7 @@ def save_refits(folder: Path, refits: Refits) -> None:
         for k, model in enumerate(models):
             save_model(model, inside / f"{k}.safetensors")
         arrays = {name: getattr(refits, name) for name in _ARRAYS}
+        arrays |= {} if refits.drawn is None else refits.drawn._asdict()
         write_tensors(inside / MAPS_FILE, arrays, {"schema": "1"})
 
 
@@ -138,7 +142,8 @@ def load_refits(folder: Path) -> Refits | None:
     if not (inside / MAPS_FILE).exists():
         return None
     arrays = _read_maps(inside)
-    return Refits(_StoredModels(inside, arrays["permutations"]), **arrays)
+    band = Band(*(arrays.pop(name) for name in Band._fields)) if Band._fields[0] in arrays else None
+    return Refits(_StoredModels(inside, arrays["permutations"]), **arrays, drawn=band)
 
 
 def _read_maps(inside: Path) -> dict[str, NDArray[Any]]:
@@ -152,7 +157,12 @@ def _read_maps(inside: Path) -> dict[str, NDArray[Any]]:
         raise ValueError(f"{inside / MAPS_FILE}: Expected finite maps; got others")
     if not (np.sort(arrays["permutations"]) == np.arange(n)).all():
         raise ValueError(f"{inside}: Expected refits of {n} variables, each once; got others")
-    return {name: arrays[name] for name in _ARRAYS}
+    band = [arrays[name] for name in Band._fields if name in arrays]
+    if band and not (len(band) == 2 and band[0].shape == band[1].shape and band[0].shape[:1] == (n,)):
+        raise ValueError(f"{inside / MAPS_FILE}: Expected both ends of a band of {n} variables; got others")
+    if not all(part.ndim == 2 and np.isfinite(part).all() for part in band):
+        raise ValueError(f"{inside / MAPS_FILE}: Expected a finite band; got others")
+    return {name: arrays[name] for name in (*_ARRAYS, *(Band._fields if band else ()))}
 
 
 @final

@@ -232,11 +232,15 @@ def _copy_run(folder: Path, result: FitResult, overwrite: bool) -> None:
 
 
 def write_names(folder: Path, result: FitResult) -> None:
-    """Write the names of the variables of a run, and again with them its graph, report and card."""
+    """Write the names of the variables of a run, and again with them its graph, report, card and figures."""
     write_json(folder / NAMES_FILE, {"names": list(result.names)})
     _write_described(folder, result)
     if (folder / FIGURE_FOLDER).is_dir():
         _draw_found(folder / FIGURE_FOLDER / "graph.png", result)
+        if result.refits is not None and result.refits.drawn is not None:
+            from lcm.report import draw_refits
+
+            draw_refits(folder / FIGURE_FOLDER / "refits.png", *result.refits.drawn, result.names)
 
 
 def _write_described(folder: Path, result: FitResult) -> None:

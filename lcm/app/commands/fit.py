@@ -143,8 +143,10 @@ def _say_what_was_estimated(data: PairData, config: FitConfig) -> None:
     if config.n is not None:
         print(f"n = {n}, estimated{plausible}. Up to three numbers are fitted")
     elif others or n < data.n_dimensions:
-        spanned = f"{data.n_dimensions} columns of x span {n} dimensions"
-        print(f"n = {n}, estimated: the {spanned}{plausible} (--n overrides this)")
+        from lcm.data.intrinsic_dimension import sheet_text
+
+        where = sheet_text(data.n_dimensions, n, data.without_outliers.directions(n))
+        print(f"n = {n}, estimated: {where}{plausible} (--n overrides this)")
 
 
 def _resumes(arguments: argparse.Namespace) -> str:

@@ -8,10 +8,10 @@ from lcm.app.commands.common import check_writable
 
 HELP = "name the learned variables of a fit"
 DESCRIPTION = """\
-Name learned variables of a run. The names are kept in RUN/names.json. graph.json, report.md and the figure of the graph
-are written again with them, and later figures, graphs, tables and reports have them too. The page report.html shows
-pairs of the data, so it gets the names when lcm report RUN DATA writes it. Without names, the command prints those that
-there are. lcm sample --do NAME=VALUE and lcm plan --goal effect NAME:NAME take the names.
+Name learned variables of a run. The names are kept in RUN/names.json. graph.json, report.md and the figures of graph
+and refits are written again with them, and later figures, graphs, tables and reports have them too. The page
+report.html shows pairs of the data, so it gets the names when lcm report RUN DATA writes it. Without names, the command
+prints those that there are. lcm sample --do NAME=VALUE and lcm plan --goal effect NAME:NAME take the names.
 
 A name has up to 40 printable characters, a letter or digit first, and none of " # $ & ' * + , ; < = > @ [ \\ ] ` { | }.
 I= without a name gives back the default name zI. The numbers of the variables stay as they are.

@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     if data_hash(data, with_targets=knows_targets(opened.config)) != opened.info["data_sha256"]:
         raise ValueError(f"{arguments.data}: Expected the pairs of the fit in {folder}; got others")
     found = refit(opened.result(), data, halves=arguments.halves, device=arguments.device, quiet=arguments.quiet)
-    if found.refits is not None:
+    if found.refits is not None and found.refits.drawn is not None:
         save_refits(folder, found.refits)
         with claimed_figures(folder) as figures:
-            draw_refits(figures / "refits.png", *found.refits.band(found.model, data.first(5_000).x), found.names)
+            draw_refits(figures / "refits.png", *found.refits.drawn, found.names)
     if not arguments.quiet:
         print(f"Fitted {arguments.halves} halves of {len(data):,} pairs: {folder / 'refits'}")
         print("Edges with the 95 % interval of their strength, the error of the encoder included:")

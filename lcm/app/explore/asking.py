@@ -98,17 +98,28 @@ def warnings_of(subject: Subject, question: Question) -> list[str]:
     return beyond_data(subject.result.named(dict(enumerate(subject.names()))), x, Do(question.values))
 
 
+def whiskers_text(subject: Subject, question: Question) -> str:
+    """What the whiskers of x are; "" for none."""
+    if subject.is_image:
+        return ""
+    if question.mode == INTERVENTION:
+        return "nine in ten draws after the intervention"
+    if subject.result is None or subject.result.refits is None:
+        return ""
+    return f"{LEVEL:.0%} interval of the counterfactual, from refits to halves of the pairs"
+
+
 def interval_text(subject: Subject, question: Question) -> str:
     """What the whiskers of x are, or why there are none."""
+    if text := whiskers_text(subject, question):
+        return f"Whiskers: {text}."
     if question.mode == INTERVENTION:
-        return "" if subject.is_image else "Whiskers: nine in ten draws after the intervention."
+        return ""
     if subject.result is None:
         return "No interval: a model file has no refits. A run has them after lcm refit."
     if subject.is_image:
         return "Counterfactual images have no interval."
-    if subject.result.refits is None:
-        return f"No interval: the run has no refits. This command makes them: {_refit_command(subject)}"
-    return f"Whiskers: {LEVEL:.0%} interval of the counterfactual, from refits to halves of the pairs."
+    return f"No interval: the run has no refits. This command makes them: {_refit_command(subject)}"
 
 
 def _refit_command(subject: Subject) -> str:
@@ -173,4 +184,5 @@ def _answered(subject: Subject, question: Question, z: tuple[Any, Any], x: tuple
         low=ends[0],
         high=ends[1],
         usual=subject.usual,
+        whiskers=whiskers_text(subject, question),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -22,8 +22,8 @@ from lcm.report.palette import BLUE, GREY, INK, ORANGE, PALE, RED, SKY
 
 _RADIUS, _LAYER, _WIDE, _MARGIN = 27, 106, 168, 40
 _LONGEST_INSIDE, _LONGEST_NAME, _LONGEST_COLUMN = 6, 18, 24
-_MOST_COLUMNS, _ROW, _PLOT, _VALUES = 40, 26, 150, 106
-_LETTER, _GAP = 6.8, 12
+_MOST_COLUMNS, _ROW, _PLOT = 40, 26, 150
+_LETTER, _DIGIT, _GAP, _TIP = 6.8, 8.4, 12, 13
 _BINS = 40
 
 _STYLE = f"""
@@ -163,10 +163,12 @@ def columns_address(answer: Answer) -> str:
     kept = shown_columns(answer)
     longest = max((len(shortened(answer.columns[i], _LONGEST_COLUMN)) for i in kept), default=0)
     label = round(_LETTER * longest) + _GAP
+    # as wide as the widest font needs, since numbers that are cut are other numbers
+    values = round(_DIGIT * max((len(_before_after(answer, i)) for i in kept), default=0)) + _GAP
     body: list[str] = []
     for row, i in enumerate(kept):
         body += _column(answer, i, 14 + _ROW * row, label)
-    return svg_address(label + _PLOT + _VALUES, 10 + _ROW * len(kept), body)
+    return svg_address(label + _PLOT + values, 10 + _ROW * len(kept), body)
 
 
 def shown_columns(answer: Answer) -> list[int]:
@@ -182,31 +184,49 @@ def cut_names(answer: Answer) -> list[str]:
     return [answer.columns[i] for i in shown_columns(answer) if len(answer.columns[i]) > _LONGEST_COLUMN]
 
 
+def _before_after(answer: Answer, i: int) -> str:
+    before, after = f"{answer.x[i]:.3g}", f"{answer.x_after[i]:.3g}"
+    return before if before == after else f"{before} → {after}"
+
+
 def _column(answer: Answer, i: int, y: float, label: float) -> list[str]:
     def at(values: NDArray[Any]) -> float:
         return label + _PLOT * float(answer.positions(values)[i] + BEYOND) / (1.0 + 2.0 * BEYOND)
 
     before, after = at(answer.x), at(answer.x_after)
     way = "up" if answer.x_after[i] >= answer.x[i] else "down"
-    moved = abs(after - before) > 0.5
+    moved = abs(after - before) > 0.5 or _before_after(answer, i) != f"{answer.x[i]:.3g}"
     usual = [at(end) for end in answer.usual_range]
-    whiskers = ""
-    if answer.low is not None and answer.high is not None:
-        low, high = at(answer.low), at(answer.high)
-        whiskers = (
-            f'<path class="ends" d="M{low:.1f} {y + 8:g}H{high:.1f}M{low:.1f} {y + 5:g}v6M{high:.1f} {y + 5:g}v6"/>'
-        )
-    value = f"{answer.x[i]:.3g} → {answer.x_after[i]:.3g}" if moved else f"{answer.x[i]:.3g}"
+    off_before, off_after = (int(answer.off_scale(values)[i]) for values in (answer.x, answer.x_after))
     return [
         _label(answer.columns[i], y, label),
         f'<path class="axis" d="M{label} {y:g}H{label + _PLOT}"/>',
         f'<path class="band" d="M{usual[0]:.1f} {y - 8:g}H{usual[1]:.1f}v16H{usual[0]:.1f}z"/>',
-        f'<path class="bar bar{way}" d="M{before:.1f} {y:g}H{after:.1f}"/>',
-        whiskers,
-        f'<circle class="old" cx="{before:.1f}" cy="{y:g}" r="4.5"/>',
-        f'<circle class="new{way}" cx="{after:.1f}" cy="{y:g}" r="4.5"/>' if moved else "",
-        f'<text class="small" x="{label + _PLOT + 10}" y="{y + 4:g}">{value}</text>',
+        # the bar ends where a triangle begins, which would else vanish in it
+        f'<path class="bar bar{way}" d="M{before - _TIP * off_before:.1f} {y:g}H{after - _TIP * off_after:.1f}"/>',
+        _whiskers(answer, i, at, y),
+        _point("old", before, y, off_before),
+        _point(f"new{way}", after, y, off_after) if moved else "",
+        f'<text class="small" x="{label + _PLOT + 10}" y="{y + 4:g}">{_before_after(answer, i)}</text>',
     ]
+
+
+def _point(look: str, x: float, y: float, off: int) -> str:
+    """A dot, or at an end of the axis a triangle that points to where the value is."""
+    if off == 0:
+        return f'<circle class="{look}" cx="{x:.1f}" cy="{y:g}" r="4.5"/>'
+    return f'<path class="{look} off" d="M{x:.1f} {y:g}l{-_TIP * off} -8v16z"/>'
+
+
+def _whiskers(answer: Answer, i: int, at: Callable[[NDArray[Any]], float], y: float) -> str:
+    """The interval below the dots: an end that is on the scale has a stroke, one beyond it an arrowhead."""
+    if answer.low is None or answer.high is None:
+        return ""
+    low, high = at(answer.low), at(answer.high)
+    ends = ""
+    for x, off in ((low, int(answer.off_scale(answer.low)[i])), (high, int(answer.off_scale(answer.high)[i]))):
+        ends += f"M{x:.1f} {y + 8:g}l{-5 * off} -3M{x:.1f} {y + 8:g}l{-5 * off} 3" if off else f"M{x:.1f} {y + 5:g}v6"
+    return f'<path class="ends" d="M{low:.1f} {y + 8:g}H{high:.1f}{ends}"/>'
 
 
 def _label(name: str, y: float, width: float) -> str:
@@ -219,16 +239,25 @@ def _label(name: str, y: float, width: float) -> str:
 
 def columns_text(answer: Answer) -> str:
     """The picture of x in words."""
-    listed = [f"{answer.columns[i]} {answer.x[i]:.3g} to {answer.x_after[i]:.3g}" for i in shown_columns(answer)]
+    off = answer.off_scale(answer.x), answer.off_scale(answer.x_after)
+    parts = [
+        [f"{value:.3g}{' (off the scale)' if sides[i] else ''}" for value, sides in zip(values, off, strict=True)]
+        for i, values in enumerate(zip(answer.x, answer.x_after, strict=True))
+    ]
+    listed = [f"{answer.columns[i]} {' to '.join(parts[i])}" for i in shown_columns(answer)]
     return f"Columns of x, before to after: {', '.join(listed)}."
 
 
 def place_address(values: NDArray[Any], ends: NDArray[np.float64], before: float) -> str:
-    """Where a value lies among all observations: their histogram between two ends, and a mark."""
+    """Where a value lies among all observations: their histogram, and a mark; a triangle beyond its ends."""
     begin, end = map(float, ends)
     counts, _ = np.histogram(values, bins=_BINS, range=(begin, end))
     step = 400 / _BINS
     heights = 26 * counts / max(int(counts.max()), 1)
     bars = "".join(f"M{k * step:g} 28v{-height:.1f}h{step:g}v{height:.1f}z" for k, height in enumerate(heights))
-    at = 400 * float(np.clip((before - begin) / (end - begin), 0.0, 1.0))
-    return svg_address(400, 28, [f'<path class="hist" d="{bars}"/>', f'<path class="mark" d="M{at:.1f} 0V28"/>'])
+    at = 400 * (before - begin) / (end - begin)
+    side = int(at > 400) - int(at < 0)
+    mark = f'<path class="mark" d="M{at:.1f} 0V28"/>'
+    if side:
+        mark = f'<path class="mark off" d="M{200 + 200 * side} 14l{-12 * side} -7v14z"/>'
+    return svg_address(400, 28, [f'<path class="hist" d="{bars}"/>', mark])

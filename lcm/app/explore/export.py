@@ -6,7 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lcm.app.explore.asking import COUNTERFACTUAL, DRAWS, IMAGE_DRAWS, LEVEL, SEED, Question, answer_to, question_text
+from lcm.app.explore.asking import (
+    COUNTERFACTUAL,
+    DRAWS,
+    IMAGE_DRAWS,
+    LEVEL,
+    SEED,
+    Question,
+    answer_to,
+    question_text,
+    whiskers_text,
+)
 from lcm.app.explore.subject import Subject
 from lcm.data.named_columns import with_columns_of
 from lcm.data.pairs import save_pairs
@@ -91,6 +101,7 @@ answer = Answer(
     low=low,
     high=high,
     usual={usual},
+    whiskers={whiskers_text(subject, question)!r},
 )
 write_table("answer.csv", answer_table(answer))
 draw_answer("answer.png", answer)

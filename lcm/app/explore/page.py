@@ -174,7 +174,7 @@ def _names(subject: Subject) -> html.Section:
             html.H2("Names"),
             html.P(note, className="note"),
             html.Div(fields, className="names"),
-            html.P(id="named", className="warnings", role="status"),
+            html.P(id="named", className="note", role="status"),
         ],
         className="card wide",
     )

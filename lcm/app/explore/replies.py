@@ -35,6 +35,7 @@ from lcm.app.explore.subject import Subject, observation
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_pairs
 from lcm.report.answer import Answer
+from lcm.run.run_folder import NAMES_FILE
 
 if TYPE_CHECKING:
     from lcm.app.explore.beside import Beside
@@ -95,7 +96,7 @@ def _add_question(app: Dash, subject: Subject) -> None:
     def reply(**sent: Any) -> dict[str, Any]:
         touched = str(ctx.triggered_id or "")
         mode = touched if touched in MODES else sent["mode"]
-        problem = _renamed(subject, touched, sent["names"])
+        renamed = _renamed(subject, touched, sent["names"])
         values = _set_values(touched, sent)
         row, wrong_row = _chosen_row(subject, touched, sent)
         try:
@@ -104,23 +105,23 @@ def _add_question(app: Dash, subject: Subject) -> None:
             return _only(subject.model.n, warnings=[html.Li(str(error))])
         shown = _shown(subject, question, touched)
         shown["warnings"] = [html.Li(text) for text in (*wrong_row, *warnings_of(subject, question))]
-        shown["named"] = problem
+        shown["named"] = renamed
         names = list(subject.names())
         # whatever shows names is drawn again when they change, and only then
         shown["names"] = no_update if names == sent["shown_names"] else names
         return shown
 
 
-def _renamed(subject: Subject, touched: str, names: Any) -> str:
-    """Keep the name that was typed; what is wrong with it."""
+def _renamed(subject: Subject, touched: str, names: Any) -> Any:
+    """Keep the name that was typed; that it is kept, or what is wrong with it."""
     if not touched.startswith("name-"):
         return ""
     variable = int(touched.removeprefix("name-"))
     try:
-        subject.rename(variable, str(names[variable] or ""))
+        kept = subject.rename(variable, str(names[variable] or ""))
     except (ValueError, OSError) as error:
-        return f"The name was not kept. {error}"
-    return ""
+        return html.Strong(f"The name was not kept. {error}", className="warnings")
+    return f"Kept in {subject.path / NAMES_FILE}: variable {variable} is {kept[variable]}."
 
 
 def _set_values(touched: str, sent: dict[str, Any]) -> Any:
@@ -194,22 +195,24 @@ def _title(answer: Answer, i: int) -> str:
 def _place_text(subject: Subject, answer: Answer, question: Question, i: int) -> str:
     whose = f"observation {question.row}" if question.mode == COUNTERFACTUAL else "the mean of the draws"
     share = subject.share_below(i, float(answer.z[i]))
-    return f"Where {whose} lies in {answer.names[i]}: above {share:.0%} of all observations"
+    return f"Where {whose} lies in {answer.names[i]} before anything is set: above {share:.0%} of all observations"
 
 
 def _reading(subject: Subject, answer: Answer, question: Question, i: int) -> str:
+    """The value before, with what is said of it in brackets, and the value after."""
     before, after = float(answer.z[i]), float(answer.z_after[i])
-    value = f"{before:.3g} → {after:.3g}" if i in answer.changed else f"{before:.3g}"
     place = f"{subject.share_below(i, before):.0%} of the data lie below"
-    if question.mode != COUNTERFACTUAL:
-        return f"mean {value}, {place}"
-    return f"{value}, noise {float(subject.noise[question.row, i]):.3g}, {place}"
+    if question.mode == COUNTERFACTUAL:
+        text = f"{before:.3g} (noise {float(subject.noise[question.row, i]):.3g}, {place})"
+    else:
+        text = f"mean {before:.3g} ({place})"
+    return f"before: {text}; after: {after:.3g}" if i in answer.changed else text
 
 
 def _columns(answer: Answer) -> list[Any]:
     left_out = len(answer.columns) - 40
     note = [html.P(f"The {left_out} columns that change least are left out.", className="note")] if left_out > 0 else []
-    legend = "Grey: nine in ten rows of the data. Ring: before. Dot: after."
+    legend = "Grey: nine in ten rows of the data. Ring: before. Dot: after. Triangle: off the scale."
     whole = ", ".join(cut_names(answer))
     hover = {"title": f"Names in full: {whole}"} if whole else {}
     return [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lcm.report.page.document import Chart, TextTable
 from lcm.report.style import BLUE, ORANGE
-from lcm.report.training import stage_runs
+from lcm.report.training import shown_range, stage_runs
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _BINS = 80
@@ -138,7 +138,12 @@ def certainty_chart(likeliest: Floats) -> Chart:
         for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True)
     ]
     encoding = {
-        "x": _axis("from", "posterior of the likeliest target", bin={"binned": True, "step": 0.05}),
+        "x": _axis(
+            "from",
+            "posterior of the likeliest target",
+            bin={"binned": True, "step": 0.05},
+            axis={"values": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]},
+        ),
         "x2": {"field": "to"},
         "y": _axis("share", "share of pairs", axis={"format": "%"}),
         "tooltip": [_axis("from", "from"), _axis("to", "to"), _axis("share", "share", format=".1%")],
@@ -166,10 +171,13 @@ def course_chart(records: Sequence[Any], stage: str) -> Chart | None:
                     rows.append(row | {"restart": str(run.restart)})
     if not rows:
         return None
+    # with the digits of the values, since four would cut off the ends of a flat course
+    low, high = (float(f"{end:.7g}") for end in shown_range(np.array([row["value"] for row in rows])))
+    below = sum(row["value"] < low for row in rows)
     zoom = {"name": "view", "select": {"type": "interval", "zoom": "wheel![event.shiftKey]"}, "bind": "scales"}
     encoding = {
         "x": _axis("time", "seconds in the stage", scale={"zero": False}),
-        "y": _axis("value", "log-likelihood (nats per pair)", scale={"zero": False, "domain": _bulk(rows)}),
+        "y": _axis("value", "log-likelihood (nats per pair)", scale={"zero": False, "domain": [low, high]}),
         "color": _colours(list(kinds)),
         "strokeDash": _two_kinds(*kinds),
         "detail": {"field": "restart"},
@@ -179,8 +187,10 @@ def course_chart(records: Sequence[Any], stage: str) -> Chart | None:
     validation = [row for row in rows if row["state"] == "validation"] or rows
     text = (
         f"Course of {stage}: the log-likelihood goes from {validation[0]['value']:.3f} to {validation[-1]['value']:.3f}"
-        " nats per pair. Drag to move, turn the wheel with the Shift key to zoom, double-click to see all."
+        " nats per pair. Drag to move, turn the wheel with the Shift key to zoom, double-click to go back."
     )
+    if below:
+        text += f" {below} of the first points {'lies' if below == 1 else 'lie'} below the axis."
     body = [[row["restart"], f"{row['time']:.1f}", f"{row['value']:.4f}"] for row in validation]
     table = TextTable(["restart", "seconds", "log-likelihood"], body, f"Numbers of {stage}", folded=True)
     return Chart(_chart(rows, 240, params=[zoom], mark=mark, encoding=encoding), text, table)
@@ -188,14 +198,6 @@ def course_chart(records: Sequence[Any], stage: str) -> Chart | None:
 
 def _time_and_value() -> list[dict[str, Any]]:
     return [_axis("time", "seconds"), _axis("value", "nats per pair", format=".4f")]
-
-
-def _bulk(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """The range of the values without the first steps, which would hide the rest."""
-    values = np.array([row["value"] for row in rows])
-    low, high = np.quantile(values, 0.1), values.max()
-    span = max(high - low, 1e-6)
-    return [_rounded(max(values.min(), low - span) - 0.05 * span), _rounded(high + 0.1 * span)]
 
 
 def match_chart(true_name: str, learned_name: str, true: Floats, learned: Floats, correlation: float) -> Chart:

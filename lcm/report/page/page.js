@@ -5,6 +5,8 @@ const config = {
   view: { stroke: null },
   font: "system-ui, sans-serif",
   axis: { labelColor: ink, titleColor: ink, domainColor: ink, tickColor: ink, gridColor: ink, gridOpacity: 0.15,
+    // a label at an end that is shifted inwards would run into its neighbour
+    labelFlush: false, labelOverlap: true, labelSeparation: 8,
     domainOpacity: 0.4, tickOpacity: 0.4, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
   legend: { labelLimit: 0, labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
   header: { labelColor: ink, titleColor: ink, labelFontSize: 13, titleFontSize: 12 },

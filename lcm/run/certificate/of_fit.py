@@ -75,7 +75,7 @@ def number_of_variables(material: Material) -> CertificateRow:
     plausible: tuple[int, ...] = () if material.result.codes is not None else data.dimension_evidence.plausible
     if spanned > n:
         findings.append(
-            f"The number of variables: x spans {spanned} dimensions, more than the {n} fitted variables. Some variables"
+            f"The number of variables: x has {spanned} dimensions, more than the {n} fitted variables. Some variables"
             " may be missing."
         )
     elif plausible and n > max(plausible):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lcm.readout.dependence import NEGLIGIBLE
 from lcm.readout.evidence import p_value_text
 from lcm.report.page import Paragraph, Section, TextTable, drawn_graph
 from lcm.run.certificate_text import known_certificate
@@ -11,6 +12,14 @@ from lcm.run.page.material import ShownPairs
 _MOST = 6
 _SURE = 0.9
 _HARDLY = 0.5
+_TWO_QUESTIONS = (
+    "The interval and the p-value answer different questions, so an interval above 0 can stand beside a p-value that"
+    " does not reject, and the reverse. The interval says how far the strength, which is never negative, would vary"
+    " over samples of pairs, with the encoder taken as exact. The p-value tests whether the effect on mean or spread is"
+    f" larger than one that counts as none: a correlation of {NEGLIGIBLE:g}, or more where an inexact encoder leaves"
+    " traces. An edge is drawn if its p-value passes among those of all possible edges at the false discovery rate."
+)
+"""Why the columns of the table of edges can seem to contradict each other (docs/readout.md)."""
 
 
 def three_sentences(result: Outcome, pairs: ShownPairs | None) -> list[str]:
@@ -78,7 +87,8 @@ def graph_section(result: Outcome) -> Section:
     table = (
         TextTable(head, rows, "Edges and candidates, strongest first") if rows else Paragraph("There is no candidate.")
     )
-    return Section("Graph", [drawn, Paragraph(meaning), table])
+    below = [Paragraph(_TWO_QUESTIONS)] if rows and evidence is not None else []
+    return Section("Graph", [drawn, Paragraph(meaning), table, *below])
 
 
 def _rows(result: Outcome) -> list[list[str]]:

@@ -62,7 +62,10 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
 
 
 def _origin_of(pairs: PairData, result: Outcome) -> str:
-    return "the pairs of the fit" if pairs is result.data else f"the pairs of {Path(pairs.source).name or 'a table'}"
+    if pairs is result.data:
+        return "the pairs of the fit"
+    files = " and ".join(Path(file).name for file in (pairs.source, pairs.after) if file)
+    return f"the pairs of {files or 'a table'}"
 
 
 def _data_name(info: Mapping[str, Any]) -> str:
@@ -86,8 +89,12 @@ def _images(result: Outcome, figures: Path) -> list[Section]:
 
 
 def _number(result: Outcome, figures: Path) -> list[Section]:
-    pictures = _pictures(figures, *(["number_of_variables"] if shows_numbers(result) else []), "refits")
-    return [Section("Number of variables and refits", pictures)] if pictures else []
+    """The sections on the number of variables and on refits, of what the run has."""
+    shown = {"Number of variables": "number_of_variables", "Refits": "refits"}
+    if not shows_numbers(result):
+        del shown["Number of variables"]
+    found = {title: _pictures(figures, name) for title, name in shown.items()}
+    return [Section(title, pictures) for title, pictures in found.items() if pictures]
 
 
 def _certificate(result: Outcome, origin: str) -> Section:
