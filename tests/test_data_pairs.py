@@ -403,6 +403,9 @@ def test_a_bad_column_is_named_where_names_are_known(way: str, value: float, mes
         "tensors": lambda: load_pairs(file),
         "table with truth": lambda: load_pairs(file),
     }
+    if way == "table with truth" and np.isnan(value):
+        # as tables have missing numbers
+        message = r"pairs\.csv: row 0, column 'b': Expected a number; got an empty cell$"
     with pytest.raises(ValueError, match=message):
         ways[way]()
 

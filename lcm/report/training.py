@@ -140,10 +140,11 @@ def _limit_to_bulk(ax: Axes) -> None:
 def shown_range(values: Floats) -> tuple[float, float]:
     """The ends of an axis for log-likelihoods (N,): of all, without the first steps where they would hide the rest."""
     lowest, low, high = values.min(), np.quantile(values, 0.1), values.max()
-    bulk = max(high - low, 1e-6)
+    # a span that the numbers can show, also where all are equal
+    bulk = max(high - low, 1e-6 * max(1.0, abs(high)))
     # a reader looks for the first point: it is left out only where the rest would fill less than a fifth
     begin = lowest if high - lowest <= _MOST_BULKS * bulk else low - bulk
-    margin = 0.05 * (high - begin) or 0.05 * bulk
+    margin = 0.05 * max(high - begin, bulk)
     return float(begin - margin), float(high + margin)
 
 
