@@ -9,7 +9,8 @@ from typing import Any
 
 from evidence.paper_tables import joined, searches
 from evidence.parts import FAMILY_HOURS, PARTS
-from evidence.runner import RECORD
+from evidence.runner import Place
+from evidence.status import hours_of
 from evidence.summaries import heading, median_text, pivot, summary, summary_rows
 from evidence.trust_tables import TRUST_TABLES
 from lcm.base.files import read_json
@@ -88,7 +89,7 @@ def parts(root: Path, _: Sequence[str]) -> str:
     head = ["folder", "command", "commit", "day", "CPU hours", "wall hours", "load"]
     rows = []
     for part in PARTS:
-        record = _record(root, part.name)
+        record = Place(root, part).record()
         if record is not None:
             sessions = record["sessions"]
             load = max(max(each["load_before"], each["load_after"]) for each in sessions)
@@ -102,9 +103,8 @@ def budget(root: Path, _: Sequence[str]) -> str:
     """Hours of CPU for each group of parts: measured where the pipeline made the results, otherwise guessed."""
     groups: dict[str, list[tuple[float, bool]]] = {}
     for part in PARTS:
-        record = _record(root, part.name)
-        hours = part.hours if record is None else record["cpu_seconds"] / 3_600
-        groups.setdefault(part.name.partition("/")[0], []).append((hours, record is not None))
+        place = Place(root, part)
+        groups.setdefault(part.name.partition("/")[0], []).append((hours_of(place), place.record() is not None))
     rows = [
         [
             f"`{name}`",
@@ -129,11 +129,6 @@ def peers(root: Path, _: Sequence[str]) -> str:
     models = list(found["published"])
     body = [[name, *(median_text(scores[model], 2) for model in models)] for name, scores in found.items()]
     return to_markdown([["pairs", *map(heading, models)], *body])
-
-
-def _record(root: Path, name: str) -> dict[str, Any] | None:
-    path = root / "results" / name / RECORD
-    return read_json(path) if path.is_file() else None
 
 
 TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {

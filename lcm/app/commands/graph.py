@@ -105,14 +105,15 @@ def _outputs(arguments: argparse.Namespace) -> list[Path | None]:
     """The files of --json, --figure and --export, where they are given."""
     inputs = arguments.run_folder, *(arguments.data or ())
     asked = ("json", (".json",)), ("figure", _DRAWN), ("export", _EXPORTED)
+    found = []
     for option, suffixes in asked:
-        path = Path(getattr(arguments, option) or f"none{suffixes[0]}")
-        if path.suffix not in suffixes and not path.is_dir():
+        path = getattr(arguments, option)
+        if path and Path(path).suffix not in suffixes and not Path(path).is_dir():
             rest = ", ".join(f"--{other} writes {' or '.join(each)}" for other, each in asked if other != option)
             expected = f"--{option}: Expected a {' or '.join(suffixes)} file to write to"
-            raise ValueError(f"{expected}; got the suffix {path.suffix!r} ({rest})")
-    given = [(getattr(arguments, option), suffixes) for option, suffixes in asked]
-    return [check_output(path, suffixes, *inputs) if path else None for path, suffixes in given]
+            raise ValueError(f"{expected}; got the suffix {Path(path).suffix!r} ({rest})")
+        found.append(check_output(path, suffixes, *inputs) if path else None)
+    return found
 
 
 def _write_graph(path: Path, numbers: dict[str, Any]) -> None:
