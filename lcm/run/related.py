@@ -20,7 +20,7 @@ def related_columns(data: PairData, z: NDArray[Any]) -> tuple[tuple[tuple[str, f
     """
     if not data.columns:
         return ()
-    # scipy's statistics are heavy, and most data have no names
+    # heavy to import, and most data have no names
     from lcm.isomorphism.matching import correlation_matrix
 
     strength = correlation_matrix(np.asarray(data.x[:_ROWS], dtype=np.float64), np.asarray(z[:_ROWS]))
