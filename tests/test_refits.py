@@ -224,6 +224,8 @@ def test_a_query_beyond_the_data_is_answered_with_a_warning(refitted: FitResult)
     assert beyond_data(refitted, DATA.x[:50], inside) == []
     with pytest.warns(UserWarning, match=r"z1 = .* lies outside the data .*, by 0.50 times their width"):
         refitted.counterfactual(DATA.x[:50], outside)
+    with pytest.warns(UserWarning, match=r"z1 = .* lies outside the data .*, by 0.50 times their width"):
+        refitted.sample(5, do=outside)
     with pytest.warns(UserWarning, match=r"1 observations have z\d outside the data of the fit"):
         refitted.counterfactual(np.concatenate([DATA.x[:1], 20 * DATA.x[1:2]]), inside)
     with warnings.catch_warnings():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,14 +67,10 @@ def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[st
     A file of at least `map_from` bytes is memory-mapped: its arrays cannot be written to, and are read when used.
     Raises ValueError naming the file if it is missing, truncated, or not a safetensors file.
     """
-    existing_file(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            if map_from is None or Path(path).stat().st_size < map_from:
-                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except _UNREADABLE as error:
-        _refuse_unreadable(path, "a whole safetensors file", error)
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        if map_from is None or Path(path).stat().st_size < map_from:
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     from lcm.base.rows import map_tensors
 
     return map_tensors(path), metadata
@@ -81,10 +78,17 @@ def read_tensors(path: str | Path, map_from: int | None = None) -> tuple[dict[st
 
 def read_tensor_names(path: str | Path) -> tuple[list[str], dict[str, str]]:
     """Return the names of the tensors and the metadata of a safetensors file, without its content; errors as above."""
+    with _opened(path) as file:
+        return list(file.keys()), dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """A safetensors file to read from; errors as `read_tensors` raises them."""
     existing_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            return list(file.keys()), dict(file.metadata() or {})
+            yield file
     except _UNREADABLE as error:
         _refuse_unreadable(path, "a whole safetensors file", error)
 

@@ -118,6 +118,8 @@ class FitResult(Outcome):
     def sample(self, n_pairs: int, seed: int = 0, do: Do | Mapping[Any, float] | None = None) -> PairData:
         """Draw pairs and their truth from the fitted model.
 
+        Warns (UserWarning) of variables that `do` or a drawn x puts beyond the data of the fit, as `counterfactual`.
+
         Args:
             n_pairs: how many.
             seed: of the draws.
@@ -128,9 +130,11 @@ class FitResult(Outcome):
             NotImplementedError: a model without mechanisms.
         """
         if do is None:
-            pairs = sample_pairs(self.model, n_pairs, seed=seed)
-        else:
-            pairs = sample_counterfactuals(self.model, as_do(do, self.names).values, n=n_pairs, seed=seed)
+            return replace(sample_pairs(self.model, n_pairs, seed=seed), columns=self.columns)
+        do = as_do(do, self.names)
+        pairs = sample_counterfactuals(self.model, do.values, n=n_pairs, seed=seed)
+        for text in beyond_data(self, pairs.x, do):
+            warnings.warn(text, stacklevel=2)
         return replace(pairs, columns=self.columns)
 
     def counterfactual(self, x: Any, do: Do | Mapping[Any, float], interval: float | None = None) -> Any:
