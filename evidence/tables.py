@@ -12,6 +12,7 @@ from evidence.parts import FAMILY_HOURS, PARTS
 from evidence.runner import Place
 from evidence.status import hours_of
 from evidence.summaries import heading, median_text, pivot, summary, summary_rows
+from evidence.trial_tables import TRIAL_TABLES
 from evidence.trust_tables import TRUST_TABLES
 from lcm.base.files import read_json
 from lcm.report.tables import to_markdown
@@ -141,6 +142,7 @@ TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "peers": peers,
     "joined": joined,
     "searches": searches,
+    **TRIAL_TABLES,
     **TRUST_TABLES,
 }
 """The tables by the name in their marker; each gets the folder of the project and what follows the name."""

@@ -1,4 +1,4 @@
-"""The dimension of curved sheets, seen from neighbouring rows; and none where there is no sheet."""
+"""The dimension of curved sheets, seen from neighbouring pairs; and none where there is no sheet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lcm.data.intrinsic_dimension import local_dimension
+from experiments.physics import draw_readings
+from lcm.data.local_dimension import local_dimension
 from lcm.data.pairs import PairData
 
 Array = NDArray[np.float64]
@@ -17,6 +18,13 @@ def flat(n: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal((ROWS, n))
 
 
+def pairs(n: int, seed: int = 0) -> tuple[Array, Array]:
+    """Values, and the same with one of them drawn afresh in each row."""
+    values, drawn = flat(n, seed), flat(n, seed + 100)
+    moved = np.arange(n) == np.random.default_rng(seed).integers(0, n, ROWS)[:, None]
+    return values, np.where(moved, drawn, values)
+
+
 def curved(values: Array, d: int, noise: float, seed: int = 1) -> Array:
     """The graph of a random smooth function over the values, turned at random in d dimensions."""
     generator, n = np.random.default_rng(seed), values.shape[1]
@@ -24,46 +32,55 @@ def curved(values: Array, d: int, noise: float, seed: int = 1) -> Array:
     heights = np.tanh(values @ inner + bias) @ generator.standard_normal((32, d - n)) / 32**0.5
     rotation = np.linalg.qr(generator.standard_normal((d, d)))[0]
     sheet = np.concatenate([values, heights], 1) @ rotation.T
-    return np.asarray(sheet + noise * sheet.std(0) * generator.standard_normal(sheet.shape))
+    fresh = np.random.default_rng(abs(hash(values.tobytes())))
+    return np.asarray(sheet + noise * sheet.std(0) * fresh.standard_normal(sheet.shape))
+
+
+def sheets(n: int, d: int, noise: float) -> tuple[Array, Array]:
+    """Pairs on such a sheet."""
+    x, x_tilde = (curved(values, d, noise) for values in pairs(n))
+    return x, x_tilde
 
 
 @pytest.mark.parametrize(("times", "noise"), [(2, 0.0), (2, 0.01), (5, 0.0)])
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_the_dimension_of_a_curved_sheet_is_found(n: int, times: int, noise: float) -> None:
-    assert local_dimension(curved(flat(n), times * n, noise)) == n
+    assert local_dimension(*sheets(n, times * n, noise)) == n
 
 
 @pytest.mark.parametrize("d", [2, 3, 5, 10, 20])
 def test_rows_that_fill_their_space_lie_on_no_sheet(d: int) -> None:
-    assert local_dimension(flat(d)) is None
-    correlated = flat(d) @ np.tril(np.ones((d, d)))
-    assert local_dimension(correlated) is None
-    assert local_dimension(np.sinh(correlated / correlated.std(0))) is None
+    assert local_dimension(*pairs(d)) is None
+    correlated = [values @ np.tril(np.ones((d, d))) for values in pairs(d)]
+    assert local_dimension(*correlated) is None
+    assert local_dimension(*(np.sinh(values / correlated[0].std(0)) for values in correlated)) is None
 
 
 def test_too_few_rows_say_nothing() -> None:
-    assert local_dimension(curved(flat(2), 4, 0.0)[:1999]) is None
+    assert local_dimension(*(part[:1999] for part in sheets(2, 4, 0.0))) is None
 
 
 def test_the_guess_of_n_is_that_of_the_sheet_and_not_of_the_space_it_spans() -> None:
-    moved = flat(3)
-    target = np.random.default_rng(2).integers(0, 3, ROWS)
-    moved[np.arange(ROWS), target] = flat(1, seed=3)[:, 0]
-    pairs = [curved(values, 6, 0.01).astype(np.float32) for values in (flat(3), moved)]
-    assert PairData(*pairs).estimated_n == 3
+    x, x_tilde = (part.astype(np.float32) for part in sheets(3, 6, 0.01))
+    assert PairData(x, x_tilde).estimated_n == 3
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.003])
 @pytest.mark.parametrize(("n", "d"), [(3, 5), (4, 6), (3, 4)])
 def test_sheets_of_more_than_half_as_many_dimensions_are_found(n: int, d: int, noise: float) -> None:
-    assert local_dimension(curved(flat(n), d, noise), noise**2) == n
+    assert local_dimension(*sheets(n, d, noise), noise**2) == n
 
 
 def test_a_thin_variable_is_no_sheet() -> None:
     # the third nearly follows from the first, so that few neighbours see two dimensions, but no curvature grows across
-    values = flat(3)
-    values[:, 2] = values[:, 0] ** 2 + 0.3 * values[:, 2]
-    assert local_dimension(values) is None
+    thin = [np.stack([z[:, 0], z[:, 1], z[:, 0] ** 2 + 0.3 * z[:, 2]], 1) for z in pairs(3)]
+    assert local_dimension(*thin) is None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_variable_that_noise_nearly_hides_counts(seed: int) -> None:
+    # among neighbours, noise fills other directions as much as one of the four settings fills its own
+    assert draw_readings("tanks", 0.01, seed, "train", 30_000).estimated_n == 4
 
 
 @pytest.mark.parametrize("kind", ["levels", "repeated", "one-of-few-levels", "heavy-tails"])

@@ -9,25 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import take_rows
+from lcm.data.local_dimension import local_dimension
 from lcm.data.shared_variation import SharedDirections, SharedVariation, shared_directions
 
 Array = NDArray[np.float64]
 _MAX_ROWS = 20_000
 _MAX_LOCAL_ROWS = 50_000
-_LEAST_DIMENSIONS = 3
-_CENTRES = 100
-_BLOCKS = 10
-_LEAST_NEIGHBOURS = 40
-_LEAST_GAP, _CLEAR_GAP = 2.5, 4.0
-_MOST_UNEXPLAINED, _ALL_EXPLAINED = 0.5, 0.1
+_MOST_UNEXPLAINED, _MOST_FOLDED, _ALL_EXPLAINED = 0.5, 0.75, 0.2
 _EXPLAINED, _MISSED, _OFFSET = (0.1, 0.34), 0.08, 0.15
 _CONFIRMED = 3
-_NOISE_WEIGHT, _MOST_NOISE = 100.0, 1e-2
-_ROUNDED = 1e-12
-_OUTER_SHARE, _HEAVY = 0.999, 40.0
-_LEAST_ROWS_PER_NEIGHBOUR = 50
-_LEAST_ROWS_PER_SCALE = 10
-_SCALES = (1, 8, 64)
+_MOST_NOISE = 1e-2
 _NOTICEABLE, _MOST_DIRECTIONS = 1e-6, 12
 _ROUNDINGS = 16
 
@@ -97,24 +88,24 @@ def _rounding(dtype: np.dtype[Any], offsets: Array) -> float:
     return max(fit, _ROUNDINGS * far * float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps))
 
 
-def dimension(found: Spectrum, x: NDArray[Any]) -> int:
-    """Estimate the number of causal variables from observations x (N, d) and their spectrum.
+def dimension(found: Spectrum, x: NDArray[Any], x_tilde: NDArray[Any]) -> int:
+    """Estimate the number of causal variables from observations of pairs (N, d) and their spectrum.
 
     Without a sheet, the estimate is the number of directions that x and x_tilde share: the rank, less the directions
-    that only noise fills. Fewer variables need evidence for a curved sheet: neighbours of which the local variances end
-    early (`local_dimension`), or directions that are functions of the leading ones. In either case, what these do not
-    explain must not be common to x and x_tilde.
+    that only noise fills. Fewer variables need evidence for a curved sheet: neighbours whose shared variances end early
+    (`lcm.data.local_dimension`), or directions that are functions of the leading ones. Where few leading directions
+    explain nearly all that x and x_tilde share in the others, these few count, whatever neighbours say.
     """
     span = _span(found)
     chosen = np.arange(0, len(x), -(-len(x) // _MAX_LOCAL_ROWS))
-    rows = take_rows(x, chosen) / found.scales @ found.directions[:, :span]
-    local = local_dimension(rows, _noise(found))
+    rows, rows_tilde = (take_rows(part, chosen) / found.scales @ found.directions[:, :span] for part in (x, x_tilde))
+    local = local_dimension(rows, rows_tilde, _noise(found))
     shared, unexplained = found.shared.correlated, found.variation.unexplained
-    if local is None or (local < shared and unexplained(local).mean >= _MOST_UNEXPLAINED):
+    # the leading directions of a sheet can fold it, but a single other direction can be a variable as well
+    most = _MOST_UNEXPLAINED if local == shared - 1 else _MOST_FOLDED
+    if local is None or (local < shared and unexplained(local).mean >= most):
         return next((k for k in range(1, shared) if _explains(found.variation, k)), span)
-    # local variances of a sheet of nearly as many dimensions as its span tell less than what explains all directions
-    most = _ALL_EXPLAINED if local <= span // 2 else _MOST_UNEXPLAINED
-    return next((k for k in range(1, min(local, shared)) if unexplained(k).largest < most), local)
+    return next((k for k in range(1, min(local, shared)) if unexplained(k).largest < _ALL_EXPLAINED), local)
 
 
 def _explains(variation: SharedVariation, k: int) -> bool:
@@ -151,63 +142,3 @@ def sheet_text(d: int, n: int, directions: int) -> str:
 def _span(found: Spectrum) -> int:
     """Dimension of the linear span, without directions of mere noise."""
     return min(found.rank, found.shared.correlated or found.rank)
-
-
-def local_dimension(x: NDArray[np.floating], noise: float = 0.0) -> int | None:
-    """Dimension k < d of the curved sheet that observations (N, d) lie on; None if no such sheet is found.
-
-    The method takes the nearest rows of each of a hundred rows, in coordinates of equal variance, and computes their
-    principal variances. Variances along the sheet are about equal, and variances across it are smaller. k is the first
-    index after which the geometric mean falls by a factor of 2.5. Few neighbours are insensitive to curvature, and many
-    are insensitive to noise, so the first of three scales that shows a sheet decides. Without a sheet, the variances
-    fall slowly. A sheet of more than d / 2 dimensions must be clearer: a factor of four among the fewest neighbours,
-    and less among more of them. Across a curved sheet, variances grow with the neighbourhood; along a thin one, as of
-    variables that nearly determine each other, they do not. A variance across it that vanishes to rounding is no sign
-    of curvature but of values that repeat. Rows that repeat count once, heavy tails have no scale to find
-    neighbours in, and noise of a variance `noise` in each
-    direction is not scaled up beyond a tenth. Usual numbers of rows show sheets of up to about five dimensions
-    (docs/method.md section 1).
-    """
-    d, least = x.shape[1], max(_LEAST_NEIGHBOURS, 4 * x.shape[1])
-    if d < _LEAST_DIMENSIONS or len(x) < _LEAST_ROWS_PER_NEIGHBOUR * least:
-        return None
-    rows = _whitened(np.unique(x, axis=0).astype(np.float64), noise)
-    usual, outer = np.quantile(np.abs(rows), (0.5, _OUTER_SHARE), axis=0)
-    if bool((outer > _HEAVY * usual).any()):
-        return None
-    sizes = [scale * least for scale in _SCALES if _LEAST_ROWS_PER_SCALE * scale * least <= len(rows)]
-    variances = [_mean_log_variances(rows, neighbours) for neighbours in sizes]
-    if not variances or np.ptp(variances[0]) > -np.log(_ROUNDED):
-        return None
-    gaps = [-np.diff(each) for each in variances]
-    for each in gaps:
-        found = np.flatnonzero(each[: d // 2] > np.log(_LEAST_GAP))
-        if found.size:
-            return int(found[0]) + 1
-    if len(gaps) > 1:
-        curved = np.flatnonzero((gaps[0] > np.log(_CLEAR_GAP)) & (gaps[1] < gaps[0]))
-        if curved.size:
-            return int(curved[0]) + 1
-    return None
-
-
-def _whitened(rows: Array, noise: float) -> Array:
-    centred = rows - rows.mean(0)
-    variances, directions = np.linalg.eigh(centred.T @ centred / len(rows))
-    scales = np.sqrt(np.maximum(variances, np.finfo(np.float32).eps * variances[-1]) + _NOISE_WEIGHT * noise)
-    return np.asarray(centred @ directions / scales)
-
-
-def _mean_log_variances(rows: Array, neighbours: int) -> Array:
-    """Logarithms of the principal variances (d,) of the nearest rows of a centre, descending; mean over centres."""
-    squares = np.square(rows).sum(1)
-    logarithms = []
-    # in blocks of centres, since the distances of all centres would need more memory than the rows
-    for centres in np.array_split(np.linspace(0, len(rows) - 1, _CENTRES).astype(int), _BLOCKS):
-        distances = squares - 2.0 * rows[centres] @ rows.T
-        near = rows[np.argpartition(distances, neighbours, axis=1)[:, :neighbours]]
-        deviations = near - near.mean(1, keepdims=True)
-        covariances = deviations.transpose(0, 2, 1) @ deviations / neighbours
-        variances = np.linalg.eigvalsh(covariances)[:, ::-1]
-        logarithms.append(np.log(np.maximum(variances, np.finfo(np.float64).eps * variances[:, :1])))
-    return np.asarray(np.concatenate(logarithms).mean(0))

@@ -173,7 +173,7 @@ class PairData:
     @cached_property
     def estimated_n(self) -> int:
         """The estimated number of variables of vectors x (`lcm.data.intrinsic_dimension`), computed once."""
-        return dimension(self.spectrum, self.x)
+        return dimension(self.spectrum, self.x, self.x_tilde)
 
     @cached_property
     def dimension_evidence(self) -> DimensionEvidence:
