@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import take_rows
-from lcm.data.local_dimension import local_dimension
+from lcm.data.neighbourhood import local_dimension
 from lcm.data.shared_variation import SharedDirections, SharedVariation, shared_directions
 
 Array = NDArray[np.float64]
@@ -93,7 +93,7 @@ def dimension(found: Spectrum, x: NDArray[Any], x_tilde: NDArray[Any]) -> int:
 
     Without a sheet, the estimate is the number of directions that x and x_tilde share: the rank, less the directions
     that only noise fills. Fewer variables need evidence for a curved sheet: neighbours whose shared variances end early
-    (`lcm.data.local_dimension`), or directions that are functions of the leading ones. Where few leading directions
+    (`lcm.data.neighbourhood`), or directions that are functions of the leading ones. Where few leading directions
     explain nearly all that x and x_tilde share in the others, these few count, whatever neighbours say.
     """
     span = _span(found)

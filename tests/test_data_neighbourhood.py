@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from experiments.physics import draw_readings
-from lcm.data.local_dimension import local_dimension
+from lcm.data.neighbourhood import local_dimension
 from lcm.data.pairs import PairData
 
 Array = NDArray[np.float64]
