@@ -25,21 +25,20 @@ def pairs(n: int, seed: int = 0) -> tuple[Array, Array]:
     return values, np.where(moved, drawn, values)
 
 
-def curved(values: Array, d: int, noise: float, seed: int = 1) -> Array:
-    """The graph of a random smooth function over the values, turned at random in d dimensions."""
-    generator, n = np.random.default_rng(seed), values.shape[1]
+def sheets(n: int, d: int, noise: float) -> tuple[Array, Array]:
+    """Pairs on the graph of a random smooth function over n values, turned at random in d dimensions."""
+    x, x_tilde = (curved(values, d, noise, seed) for seed, values in enumerate(pairs(n)))
+    return x, x_tilde
+
+
+def curved(values: Array, d: int, noise: float, noise_seed: int) -> Array:
+    """Values on that graph, with noise of each column."""
+    generator, n = np.random.default_rng(1), values.shape[1]
     inner, bias = generator.standard_normal((n, 32)) / n**0.5, generator.standard_normal(32)
     heights = np.tanh(values @ inner + bias) @ generator.standard_normal((32, d - n)) / 32**0.5
     rotation = np.linalg.qr(generator.standard_normal((d, d)))[0]
     sheet = np.concatenate([values, heights], 1) @ rotation.T
-    fresh = np.random.default_rng(abs(hash(values.tobytes())))
-    return np.asarray(sheet + noise * sheet.std(0) * fresh.standard_normal(sheet.shape))
-
-
-def sheets(n: int, d: int, noise: float) -> tuple[Array, Array]:
-    """Pairs on such a sheet."""
-    x, x_tilde = (curved(values, d, noise) for values in pairs(n))
-    return x, x_tilde
+    return np.asarray(sheet + noise * sheet.std(0) * np.random.default_rng(noise_seed).standard_normal(sheet.shape))
 
 
 @pytest.mark.parametrize(("times", "noise"), [(2, 0.0), (2, 0.01), (5, 0.0)])

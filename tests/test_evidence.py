@@ -31,7 +31,7 @@ TYPED = {
     "docs/disentanglement-peers.md": 12,
     "docs/explicit-models.md": 5,
     "docs/explorer.md": 8,
-    "docs/families.md": 31,
+    "docs/families.md": 27,
     "docs/geometry.md": 4,
     "docs/graph-search.md": 1,
     "docs/howto/noise.md": 2,

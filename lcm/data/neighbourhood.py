@@ -74,6 +74,7 @@ def _variances(rows: Array, rows_tilde: Array | None, neighbours: int) -> Array:
     more. Eigenvalues that estimation errors could have made count as equally small.
     """
     squares = np.square(rows).sum(1)
+    squares_tilde = None if rows_tilde is None else np.square(rows_tilde).sum(1)
     found = []
     # in blocks of centres, since the distances of all centres would need more memory than the rows
     for centres in np.array_split(np.linspace(0, len(rows) - 1, _CENTRES).astype(int), _BLOCKS):
@@ -81,7 +82,7 @@ def _variances(rows: Array, rows_tilde: Array | None, neighbours: int) -> Array:
         distances = squares - 2.0 * middles @ rows.T
         if rows_tilde is not None:
             own = squares[centres][:, None]
-            far = np.square(rows_tilde).sum(1) - 2.0 * middles @ rows_tilde.T + own
+            far = squares_tilde - 2.0 * middles @ rows_tilde.T + own
             distances = np.maximum(distances + own, far / _REACH**2)
         near = np.argpartition(distances, neighbours, axis=1)[:, :neighbours]
         before = _centred(rows[near])
