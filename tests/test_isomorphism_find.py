@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,19 +216,29 @@ def test_bad_input_is_an_error() -> None:
         Tolerances(leakage=2.0)
 
 
-# Seed 2133 at bend 1 fails: a held-out value far beyond the last knot. The same examples are drawn each time, so that
-# this known fault of extrapolation does not come and go.
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.floats(0.1, 1.0))
-def test_monotone_curves_are_recovered(seed: int, falls: bool, bend: float) -> None:
+def curve_and_errors(seed: int, falls: bool, bend: float) -> tuple[Any, Any, Any, Any]:
+    """A map fitted to every other row, x, what it maps x to, and its errors at all rows in units of the spread of y."""
     x = np.random.default_rng(seed).standard_normal((6000, 1))
     y = (x + np.sinh(bend * x) / bend) * (-1.0 if falls else 1.0)
     curve = fit_monotone(x[::2], y[::2])
-    left = y - curve(torch.from_numpy(x))[0].numpy()
-    assert np.square(left[1::2]).mean() < 1e-2 * y.var()
+    return curve, x, curve(torch.from_numpy(x))[0], (y - curve(torch.from_numpy(x))[0].numpy()) / y.std()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.floats(0.1, 1.0))
+def test_monotone_curves_are_recovered(seed: int, falls: bool, bend: float) -> None:
+    curve, x, mapped, errors = curve_and_errors(seed, falls, bend)
+    within = (x[1::2] >= x[::2].min()) & (x[1::2] <= x[::2].max())
+    assert np.square(errors[1::2][within]).mean() < 2e-3
     assert float(curve.orientation) == (-1.0 if falls else 1.0)
-    back = curve.inverse(curve(torch.from_numpy(x))[0])[0].numpy()
-    np.testing.assert_allclose(back, x, atol=1e-6)
+    np.testing.assert_allclose(curve.inverse(mapped)[0].numpy(), x, atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="a held-out value far beyond the last knot: the map extrapolates by a line")
+@pytest.mark.parametrize("seed", [2133, 3000])
+def test_curves_are_recovered_far_beyond_their_knots(seed: int) -> None:
+    *_, errors = curve_and_errors(seed, False, 1.0)
+    assert np.square(errors[1::2]).mean() < 1e-2
 
 
 def test_curves_that_are_not_monotone_and_tied_values_still_give_monotone_maps() -> None:
