@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype
-from small import figures_drawn, fit_in, small_data
+from small import figures_drawn, fit_in, small_data, small_nature
 
+import lcm
+from lcm.app.explore.subject import Subject, open_subject
 from lcm.data.pairs import save_pairs
 from lcm.metric import disentanglement, kernel_regression, measurement_exclusivity
+from lcm.model.image import ImageAutoencoder, ImageModel
 from lcm.run import runs
 
 FEW_ROWS = 60
@@ -76,4 +79,35 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of that run, with their truth."""
     path = tmp_path_factory.mktemp("data") / "data.safetensors"
     save_pairs(path, small_data("linear"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def explored_run(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is fitted in a second."""
+    folder = tmp_path_factory.mktemp("explored") / "run"
+    lcm.fit(data_file, model="linear", out=folder, quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def subject(explored_run: Path, data_file: Path) -> Subject:
+    """A run, with the data of its fit."""
+    return open_subject(explored_run, [data_file])
+
+
+@pytest.fixture(scope="session")
+def nature_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nature") / "nature.safetensors"
+    small_nature("nonlinear").save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def image_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of images that nobody has trained."""
+    autoencoder = ImageAutoencoder((16, 16, 3), code=2, channels=(4, 4), hidden=8)
+    autoencoder.draw_weights(torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("images") / "model.safetensors"
+    ImageModel(autoencoder, small_nature("linear")).save(path)
     return path

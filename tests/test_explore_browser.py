@@ -21,6 +21,7 @@ from lcm.app.explore.beside import Beside
 from lcm.app.explore.server import make_server, open_socket
 from lcm.app.explore.subject import open_subject
 from lcm.isomorphism import find_isomorphism
+from lcm.run.run_folder import PAGE_FILE
 from lcm.run.stored import read_names
 
 pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=f"tests in a browser are left out: {what_is_missing()}")
@@ -181,6 +182,7 @@ def test_a_typed_value_sets_a_variable(page: Any) -> None:
 
 
 def test_a_name_is_kept_and_shown_everywhere_and_a_bad_one_is_refused(page: Any, run: Path) -> None:
+    (run / PAGE_FILE).touch()
     page.locator("#draw").click()
     page.locator("#pairs thead", has_text="z1").wait_for(timeout=WAIT)
     page.locator("#name-1").fill("shadow")
@@ -188,7 +190,7 @@ def test_a_name_is_kept_and_shown_everywhere_and_a_bad_one_is_refused(page: Any,
     page.locator("#title-1", has_text="shadow").wait_for(timeout=WAIT)
     assert read_names(run / "names.json", 2) == ("z0", "shadow")
     assert "shadow" in page.locator("#graph").get_attribute("alt")
-    page.locator("#named", has_text="variable 1 is shadow").wait_for(timeout=WAIT)
+    page.locator("#named", has_text=f"variable 1 is shadow. lcm report {run} DATA").wait_for(timeout=WAIT)
     page.locator("#pairs thead", has_text="shadow").wait_for(timeout=WAIT)
     page.locator("#name-1").fill("a<b")
     page.keyboard.press("Enter")

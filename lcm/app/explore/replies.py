@@ -35,7 +35,7 @@ from lcm.app.explore.subject import Subject, observation
 from lcm.data.pairs import PairData
 from lcm.data.sample import sample_pairs
 from lcm.report.answer import Answer
-from lcm.run.run_folder import NAMES_FILE
+from lcm.run.run_folder import NAMES_FILE, PAGE_FILE
 
 if TYPE_CHECKING:
     from lcm.app.explore.beside import Beside
@@ -121,7 +121,11 @@ def _renamed(subject: Subject, touched: str, names: Any) -> Any:
         kept = subject.rename(variable, str(names[variable] or ""))
     except (ValueError, OSError) as error:
         return html.Strong(f"The name was not kept. {error}", className="warnings")
-    return f"Kept in {subject.path / NAMES_FILE}: variable {variable} is {kept[variable]}."
+    said = f"Kept in {subject.path / NAMES_FILE}: variable {variable} is {kept[variable]}."
+    if not (subject.path / PAGE_FILE).is_file():
+        return said
+    # the page shows pairs, and only their data make them again
+    return f"{said} lcm report {subject.path} DATA writes the page with the new name."
 
 
 def _set_values(touched: str, sent: dict[str, Any]) -> Any:
