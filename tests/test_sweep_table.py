@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import called, refused
 
+from lcm.app.sweep import table
 from lcm.app.sweep.sweep import write_results
 from lcm.app.sweep.table import draw_lines, pivot, read_results
 from lcm.base.files import read_json
@@ -132,9 +134,20 @@ def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "results.csv: Expected the table of a sweep; got one without the column n_variables" in said
 
 
-def test_words_stand_side_by_side(tmp_path: Path) -> None:
-    draw_lines(tmp_path / "f.png", [row for row in ROWS if row["data.n"] < 8], [], "model", "mcc")
-    assert (tmp_path / "f.png").is_file()
+@pytest.mark.parametrize(("lines", "against", "joined"), [("data.n", "model", False), ("model", "data.n", True)])
+def test_lines_join_numbers_alone(
+    lines: str, against: str, joined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(table, "save_figure", lambda figure, _: drawn.append(figure.axes[0]))
+    draw_lines(tmp_path / "f.png", [row for row in ROWS if row["data.n"] < 8], [lines], against, "mcc")
+    medians = drawn[0].get_lines()
+    assert len(medians) == 2
+    assert [line.get_linestyle() for line in medians] == ["-" if joined else "None"] * 2
+    first, second = (line.get_xdata() for line in medians)
+    assert np.array_equal(first, second) == joined
+    if not joined:
+        assert np.abs(first - np.round(first)).max() < 0.5 and (first < second).all()
 
 
 def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _FIRST_SCORE = "n_variables"
 _TEXTS = ("cell", "status", "error", "key", "lcm", "data")
 _COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 _MARKERS = "osD^vP"
+_WIDTH = 0.6
 DEFAULT_SCORES = ("mcc", "dci_disentanglement", "intervention_accuracy", "shd", "edge_f1", "fit_seconds")
 """The scores that are shown by default."""
 
@@ -164,6 +165,8 @@ def draw_lines(
 ) -> None:
     """Write a figure of a score: a dot for each cell, lines through the medians.
 
+    Where the setting is a word, no line joins the medians, since nothing lies between two words.
+
     Args:
         path: file to write.
         records: the cells; cells without the score or the setting are left out.
@@ -182,15 +185,20 @@ def draw_lines(
     for record in known:
         name = ", ".join(text_of(record[key]) for key in lines)
         groups.setdefault(name, []).append((places[text_of(record[against])], float(record[value])))
+    words = _are_words([record[against] for record in known])
     figure = new_figure(5.2, 3.4)
     ax = clean(figure.subplots())
     for number, (name, points) in enumerate(groups.items()):
         colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)]
         x, y = np.array(points).T
-        middle = [np.median(y[x == place]) for place in np.unique(x)]
-        ax.plot(np.unique(x), middle, color=colour, marker=marker, markersize=4, linewidth=1.5, label=name)
-        ax.scatter(x, y, s=14, color=colour, alpha=0.4, linewidths=0)
-    if _are_words([record[against] for record in known]) or len(places) <= 8:
+        # side by side, since dots above one word would hide each other
+        beside = _WIDTH * ((number + 0.5) / len(groups) - 0.5) if words else 0.0
+        at = np.unique(x)
+        middle = [np.median(y[x == place]) for place in at]
+        style = {"linestyle": "", "markersize": 7} if words else {"linewidth": 1.5, "markersize": 4}
+        ax.plot(at + beside, middle, color=colour, marker=marker, label=name, **style)
+        ax.scatter(x + beside, y, s=14, color=colour, alpha=0.4, linewidths=0)
+    if words or len(places) <= 8:
         ax.set_xticks(list(places.values()), list(places))
     ax.grid(axis="y", color=PALE, linewidth=0.6)
     ax.set_xlabel(against)
