@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 from laws import default_dtype
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from small import figures_drawn, fit_in, small_data, small_nature
 
 import lcm
 from lcm.app.explore.subject import Subject, open_subject
 from lcm.data.pairs import save_pairs
+from lcm.isomorphism import find
 from lcm.metric import disentanglement, kernel_regression, measurement_exclusivity
 from lcm.model.image import ImageAutoencoder, ImageModel
+from lcm.report import style
 from lcm.run import runs
 
+LAYOUT, DOTS_PER_INCH = ConstrainedLayoutEngine.execute, style._DOTS_PER_INCH
 FEW_ROWS = 60
 """As many as kernel regressions need to give a number, which no test reads."""
 
@@ -48,6 +52,24 @@ def _no_figures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _coarse_figures() -> Iterator[None]:
+    """Draw figures with few dots and without a layout, which takes longest; tests of the layout ask for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+        patched.setattr(style, "_DOTS_PER_INCH", 30)
+        yield
+
+
+@pytest.fixture(scope="module")
+def laid_out() -> Iterator[None]:
+    """Lay figures out as a user has them, with the warnings of what does not fit."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ConstrainedLayoutEngine, "execute", LAYOUT)
+        patched.setattr(style, "_DOTS_PER_INCH", DOTS_PER_INCH)
+        yield
+
+
 @pytest.fixture
 def figures() -> Iterator[None]:
     """Draw the figures and the page of each fit, as a user has them."""
@@ -57,11 +79,12 @@ def figures() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cheap_scores() -> Iterator[None]:
-    """Score on few rows, and without gradient boosting: every variable matters alike. It takes longer than a fit."""
+    """Score and compare on few rows, and without gradient boosting, which takes longer than a fit."""
     p_values = measurement_exclusivity.measurement_p_values
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(disentanglement, "_fit_boosting", lambda inputs, *_: (np.full(inputs.shape[1], 0.5), 0.5))
         patched.setattr(kernel_regression, "_MOST_FITTED", FEW_ROWS)
+        patched.setattr(find, "_PROBES", 500)
         patched.setattr(
             measurement_exclusivity, "measurement_p_values", lambda true, learned, *_: p_values(true, learned, FEW_ROWS)
         )

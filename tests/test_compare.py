@@ -166,6 +166,7 @@ def test_the_agreement_is_one_sentence(
         assert ("do not identify the model" in text) == any(worse < 1 and not same for worse, same in other_restarts)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
     from lcm.data.nature.build import build_nature
     from lcm.data.nature.config import NatureConfig

@@ -18,6 +18,8 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.storage import load_model
 from lcm.peer.disentanglement.vae import BetaVAE
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 ROOT = Path(__file__).parent.parent
 TINY = ["--quick", "--pairs", "400", "--steps", "3", "--quiet"]
 NAMES = ["observations", "control", "no-support", "never-atomic", "independent", "shifted", "soft", "torus"]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 

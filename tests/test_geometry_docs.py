@@ -14,6 +14,8 @@ from matplotlib.image import imread
 from experiments._magnification import magnification_panel
 from experiments._plot_geometry import MagnificationPanel, draw_magnification
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 PAGE = Path(__file__).parent.parent / "docs" / "geometry.md"
 
 

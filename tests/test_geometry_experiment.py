@@ -13,6 +13,8 @@ import lcm.run.fitting
 from experiments import _geometry_parts
 from lcm.app.commands.reproduce import run_experiment
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 ROOT = Path(__file__).parent.parent
 TINY = ["--quick", "--pairs", "300", "--steps", "2", "--geodesics", "2"]
 

@@ -34,7 +34,7 @@ from lcm.model.latent_causal_model import LatentCausalModel
 _PAIRS = 2_000
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_images_of_natures_of_every_kind_are_isomorphic(seed: int) -> None:
     nature = random_nature(seed)
     image, _ = random_image(nature, seed)
@@ -43,7 +43,7 @@ def test_images_of_natures_of_every_kind_are_isomorphic(seed: int) -> None:
     assert found.distance < 1e-6
 
 
-@pytest.mark.parametrize("seed", (102, 103, 105))
+@pytest.mark.parametrize("seed", (102, 105))
 def test_neighbours_that_differ_by_a_fiftieth_of_a_nat_are_never_isomorphic(seed: int) -> None:
     records = [record for record in measured(seed, _PAIRS, 10_000) if record["case"] != "image"]
     far = [record for record in records if record["divergence"] >= FAR]

@@ -39,7 +39,7 @@ from lcm.run.public import fit
 from lcm.run.result import FitResult
 
 QUICK = FitConfig(
-    noise_encoder=NoiseEncoderConfig(hidden=24, steps=600, marginal_steps=300),
+    noise_encoder=NoiseEncoderConfig(layers=6, hidden=24, steps=500, marginal_steps=300),
     mechanisms=MechanismsConfig(hidden=16, steps=200, batch_size=1024),
 )
 """Enough steps for natures of two or three variables."""

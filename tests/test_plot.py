@@ -31,6 +31,8 @@ from lcm.report import (
     draw_variables,
 )
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 RANDOM = np.random.default_rng(0)
 SIZES = (1, 2, 4, 11)
 

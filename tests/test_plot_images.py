@@ -14,6 +14,8 @@ from lcm.data.pairs import PairData
 from lcm.report import images
 from lcm.report.images import difference, draw_contact_sheet, draw_image_grid
 
+pytestmark = pytest.mark.usefixtures("laid_out")
+
 
 def test_every_target_is_shown_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, seen = image_pairs(60), []

@@ -257,6 +257,7 @@ def test_commands_refit_and_write_intervals(
     assert "Warning: z0 = 99 lies" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_figure_of_refits_has_the_names_of_now(run: Path, refitted: FitResult, tmp_path: Path) -> None:
     source = tmp_path / "run"
     shutil.copytree(run, source)

@@ -73,7 +73,7 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 def test_ctrl_c_leaves_a_sweep_that_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # the second must not end while the interruption is on its way
-    steps = [{"noise_encoder.marginal_steps": 60}, {"noise_encoder.marginal_steps": 800, "mechanisms.steps": 100}]
+    steps = [{"noise_encoder.marginal_steps": 60}, {"noise_encoder.marginal_steps": 300, "mechanisms.steps": 60}]
     file, out = sweep_file(tmp_path, list=steps), tmp_path / "out"
     argv = ["sweep", str(file), "--out", str(out), "--jobs", "1", "--threads", "1"]
     # a shell starts background jobs, such as one of these tests, with interruptions ignored

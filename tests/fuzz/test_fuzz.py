@@ -9,7 +9,7 @@ import pytest
 from .kinds import KINDS
 from .run import run_mutations
 
-_MUTATIONS = 200
+_MUTATIONS = 120
 
 
 @pytest.mark.parametrize("name", KINDS)
