@@ -2,6 +2,7 @@
 
     joined FILE ROWS COLUMN SCORES [KEY=VALUE ...]   scores with " · " between them, for each value of the keys
     searches [FILE]                                  wrong edges of every data seed, by method and variables searched
+    compute                                          fits of each part of the published comparison, and their hours
 
 FILE is a folder of results/. ROWS and SCORES are separated by commas, as in evidence/summaries.py.
 """
@@ -31,6 +32,15 @@ def joined(root: Path, options: Sequence[str]) -> str:
         body.setdefault(tuple(str(row[name]) for name in names), {})[row[across]] = entry
     told = [[*key, *(entries.get(column, "–") for column in columns)] for key, entries in body.items()]
     return to_markdown([[heading(name) for name in (*names, *map(str, columns))], *told])
+
+
+def compute(root: Path, _: Sequence[str]) -> str:
+    """Fits of each part of the published comparison, their hours in sum, and the minutes of the longest."""
+    body = []
+    for path in sorted((root / "results" / "paper").glob(f"*/{RESULTS_JSON}")):
+        seconds = [cell["fit_seconds"] for cell in read_json(path)["cells"]]
+        body.append([path.parent.name, str(len(seconds)), f"{sum(seconds) / 3_600:.1f}", f"{max(seconds) / 60:.1f}"])
+    return to_markdown([["part", "fits", "hours of fits", "longest fit (min)"], *body])
 
 
 def searches(root: Path, options: Sequence[str]) -> str:

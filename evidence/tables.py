@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence.paper_tables import joined, searches
+from evidence.paper_tables import compute, joined, searches
 from evidence.parts import FAMILY_HOURS, PARTS
 from evidence.runner import Place
 from evidence.status import hours_of
@@ -140,6 +140,7 @@ TABLES: Mapping[str, Callable[[Path, Sequence[str]], str]] = {
     "summary": summary,
     "pivot": pivot,
     "peers": peers,
+    "compute": compute,
     "joined": joined,
     "searches": searches,
     **TRIAL_TABLES,
