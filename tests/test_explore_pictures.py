@@ -40,7 +40,9 @@ def test_pictures_are_well_formed_and_say_in_words_what_they_show(subject: Subje
         ElementTree.fromstring(decoded(address))
     answer = ask(subject, "counterfactual", {"0": 1.5})
     assert graph_text(answer).startswith("Graph. Edges: ") and "z0 from" in graph_text(answer)
-    assert columns_text(answer).count(", x1 ") == 1
+    assert columns_text(answer).count(", x1 ") == 1 and "between" not in columns_text(answer)
+    told = replace(answer, low=answer.x_after - 0.5, high=answer.x_after + 0.25)
+    assert f"(between {told.x_after[1] - 0.5:.3g} and {told.x_after[1] + 0.25:.3g})" in columns_text(told)
     drawn = decoded(graph_address(answer))
     assert drawn.count("<circle") == 2 and drawn.count(' set"') == 1
 

@@ -244,8 +244,15 @@ def columns_text(answer: Answer) -> str:
         [f"{value:.3g}{' (off the scale)' if sides[i] else ''}" for value, sides in zip(values, off, strict=True)]
         for i, values in enumerate(zip(answer.x, answer.x_after, strict=True))
     ]
-    listed = [f"{answer.columns[i]} {' to '.join(parts[i])}" for i in shown_columns(answer)]
+    listed = [f"{answer.columns[i]} {' to '.join(parts[i])}{_between(answer, i)}" for i in shown_columns(answer)]
     return f"Columns of x, before to after: {', '.join(listed)}."
+
+
+def _between(answer: Answer, i: int) -> str:
+    """The interval of a column in words; "" where the answer has none."""
+    if answer.low is None or answer.high is None:
+        return ""
+    return f" (between {answer.low[i]:.3g} and {answer.high[i]:.3g})"
 
 
 def place_address(values: NDArray[Any], ends: NDArray[np.float64], before: float) -> str:
