@@ -4,8 +4,8 @@ A number in a sentence or a table:   <!-- =results/x/results.json summary.0.mcc 
 A table:                             <!-- evidence: families -->  …  <!-- end of evidence -->
 
 A number is a path of keys and indices into a JSON file, with key=value (or key=value,key=value) for the one entry of a
-list that has it and `*` for all entries; then a way to sum these up if there is a `*`, and a format. A reader sees
-nothing of a marker.
+list that has it, *key=value for all that have it, and `*` for all entries; then, if there is a `*`, a way to sum these
+up; and a format. A reader sees nothing of a marker.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ def _values(content: Any, keys: list[str]) -> Iterator[Any]:
     if not keys:
         yield content
     elif "=" in keys[0]:
-        wanted = [pair.split("=") for pair in keys[0].split(",")]
-        (entry,) = (each for each in content if all(str(each[key]) == value for key, value in wanted))
-        yield from _values(entry, keys[1:])
+        wanted = [pair.split("=") for pair in keys[0].removeprefix("*").split(",")]
+        found = [each for each in content if all(str(each[key]) == value for key, value in wanted)]
+        for entry in found if keys[0].startswith("*") else [_only(found)]:
+            yield from _values(entry, keys[1:])
     elif keys[0] == "*":
         for entry in content.values() if isinstance(content, dict) else content:
             yield from _values(entry, keys[1:])

@@ -243,7 +243,8 @@ def stored(root: Path, content: Any) -> Path:
 
 
 def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
-    cells = [{"name": name, "mcc": mcc} for name, mcc in (("a", 0.5), ("b", 0.75), ("c", 0.875))]
+    kinds = (("a", "x", 0.5), ("b", "y", 0.75), ("c", "x", 0.875))
+    cells = [{"name": name, "kind": kind, "mcc": mcc} for name, kind, mcc in kinds]
     root = stored(tmp_path, {"cells": cells, "share": {"a": 0.01}})
     for marker, value in {
         "cells.1.mcc .3f": "0.750",
@@ -256,6 +257,10 @@ def test_numbers_are_filled_by_path_sum_and_format(tmp_path: Path) -> None:
         "cells.name=b.mcc .2f": "0.75",
         "cells.name=b,name=b.mcc .2f": "0.75",
         "cells.name=b,name=c.mcc .2f": None,
+        "cells.*kind=x.mcc sum .3f": "1.375",
+        "cells.*kind=x,name=a.mcc count d": "1",
+        "cells.kind=x.mcc sum .3f": None,
+        "cells.*kind=z.mcc .3f": None,
     }.items():
         text = f"It is <!-- =results/a.json {marker} -->old<!-- = -->."
         if value is None:
