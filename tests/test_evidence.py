@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 TYPED = {
     "README.md": 7,
     "docs/benchmarks.md": 8,
-    "docs/certificate.md": 15,
+    "docs/certificate.md": 16,
     "docs/chambers.md": 3,
     "docs/disentanglement-peers.md": 12,
     "docs/explicit-models.md": 5,

@@ -144,7 +144,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_threads_number,
         metavar="N",
-        help="number of threads; default: OMP_NUM_THREADS, else 1",
+        help="number of threads; default: OMP_NUM_THREADS, else 1; import and evaluate use all cores",
     )
     common.add_argument("--quiet", action="store_true", help="print nothing but errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
