@@ -22,6 +22,7 @@ from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.mechanism import ReparametrisedMechanism
 from lcm.model.noise import PushforwardNoise, RelabelledNoise
 from lcm.model.scm import SCM
+from lcm.model.sensor_noise import SensorNoise
 
 
 @final
@@ -77,6 +78,8 @@ class Isomorphism:
             growth=model.growth,
         )
         image.thickness = model.thickness[old_label]
+        if model.sensor_noise is not None:
+            image.sensor_noise = SensorNoise(model.sensor_noise.deviation, model.sensor_noise.rest[old_label])
         return image.to(model.thickness.device)
 
 

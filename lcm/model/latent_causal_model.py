@@ -23,6 +23,7 @@ from lcm.model.intervention import InterventionalMechanism, TargetDistribution
 from lcm.model.likelihood import (
     THICKNESS_FLOOR,
     Changes,
+    PairParts,
     PairTerms,
     joint_log_density,
     pair_log_density,
@@ -32,6 +33,7 @@ from lcm.model.likelihood import (
 )
 from lcm.model.pair_model import MODEL_TYPES, EncodedPairs, Encoding, PairModel, Pairs
 from lcm.model.scm import SCM
+from lcm.model.sensor_noise import SensorNoise, Slopes, pair_slopes
 
 
 @final
@@ -41,6 +43,7 @@ class LatentCausalModel(PairModel):
     `thickness` (n,) is the standard deviation, in the standard-normal gauge of the noise, by which
     coordinates that are not targets still change; 0 for exact counterfactual pairs. `growth` ρ ≥ 0 says how it grows
     with the change m of the targets, as √(1 + ρ² m²); it is `thickness` at m² = 2 (docs/theory.md section 2).
+    `sensor_noise`, where a fit found any, sharpens the posterior over targets.
 
     Example:
         >>> import lcm
@@ -51,6 +54,7 @@ class LatentCausalModel(PairModel):
 
     kind: ClassVar[str] = "latent-causal-model"
     thickness: Tensor
+    sensor_noise: SensorNoise | None
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class LatentCausalModel(PairModel):
         thickness = torch.as_tensor(thickness, dtype=torch.get_default_dtype()).expand(scm.n).clone()
         self.register_buffer("thickness", thickness)
         self.growth = growth
+        self.sensor_noise = None
         self.require_sound()
 
     @property
@@ -147,7 +152,8 @@ class LatentCausalModel(PairModel):
         """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3."""
         before, after = self.encoding(x), self.encoding(x_tilde)
         joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
-        return EncodedPairs(before.z, after.z, before.noise, after.noise, joint.softmax(1), joint.logsumexp(1))
+        posterior = joint.softmax(1) if self.sensor_noise is None else self.target_posterior(x, x_tilde)
+        return EncodedPairs(before.z, after.z, before.noise, after.noise, posterior, joint.logsumexp(1))
 
     def pair_terms(
         self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None, growth: float | None = None
@@ -160,16 +166,25 @@ class LatentCausalModel(PairModel):
         sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(self.thickness).expand(self.n)
         if not bool((sigma > 0).all()):
             raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
+        base, difference, log_gauge, move = self.pair_parts(x, x_tilde)
+        growth = self.growth if growth is None else growth
+        stay = stay_log_density(difference, sigma) + log_gauge
+        return PairTerms(base, stay, move, Changes.of(difference, sigma, growth) if growth else None)
+
+    def slopes(self, x: Tensor, x_tilde: Tensor) -> Slopes:
+        """How the noise encodings of pairs (N, d), in the standard-normal gauge, change with each column."""
+        return pair_slopes(lambda part: self.scm.noise.to_normal(self.encoding(part).noise)[0], x, x_tilde)
+
+    def pair_parts(self, x: Tensor, x_tilde: Tensor) -> PairParts:
+        """What the pair likelihood at any thickness or sensor noise is made of."""
         _, noise, log_det = self.encoding(x)
         z_tilde, noise_tilde, log_det_tilde = self.encoding(x_tilde)
         normal, _ = self.scm.noise.to_normal(noise)
         normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
         log_slope = -self.scm.mechanism.inverse(z_tilde, z_tilde)[1]
         base = self.scm.noise.log_density(noise).sum(1) + log_det + log_det_tilde
-        difference, growth = normal_tilde - normal, self.growth if growth is None else growth
-        stay = stay_log_density(difference, sigma) + log_gauge
         move = self.intervention.log_density(z_tilde, self.scm) + log_slope
-        return PairTerms(base, stay, move, Changes.of(difference, sigma, growth) if growth else None)
+        return PairParts(base, normal_tilde - normal, log_gauge, move)
 
     def pair_log_density(
         self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None, growth: float | None = None
@@ -190,8 +205,15 @@ class LatentCausalModel(PairModel):
         return joint_log_density(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
 
     def target_posterior(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
-        """p(I | x, x̃) (N, K), columns in the order of the target distribution's sets; rows sum to one."""
-        return target_posterior(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
+        """p(I | x, x̃) (N, K), columns in the order of the target distribution's sets; rows sum to one.
+
+        Without a thickness, coordinates stay up to the sensor noise of the model, if it has any.
+        """
+        if thickness is None and self.sensor_noise is not None:
+            terms = self.sensor_noise.terms(self.pair_parts(x, x_tilde), self.slopes(x, x_tilde))
+        else:
+            terms = self.pair_terms(x, x_tilde, thickness)
+        return target_posterior(terms, *self._target_sets())
 
     def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
         """Counterfactual x̃ (N, d) of observations x (N, d) under a chosen intervention."""
@@ -208,12 +230,14 @@ class LatentCausalModel(PairModel):
     def description(self) -> dict[str, Any]:
         """JSON description that `LatentCausalModel.build` turns back into a model without its tensors."""
         growth = {"growth": self.growth} if self.growth else {}
+        noise = {} if self.sensor_noise is None else {"sensor_noise": True}
         return {
             "scm": self.scm.description(),
             "decoder": describe(self.decoder),
             "intervention": describe(self.intervention),
             "target_sets": self.target_distribution.as_lists(),
             **growth,
+            **noise,
         }
 
     @staticmethod
@@ -221,15 +245,18 @@ class LatentCausalModel(PairModel):
         """Rebuild a model, without its tensors, from `description`."""
         # a thickness that does not grow, as all of earlier versions, is not described
         keys = ("scm", "decoder", "intervention", "target_sets")
-        given = require_mapping(description, "a model", keys, optional=("growth",))
+        given = require_mapping(description, "a model", keys, optional=("growth", "sensor_noise"))
         scm = SCM.build(given["scm"])
-        return LatentCausalModel(
+        model = LatentCausalModel(
             scm,
             build_decoder(given["decoder"], scm),
             InterventionalMechanism.build(given["intervention"]),
             TargetDistribution(scm.n, given["target_sets"], None),
             growth=given.get("growth", 0.0),
         )
+        if given.get("sensor_noise"):
+            model.sensor_noise = SensorNoise(model.thickness.new_ones(model.d), model.thickness.new_ones(model.n))
+        return model
 
     def require_sound(self) -> None:
         """Raise ValueError for a thickness or a growth that is negative."""

@@ -44,6 +44,19 @@ class Changes(NamedTuple):
         return variance_ratio(self.squared @ target_sets.to(self.squared.dtype).T, self.growth)
 
 
+class PairParts(NamedTuple):
+    """Parts of the likelihood of N pairs that depend on no thickness.
+
+    base: (N,) as of `PairTerms`. difference: (N, n) ũ − u in the standard-normal gauge. log_gauge: (N, n) the log-slope
+    of that gauge at x̃. move: (N, n) as of `PairTerms`.
+    """
+
+    base: Tensor
+    difference: Tensor
+    log_gauge: Tensor
+    move: Tensor
+
+
 class PairTerms(NamedTuple):
     """Log-density terms of N pairs, all in nats.
 

@@ -16,6 +16,7 @@ from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare
 from lcm.learn.restarts import Restart, compare_restarts
 from lcm.learn.result import Fitted
+from lcm.learn.sensor_noise import learn_sensor_noise
 from lcm.learn.training.loop import run_together
 from lcm.learn.training.objective import Stages
 from lcm.learn.training.tracker import Recorder
@@ -206,6 +207,8 @@ def _best(
     if results[best].implicit is not None and held_out is not None:
         others = compare_restarts(models, best, data, held_out)
     fitted, few = results[best], data.first(_ENCODED_ROWS)
+    if fitted.implicit is not None and isinstance(fitted.model, LatentCausalModel):
+        learn_sensor_noise(fitted.model, data.without_outliers)
     encoded = encode_pairs(fitted.model, few)
     return FitResult(
         **vars(fitted),

@@ -1,0 +1,76 @@
+"""Noise on each column of x, learned after a fit from how its noise encodings differ (docs/theory.md section 2)."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lcm.data.pairs import PairData
+from lcm.model.latent_causal_model import LatentCausalModel
+from lcm.model.likelihood import THICKNESS_FLOOR, PairParts, pair_log_density
+from lcm.model.sensor_noise import SensorNoise, Slopes
+
+_EXACT = 0.01
+"""Thickness below which targets are told apart anyway."""
+_ROWS, _MOST_ENTRIES = 1_500, 1 << 24
+_SHARE, _REST = 0.01, 0.1
+_STEPS, _RATE = 100, 0.15
+_LEAST_GAIN = 0.1
+"""Nats a pair that other pairs than those it is learned from must gain."""
+
+
+def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
+    """Give the model its sensor noise, if pairs that it was not learned from are likelier with it.
+
+    The covariance of what stays explains pairs; it is learned by maximum likelihood, with the encoder as it is.
+
+    Args:
+        model: fitted, in the units of the data; changed in place.
+        data: the pairs of the fit.
+    """
+    sets = model.target_distribution.target_sets
+    if float(model.thickness.max()) < _EXACT or bool((sets.sum(1) > 1).any()):
+        return
+    rows = min(_ROWS, _MOST_ENTRIES // (model.n * model.d), len(data) // 2)
+    few = data.first(2 * rows)
+    x, x_tilde = (torch.from_numpy(part).to(model.like_observations) for part in (few.x, few.x_tilde))
+    with torch.no_grad():
+        parts, slopes = model.pair_parts(x, x_tilde), model.slopes(x, x_tilde)
+        plain = model.pair_log_density(x, x_tilde, model.thickness.clamp_min(THICKNESS_FLOOR))
+    learned, judged = (_Pairs(model, parts, slopes, rows) for rows in (slice(0, rows), slice(rows, 2 * rows)))
+    noise = _likeliest(model, learned, _SHARE * x.std(0))
+    if float(judged.log_density(noise) - plain[rows:].mean()) > _LEAST_GAIN:
+        model.sensor_noise = noise
+
+
+@final
+class _Pairs:
+    """Some of the pairs, encoded."""
+
+    def __init__(self, model: LatentCausalModel, parts: PairParts, slopes: Slopes, rows: slice) -> None:
+        self._parts, self._slopes = PairParts(*(each[rows] for each in parts)), Slopes(*(each[rows] for each in slopes))
+        targets = model.target_distribution
+        self._targets = targets.target_sets, targets.log_probabilities().detach()
+
+    def log_density(self, noise: SensorNoise) -> Tensor:
+        """The mean (), in nats a pair."""
+        return pair_log_density(noise.terms(self._parts, self._slopes), *self._targets).mean()
+
+
+@torch.enable_grad()
+def _likeliest(model: LatentCausalModel, pairs: _Pairs, start: Tensor) -> SensorNoise:
+    """The noise at which the pairs are likeliest, from deviations (d,) to start with."""
+    rest = (_REST * model.thickness).clamp_min(THICKNESS_FLOOR)
+    logarithms = torch.cat([start, rest]).log().detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([logarithms], _RATE)
+    for _ in range(_STEPS):
+        optimiser.zero_grad()
+        (-pairs.log_density(_noise(logarithms, model.d))).backward()
+        optimiser.step()
+    return _noise(logarithms.detach(), model.d)
+
+
+def _noise(logarithms: Tensor, d: int) -> SensorNoise:
+    return SensorNoise(logarithms[:d].exp(), logarithms[d:].exp().clamp_min(THICKNESS_FLOOR))
