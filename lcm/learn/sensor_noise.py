@@ -15,7 +15,7 @@ from lcm.model.sensor_noise import SensorNoise, Slopes
 _EXACT = 0.01
 """Thickness below which targets are told apart anyway."""
 _ROWS, _MOST_ENTRIES = 1_500, 1 << 24
-_SHARE, _REST = 0.01, 0.1
+_SHARES, _REST = (0.003, 0.01, 0.03, 0.1), 0.1
 _STEPS, _RATE = 100, 0.15
 _LEAST_GAIN = 0.1
 """Nats a pair that other pairs than those it is learned from must gain."""
@@ -40,7 +40,11 @@ def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
         parts, slopes = model.pair_parts(x, x_tilde), model.slopes(x, x_tilde)
         plain = model.pair_log_density(x, x_tilde, model.thickness.clamp_min(THICKNESS_FLOOR))
     learned, judged = (_Pairs(model, parts, slopes, rows) for rows in (slice(0, rows), slice(rows, 2 * rows)))
-    noise = _likeliest(model, learned, _SHARE * x.std(0))
+    starts = [_noise(_logarithms(model, share * x.std(0)), model.d) for share in _SHARES]
+    best = int(torch.stack([learned.log_density(noise) for noise in starts]).argmax())
+    if float(learned.log_density(starts[best]) - plain[:rows].mean()) < 0.0:
+        return
+    noise = _likeliest(_logarithms(model, starts[best].deviation), learned, model.d)
     if float(judged.log_density(noise) - plain[rows:].mean()) > _LEAST_GAIN:
         model.sensor_noise = noise
 
@@ -60,16 +64,19 @@ class _Pairs:
 
 
 @torch.enable_grad()
-def _likeliest(model: LatentCausalModel, pairs: _Pairs, start: Tensor) -> SensorNoise:
-    """The noise at which the pairs are likeliest, from deviations (d,) to start with."""
-    rest = (_REST * model.thickness).clamp_min(THICKNESS_FLOOR)
-    logarithms = torch.cat([start, rest]).log().detach().clone().requires_grad_()
+def _likeliest(start: Tensor, pairs: _Pairs, d: int) -> SensorNoise:
+    """The noise at which the pairs are likeliest, from logarithms (d + n,) to start with."""
+    logarithms = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([logarithms], _RATE)
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        (-pairs.log_density(_noise(logarithms, model.d))).backward()
+        (-pairs.log_density(_noise(logarithms, d))).backward()
         optimiser.step()
-    return _noise(logarithms.detach(), model.d)
+    return _noise(logarithms.detach(), d)
+
+
+def _logarithms(model: LatentCausalModel, deviation: Tensor) -> Tensor:
+    return torch.cat([deviation, _REST * model.thickness]).clamp_min(torch.finfo(deviation.dtype).tiny).log()
 
 
 def _noise(logarithms: Tensor, d: int) -> SensorNoise:
