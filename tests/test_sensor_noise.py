@@ -13,6 +13,7 @@ from laws import default_dtype, generator
 from scipy.stats import multivariate_normal
 from small import sampled, thick_nature
 
+from lcm.base.files import read_json
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import FullConfig
@@ -26,6 +27,8 @@ from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.sensor_noise import SensorNoise, Slopes, pair_slopes
 from lcm.model.storage import load_model, save_model
+from lcm.run.config import FitConfig
+from lcm.run.runs import fit_run
 
 CURVED = NatureConfig(
     3,
@@ -181,3 +184,19 @@ def test_a_file_with_impossible_noise_is_refused(
     save_model(nature, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=message):
         load_model(tmp_path / "model.safetensors")
+
+
+def test_a_fit_says_what_noise_its_columns_have(tmp_path: Path) -> None:
+    data = sampled(build_nature(NatureConfig(3, FullConfig()), 0), 3_000)
+    draw = np.random.default_rng(0)
+    # one column alone is noisy, which blurs all variables at once
+    width = np.array([0.1, 0.0, 0.0]) * data.x.std(0)
+    x, x_tilde = (part + width * draw.standard_normal(part.shape) for part in (data.x, data.x_tilde))
+    torch.set_default_dtype(torch.float32)
+    blurred = PairData.from_arrays(x.astype(np.float32), x_tilde.astype(np.float32))
+    result = fit_run(blurred, tmp_path / "run", FitConfig(model="linear", n=3), progress=False)
+    noise = result.model.causal_model().sensor_noise
+    assert noise is not None and float(noise.deviation[0]) == pytest.approx(width[0], rel=0.3)
+    assert "Columns of x have noise with standard deviations from" in result.report()
+    written = read_json(tmp_path / "run" / "fit.json")["sensor_noise"]
+    assert written == pytest.approx(noise.deviation.tolist())

@@ -16,7 +16,7 @@ _EXACT = 0.01
 """Thickness below which targets are told apart anyway."""
 _ROWS, _MOST_ENTRIES = 1_500, 1 << 24
 _SHARES, _REST = (0.003, 0.01, 0.03, 0.1), 0.1
-_STEPS, _RATE = 100, 0.15
+_STEPS, _TRIED, _RATE = 100, 40, 0.15
 _LEAST_GAIN = 0.1
 """Nats a pair that other pairs than those it is learned from must gain."""
 
@@ -42,10 +42,8 @@ def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
     learned, judged = (_Pairs(model, parts, slopes, rows) for rows in (slice(0, rows), slice(rows, 2 * rows)))
     starts = [_noise(_logarithms(model, share * x.std(0)), model.d) for share in _SHARES]
     best = int(torch.stack([learned.log_density(noise) for noise in starts]).argmax())
-    if float(learned.log_density(starts[best]) - plain[:rows].mean()) < 0.0:
-        return
-    noise = _likeliest(_logarithms(model, starts[best].deviation), learned, model.d)
-    if float(judged.log_density(noise) - plain[rows:].mean()) > _LEAST_GAIN:
+    noise = _likeliest(_logarithms(model, starts[best].deviation), learned, model.d, float(plain[:rows].mean()))
+    if noise is not None and float(judged.log_density(noise) - plain[rows:].mean()) > _LEAST_GAIN:
         model.sensor_noise = noise
 
 
@@ -64,13 +62,16 @@ class _Pairs:
 
 
 @torch.enable_grad()
-def _likeliest(start: Tensor, pairs: _Pairs, d: int) -> SensorNoise:
-    """The noise at which the pairs are likeliest, from logarithms (d + n,) to start with."""
+def _likeliest(start: Tensor, pairs: _Pairs, d: int, without: float) -> SensorNoise | None:
+    """The noise at which the pairs are likeliest, from logarithms (d + n,); None if they are likelier `without` it."""
     logarithms = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([logarithms], _RATE)
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
         optimiser.zero_grad()
-        (-pairs.log_density(_noise(logarithms, d))).backward()
+        found = pairs.log_density(_noise(logarithms, d))
+        if step == _TRIED and float(found.detach()) < without:
+            return None
+        (-found).backward()
         optimiser.step()
     return _noise(logarithms.detach(), d)
 

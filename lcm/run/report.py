@@ -71,7 +71,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     held_out_nll: mean negative log-likelihood in nats per held-out pair, in the units of the data (for images, of their
     codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same for the two models of `flow`
     and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was kept, with the lowest.
-    thickness: (n,), in standard-normal gauge. target_sets, target_probabilities: p_I. support: (n, 2), the range of
+    thickness: (n,), in standard-normal gauge. sensor_noise: (d,), the standard deviation of the noise of each column of
+    x, in its units, if the posterior counts any, else null. target_sets, target_probabilities: p_I. support: (n, 2), of
     each variable in the data, without the outer thousandth. order_conflicts: accepted ancestor relations [j, i], j ->
     i, that contradict the order. intransitive: chains [j, i, k] with j -> i and i -> k but not j -> k. other_restarts:
     each other restart compared with the kept one: restart, worse_by and standard_error in nats per pair at equal
@@ -105,6 +106,7 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
         numbers |= {"columns": list(result.columns), "related_columns": [dict(each) for each in result.related]}
     if isinstance(latent, LatentCausalModel):
         numbers["thickness"] = latent.thickness.tolist()
+        numbers["sensor_noise"] = None if latent.sensor_noise is None else latent.sensor_noise.deviation.tolist()
     if result.ancestry is not None:
         numbers |= {
             "order_conflicts": [list(pair) for pair in result.ancestry.conflicts],
@@ -307,7 +309,14 @@ def _thickness_line(result: Outcome) -> str:
     if not isinstance(latent, LatentCausalModel):
         return ""
     listed = ", ".join(f"{value:.4g}" for value in latent.thickness.tolist())
-    return f"Thickness by variable (standard deviation of the change of its noise without intervention): {listed}.\n"
+    said = f"Thickness by variable (standard deviation of the change of its noise without intervention): {listed}.\n"
+    if latent.sensor_noise is None:
+        return said
+    least, most = (float(value) for value in latent.sensor_noise.deviation.aminmax())
+    return (
+        f"{said}Columns of x have noise with standard deviations from {least:.3g} to {most:.3g}; targets are judged by"
+        " what it does to the variables at each place.\n"
+    )
 
 
 def image_figure_names(result: Outcome) -> tuple[str, ...]:
