@@ -91,6 +91,7 @@ def test_the_nearest_plausible_numbers_come_in_order() -> None:
     assert evidence.nearest(9) == (2, 3, 4, 5, 6)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_auto_keeps_the_likeliest_of_the_plausible_numbers(
     tmp_path: Path, figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_auto_is_for_the_default_model_of_vectors() -> None:
         lcm.fit(data, config=lcm.FitConfig(n="auto"), quiet=True)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_check_draws_the_evidence_of_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lcm.save_pairs(tmp_path / "pairs.npz", pairs(2, 4, 0.1, curved=True))
     figure = tmp_path / "n.png"

@@ -223,6 +223,7 @@ def test_too_few_pairs_are_recorded_as_refused(tmp_path: Path) -> None:
     assert record["mcc"] is record["shd"] is None and re.search("at least 300 pairs", record["refused"])
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_experiment_runs_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     methods = ["linear", "score, normal", "score, waves", "contrastive"]
     argv = ["--quick", "--quiet", "--pairs", "400", "--out", str(tmp_path), "--methods", *methods]

@@ -215,6 +215,7 @@ def test_the_page_takes_the_names_when_it_is_written(
     assert "writes the page" not in called(capsys, "name", run, "1=")
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_named_variables_are_drawn_with_their_names(tmp_path: Path) -> None:
     z = np.random.default_rng(0).standard_normal((50, 2))
     bands = np.sort(z[:20].T), np.full((2, 20), 0.1)

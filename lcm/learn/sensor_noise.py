@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from lcm.base.rows import writable
 from lcm.data.pairs import PairData
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR, PairParts, pair_log_density
@@ -16,7 +17,7 @@ _EXACT = 0.01
 """Thickness below which targets are told apart anyway."""
 _ROWS, _MOST_ENTRIES = 1_500, 1 << 24
 _SHARES, _REST = (0.003, 0.01, 0.03, 0.1), 0.1
-_STEPS, _TRIED, _RATE = 100, 40, 0.15
+_STEPS, _TRIED, _RATE, _MEMORY = 100, 40, 0.15, (0.9, 0.999)
 _LEAST_GAIN = 0.1
 """Nats a pair that other pairs than those it is learned from must gain."""
 
@@ -35,7 +36,7 @@ def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
         return
     rows = min(_ROWS, _MOST_ENTRIES // (model.n * model.d), len(data) // 2)
     few = data.first(2 * rows)
-    x, x_tilde = (torch.from_numpy(part).to(model.like_observations) for part in (few.x, few.x_tilde))
+    x, x_tilde = (torch.from_numpy(writable(part)).to(model.like_observations) for part in (few.x, few.x_tilde))
     with torch.no_grad():
         parts, slopes = model.pair_parts(x, x_tilde), model.slopes(x, x_tilde)
         plain = model.pair_log_density(x, x_tilde, model.thickness.clamp_min(THICKNESS_FLOOR))
@@ -64,15 +65,17 @@ class _Pairs:
 @torch.enable_grad()
 def _likeliest(start: Tensor, pairs: _Pairs, d: int, without: float) -> SensorNoise | None:
     """The noise at which the pairs are likeliest, from logarithms (d + n,); None if they are likelier `without` it."""
-    logarithms = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([logarithms], _RATE)
-    for step in range(_STEPS):
-        optimiser.zero_grad()
+    logarithms, mean, square = start.clone().requires_grad_(), torch.zeros_like(start), torch.zeros_like(start)
+    for step in range(1, _STEPS + 1):
         found = pairs.log_density(_noise(logarithms, d))
         if step == _TRIED and float(found.detach()) < without:
             return None
-        (-found).backward()
-        optimiser.step()
+        (gradient,) = torch.autograd.grad(found, logarithms)
+        # Adam, upwards; torch.optim takes seconds to import
+        mean = _MEMORY[0] * mean + (1.0 - _MEMORY[0]) * gradient
+        square = _MEMORY[1] * square + (1.0 - _MEMORY[1]) * gradient.square()
+        scale = (square / (1.0 - _MEMORY[1] ** step)).sqrt() + 1e-8
+        logarithms.data += _RATE * mean / (1.0 - _MEMORY[0] ** step) / scale
     return _noise(logarithms.detach(), d)
 
 
