@@ -152,6 +152,22 @@ def with_noise() -> LatentCausalModel:
     return nature
 
 
+def test_pairs_far_from_the_data_have_the_posterior_of_the_thickness(monkeypatch: pytest.MonkeyPatch) -> None:
+    nature, pairs = with_noise(), tensors(sampled(curved_nature(), 50))
+    plain, noisy = curved_nature().encode_pairs(*pairs).posterior, nature.encode_pairs(*pairs).posterior
+    covariance = SensorNoise.covariance
+
+    def broken(noise: SensorNoise, slopes: Slopes) -> torch.Tensor:
+        found = covariance(noise, slopes)
+        found[7] = -found[7]
+        return found
+
+    monkeypatch.setattr(SensorNoise, "covariance", broken)
+    found = nature.encode_pairs(*pairs).posterior
+    torch.testing.assert_close(found[7], plain[7])
+    np.testing.assert_allclose(np.delete(found.numpy(), 7, 0), np.delete(noisy.numpy(), 7, 0))
+
+
 def test_sensor_noise_is_saved_with_the_model(tmp_path: Path) -> None:
     nature = with_noise()
     save_model(nature, tmp_path / "model.safetensors")

@@ -18,8 +18,8 @@ _EXACT = 0.01
 _ROWS, _MOST_ENTRIES = 1_500, 1 << 24
 _SHARES, _REST = (0.003, 0.01, 0.03, 0.1), 0.1
 _STEPS, _TRIED, _RATE, _MEMORY = 100, 40, 0.15, (0.9, 0.999)
-_LEAST_GAIN = 0.1
-"""Nats a pair that other pairs than those it is learned from must gain."""
+_LEAST_GAIN, _ERRORS = 0.1, 2.0
+"""Nats a pair that other pairs than those it is learned from must gain, beyond so many standard errors."""
 
 
 def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
@@ -42,9 +42,12 @@ def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
         plain = model.pair_log_density(x, x_tilde, model.thickness.clamp_min(THICKNESS_FLOOR))
     learned, judged = (_Pairs(model, parts, slopes, rows) for rows in (slice(0, rows), slice(rows, 2 * rows)))
     starts = [_noise(_logarithms(model, share * x.std(0)), model.d) for share in _SHARES]
-    best = int(torch.stack([learned.log_density(noise) for noise in starts]).argmax())
+    best = int(torch.stack([learned.log_density(noise).mean() for noise in starts]).argmax())
     noise = _likeliest(_logarithms(model, starts[best].deviation), learned, model.d, float(plain[:rows].mean()))
-    if noise is not None and float(judged.log_density(noise) - plain[rows:].mean()) > _LEAST_GAIN:
+    if noise is None:
+        return
+    gain = judged.log_density(noise) - plain[rows:]
+    if float(gain.mean() - _ERRORS * gain.std() / len(gain) ** 0.5) > _LEAST_GAIN:
         model.sensor_noise = noise
 
 
@@ -58,8 +61,8 @@ class _Pairs:
         self._targets = targets.target_sets, targets.log_probabilities().detach()
 
     def log_density(self, noise: SensorNoise) -> Tensor:
-        """The mean (), in nats a pair."""
-        return pair_log_density(noise.terms(self._parts, self._slopes), *self._targets).mean()
+        """Of each pair (N,), in nats."""
+        return pair_log_density(noise.terms(self._parts, self._slopes), *self._targets)
 
 
 @torch.enable_grad()
@@ -67,7 +70,7 @@ def _likeliest(start: Tensor, pairs: _Pairs, d: int, without: float) -> SensorNo
     """The noise at which the pairs are likeliest, from logarithms (d + n,); None if they are likelier `without` it."""
     logarithms, mean, square = start.clone().requires_grad_(), torch.zeros_like(start), torch.zeros_like(start)
     for step in range(1, _STEPS + 1):
-        found = pairs.log_density(_noise(logarithms, d))
+        found = pairs.log_density(_noise(logarithms, d)).mean()
         if step == _TRIED and float(found.detach()) < without:
             return None
         (gradient,) = torch.autograd.grad(found, logarithms)

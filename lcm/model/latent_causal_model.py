@@ -149,10 +149,16 @@ class LatentCausalModel(PairModel):
         return Encoding(z, noise, log_decoder + log_abduction)
 
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
-        """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3."""
+        """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3.
+
+        The posterior is that at its sensor noise, if it has any and the pair is not too far from the data for it.
+        """
         before, after = self.encoding(x), self.encoding(x_tilde)
         joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
-        posterior = joint.softmax(1) if self.sensor_noise is None else self.target_posterior(x, x_tilde)
+        posterior = joint.softmax(1)
+        if self.sensor_noise is not None:
+            noisy = self.target_posterior(x, x_tilde)
+            posterior = torch.where(torch.isfinite(noisy).all(1, keepdim=True), noisy, posterior)
         return EncodedPairs(before.z, after.z, before.noise, after.noise, posterior, joint.logsumexp(1))
 
     def pair_terms(

@@ -60,9 +60,12 @@ class SensorNoise(nn.Module):
     def stay_terms(self, slopes: Slopes) -> tuple[Tensor, Tensor]:
         """log N(ũ − u; 0, C) (N,), and log N of each coordinate given all others (N, n).
 
-        The density of all coordinates but one is the first less the second: the target is left out of the noise.
+        The density of all coordinates but one is the first less the second: the target is left out of the noise. Rows
+        whose covariance is not positive definite in float64 are NaN.
         """
-        root = torch.linalg.cholesky(self.covariance(slopes))
+        root, failed = torch.linalg.cholesky_ex(self.covariance(slopes))
+        # rows so far from the data that no covariance has a root
+        root = torch.where((failed > 0)[:, None, None], torch.nan, root)
         precision = torch.cholesky_inverse(root)
         pulled = (precision @ slopes.difference.unsqueeze(2)).squeeze(2)
         square = (slopes.difference * pulled).sum(1)
