@@ -98,7 +98,8 @@ def test_closed_forms_are_equivariant(method: SearchMethod, permutation: list[in
 def test_equal_seeds_find_equal_graphs(method: SearchMethod) -> None:
     few = replace(SHORT, networks=replace(SHORT.networks, steps=4), enco=replace(SHORT.enco, steps=8))
     first, second = (discover(chain_variables(), method, 7, config=few) for _ in range(2))
-    np.testing.assert_array_equal(first.edge_strength, second.edge_strength)
+    # rounding depends on where arrays lie in memory; another seed gives other first digits
+    np.testing.assert_allclose(first.edge_strength, second.edge_strength, rtol=1e-6, atol=1e-9)
 
 
 def test_another_seed_draws_other_networks() -> None:
