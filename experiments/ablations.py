@@ -89,7 +89,7 @@ ARMS: dict[str, Arm] = {
 
 
 def _adam(parameters: Any, gradients: Any, _: Any) -> Any:
-    return optimiser._Adam(parameters, gradients)
+    return optimiser.Adam(parameters, gradients)
 
 
 def main(argv: Sequence[str]) -> None:

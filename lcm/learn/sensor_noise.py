@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lcm.base.rows import writable
 from lcm.data.pairs import PairData
+from lcm.learn.training.optimiser import Adam
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR, PairParts, pair_log_density
 from lcm.model.sensor_noise import SensorNoise, Slopes
@@ -17,7 +18,7 @@ _EXACT = 0.01
 """Thickness below which targets are told apart anyway."""
 _ROWS, _MOST_ENTRIES = 1_500, 1 << 24
 _SHARES, _REST = (0.003, 0.01, 0.03, 0.1), 0.1
-_STEPS, _TRIED, _RATE, _MEMORY = 100, 40, 0.15, (0.9, 0.999)
+_STEPS, _TRIED, _RATE = 100, 40, 0.15
 _LEAST_GAIN, _ERRORS = 0.1, 2.0
 """Nats a pair that other pairs than those it is learned from must gain, beyond so many standard errors."""
 
@@ -38,12 +39,14 @@ def learn_sensor_noise(model: LatentCausalModel, data: PairData) -> None:
     few = data.first(2 * rows)
     x, x_tilde = (torch.from_numpy(writable(part)).to(model.like_observations) for part in (few.x, few.x_tilde))
     with torch.no_grad():
-        parts, slopes = model.pair_parts(x, x_tilde), model.slopes(x, x_tilde)
+        parts, slopes = model.pair_parts(model.encoding(x), model.encoding(x_tilde)), model.slopes(x, x_tilde)
         plain = model.pair_log_density(x, x_tilde, model.thickness.clamp_min(THICKNESS_FLOOR))
     learned, judged = (_Pairs(model, parts, slopes, rows) for rows in (slice(0, rows), slice(rows, 2 * rows)))
-    starts = [_noise(_logarithms(model, share * x.std(0)), model.d) for share in _SHARES]
-    best = int(torch.stack([learned.log_density(noise).mean() for noise in starts]).argmax())
-    noise = _likeliest(_logarithms(model, starts[best].deviation), learned, model.d, float(plain[:rows].mean()))
+    start = max(
+        (_logarithms(share * x.std(0), _REST * model.thickness) for share in _SHARES),
+        key=lambda each: float(learned.log_density(_noise(each, model.d)).mean()),
+    )
+    noise = _likeliest(start, learned, model.d, float(plain[:rows].mean()))
     if noise is None:
         return
     gain = judged.log_density(noise) - plain[rows:]
@@ -68,22 +71,19 @@ class _Pairs:
 @torch.enable_grad()
 def _likeliest(start: Tensor, pairs: _Pairs, d: int, without: float) -> SensorNoise | None:
     """The noise at which the pairs are likeliest, from logarithms (d + n,); None if they are likelier `without` it."""
-    logarithms, mean, square = start.clone().requires_grad_(), torch.zeros_like(start), torch.zeros_like(start)
+    logarithms, downwards = start.clone().requires_grad_(), torch.zeros_like(start)
+    adam = Adam(logarithms.data, downwards)
     for step in range(1, _STEPS + 1):
         found = pairs.log_density(_noise(logarithms, d)).mean()
         if step == _TRIED and float(found.detach()) < without:
             return None
-        (gradient,) = torch.autograd.grad(found, logarithms)
-        # Adam, upwards; torch.optim takes seconds to import
-        mean = _MEMORY[0] * mean + (1.0 - _MEMORY[0]) * gradient
-        square = _MEMORY[1] * square + (1.0 - _MEMORY[1]) * gradient.square()
-        scale = (square / (1.0 - _MEMORY[1] ** step)).sqrt() + 1e-8
-        logarithms.data += _RATE * mean / (1.0 - _MEMORY[0] ** step) / scale
+        downwards.copy_(-torch.autograd.grad(found, logarithms)[0])
+        adam.step(_RATE, step)
     return _noise(logarithms.detach(), d)
 
 
-def _logarithms(model: LatentCausalModel, deviation: Tensor) -> Tensor:
-    return torch.cat([deviation, _REST * model.thickness]).clamp_min(torch.finfo(deviation.dtype).tiny).log()
+def _logarithms(deviation: Tensor, rest: Tensor) -> Tensor:
+    return torch.cat([deviation, rest]).clamp_min(torch.finfo(deviation.dtype).tiny).log()
 
 
 def _noise(logarithms: Tensor, d: int) -> SensorNoise:

@@ -151,14 +151,12 @@ class LatentCausalModel(PairModel):
     def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> EncodedPairs:
         """Encodings of pairs (N, d); posterior and density at the model's thickness, floored at 1e-3.
 
-        The posterior is that at its sensor noise, if it has any and the pair is not too far from the data for it.
+        The posterior is that at the sensor noise of the model, if it has any.
         """
         before, after = self.encoding(x), self.encoding(x_tilde)
-        joint = self.joint_log_density(x, x_tilde, self.thickness.clamp_min(THICKNESS_FLOOR))
-        posterior = joint.softmax(1)
-        if self.sensor_noise is not None:
-            noisy = self.target_posterior(x, x_tilde)
-            posterior = torch.where(torch.isfinite(noisy).all(1, keepdim=True), noisy, posterior)
+        parts = self.pair_parts(before, after)
+        joint = joint_log_density(self._terms(parts, self.thickness.clamp_min(THICKNESS_FLOOR)), *self._target_sets())
+        posterior = self._sharpened(joint.softmax(1), parts, x, x_tilde)
         return EncodedPairs(before.z, after.z, before.noise, after.noise, posterior, joint.logsumexp(1))
 
     def pair_terms(
@@ -169,22 +167,25 @@ class LatentCausalModel(PairModel):
         Raises:
             ValueError: the thickness is not positive, and pairs have no density (docs/theory.md section 2).
         """
+        return self._terms(self.pair_parts(self.encoding(x), self.encoding(x_tilde)), thickness, growth)
+
+    def _terms(
+        self, parts: PairParts, thickness: Tensor | float | None = None, growth: float | None = None
+    ) -> PairTerms:
         sigma = torch.as_tensor(self.thickness if thickness is None else thickness).to(self.thickness).expand(self.n)
         if not bool((sigma > 0).all()):
             raise ValueError(f"Expected a positive thickness, or pairs have no density; got {float(sigma.min())}.")
-        base, difference, log_gauge, move = self.pair_parts(x, x_tilde)
         growth = self.growth if growth is None else growth
-        stay = stay_log_density(difference, sigma) + log_gauge
-        return PairTerms(base, stay, move, Changes.of(difference, sigma, growth) if growth else None)
+        stay = stay_log_density(parts.difference, sigma) + parts.log_gauge
+        return PairTerms(parts.base, stay, parts.move, Changes.of(parts.difference, sigma, growth) if growth else None)
 
     def slopes(self, x: Tensor, x_tilde: Tensor) -> Slopes:
         """How the noise encodings of pairs (N, d), in the standard-normal gauge, change with each column."""
-        return pair_slopes(lambda part: self.scm.noise.to_normal(self.encoding(part).noise)[0], x, x_tilde)
+        return pair_slopes(lambda part: self.scm.noise.to_normal(self.encoding(part).noise)[0], self.n, x, x_tilde)
 
-    def pair_parts(self, x: Tensor, x_tilde: Tensor) -> PairParts:
-        """What the pair likelihood at any thickness or sensor noise is made of."""
-        _, noise, log_det = self.encoding(x)
-        z_tilde, noise_tilde, log_det_tilde = self.encoding(x_tilde)
+    def pair_parts(self, before: Encoding, after: Encoding) -> PairParts:
+        """What the likelihood of encoded pairs, at any thickness or sensor noise, is made of."""
+        (_, noise, log_det), (z_tilde, noise_tilde, log_det_tilde) = before, after
         normal, _ = self.scm.noise.to_normal(noise)
         normal_tilde, log_gauge = self.scm.noise.to_normal(noise_tilde)
         log_slope = -self.scm.mechanism.inverse(z_tilde, z_tilde)[1]
@@ -215,11 +216,16 @@ class LatentCausalModel(PairModel):
 
         Without a thickness, coordinates stay up to the sensor noise of the model, if it has any.
         """
-        if thickness is None and self.sensor_noise is not None:
-            terms = self.sensor_noise.terms(self.pair_parts(x, x_tilde), self.slopes(x, x_tilde))
-        else:
-            terms = self.pair_terms(x, x_tilde, thickness)
-        return target_posterior(terms, *self._target_sets())
+        parts = self.pair_parts(self.encoding(x), self.encoding(x_tilde))
+        plain = target_posterior(self._terms(parts, thickness), *self._target_sets())
+        return plain if thickness is not None else self._sharpened(plain, parts, x, x_tilde)
+
+    def _sharpened(self, plain: Tensor, parts: PairParts, x: Tensor, x_tilde: Tensor) -> Tensor:
+        """The posterior (N, K) at the sensor noise; `plain` without any, and for pairs too far from the data for it."""
+        if self.sensor_noise is None:
+            return plain
+        noisy = target_posterior(self.sensor_noise.terms(parts, self.slopes(x, x_tilde)), *self._target_sets())
+        return torch.where(torch.isfinite(noisy).all(1, keepdim=True), noisy, plain)
 
     def counterfactual(self, x: Any, do: Do, generator: torch.Generator | None = None) -> Any:
         """Counterfactual x̃ (N, d) of observations x (N, d) under a chosen intervention."""
@@ -265,11 +271,14 @@ class LatentCausalModel(PairModel):
         return model
 
     def require_sound(self) -> None:
-        """Raise ValueError for a thickness or a growth that is negative."""
+        """Raise ValueError for a negative thickness or growth, or sensor noise beside several targets at once."""
         if not bool((self.thickness >= 0).all()):
             raise ValueError(f"Expected a non-negative thickness; got {float(self.thickness.min())}.")
         if not (isinstance(self.growth, float | int) and 0.0 <= self.growth < math.inf):
             raise ValueError(f"Expected a growth of the thickness from 0; got {shown(self.growth)}.")
+        most = int(self.target_distribution.target_sets.sum(1).max())
+        if self.sensor_noise is not None and most > 1:
+            raise ValueError(f"Expected at most one target at once beside sensor noise; got a set of {most}.")
 
 
 def noise_decoder(model: LatentCausalModel) -> Decoder:

@@ -24,9 +24,8 @@ _ROWS = 512
 
 
 class Slopes(NamedTuple):
-    """Difference ũ − u (N, n) of N pairs, and the slopes ∂u/∂x and ∂ũ/∂x̃ (N, n, d), in float64."""
+    """The slopes ∂u/∂x and ∂ũ/∂x̃ (N, n, d) of N pairs, in float64."""
 
-    difference: Tensor
     before: Tensor
     after: Tensor
 
@@ -54,10 +53,10 @@ class SensorNoise(nn.Module):
 
         The covariance depends on x̃, so that this gives a posterior to first order in the noise, not a density of pairs.
         """
-        whole, given = (part.to(parts.base.dtype) for part in self.stay_terms(slopes))
+        whole, given = (part.to(parts.base.dtype) for part in self.stay_terms(parts.difference, slopes))
         return PairTerms(parts.base + whole - given.sum(1), given + parts.log_gauge, parts.move)
 
-    def stay_terms(self, slopes: Slopes) -> tuple[Tensor, Tensor]:
+    def stay_terms(self, difference: Tensor, slopes: Slopes) -> tuple[Tensor, Tensor]:
         """log N(ũ − u; 0, C) (N,), and log N of each coordinate given all others (N, n).
 
         The density of all coordinates but one is the first less the second: the target is left out of the noise. Rows
@@ -67,10 +66,11 @@ class SensorNoise(nn.Module):
         # rows so far from the data that no covariance has a root
         root = torch.where((failed > 0)[:, None, None], torch.nan, root)
         precision = torch.cholesky_inverse(root)
-        pulled = (precision @ slopes.difference.unsqueeze(2)).squeeze(2)
-        square = (slopes.difference * pulled).sum(1)
+        difference = difference.double()
+        pulled = (precision @ difference.unsqueeze(2)).squeeze(2)
+        square = (difference * pulled).sum(1)
         log_det = 2.0 * torch.diagonal(root, dim1=1, dim2=2).log().sum(1)
-        whole = -0.5 * (square + log_det + slopes.difference.shape[1] * math.log(2.0 * math.pi))
+        whole = -0.5 * (square + log_det + difference.shape[1] * math.log(2.0 * math.pi))
         own = torch.diagonal(precision, dim1=1, dim2=2)
         given = 0.5 * (own.log() - math.log(2.0 * math.pi) - pulled.square() / own)
         return whole, given
@@ -83,18 +83,15 @@ class SensorNoise(nn.Module):
             raise ValueError(f"Expected a positive rest beside sensor noise; got {float(self.rest.min())}.")
 
 
-def pair_slopes(encode: Callable[[Tensor], Tensor], x: Tensor, x_tilde: Tensor) -> Slopes:
+def pair_slopes(encode: Callable[[Tensor], Tensor], n: int, x: Tensor, x_tilde: Tensor) -> Slopes:
     """The slopes of an encoder x (N, d) → u (N, n) at pairs."""
-    before, after = (in_chunks(lambda part: _slopes(encode, part), each, size=_ROWS) for each in (x, x_tilde))
-    return Slopes(after[0] - before[0], before[1], after[1])
+    return Slopes(*(in_chunks(lambda part: (_slopes(encode, n, part),), each, size=_ROWS)[0] for each in (x, x_tilde)))
 
 
 @torch.enable_grad()
-def _slopes(encode: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """u (N, n) and ∂u/∂x (N, n, d): one copy of the rows for each coordinate, so that one pass backwards has all."""
-    n = int(encode(x[:1]).shape[1])
+def _slopes(encode: Callable[[Tensor], Tensor], n: int, x: Tensor) -> Tensor:
+    """∂u/∂x (N, n, d): one copy of the rows for each coordinate, so that one pass backwards has all."""
     copies = x.detach().repeat(n, 1, 1).requires_grad_()
-    encoded = encode(copies.flatten(0, 1)).unflatten(0, (n, len(x)))
-    own = torch.diagonal(encoded, dim1=0, dim2=2)
+    own = torch.diagonal(encode(copies.flatten(0, 1)).unflatten(0, (n, len(x))), dim1=0, dim2=2)
     (slopes,) = torch.autograd.grad(own.sum(), copies)
-    return own.detach().double(), slopes.transpose(0, 1).double()
+    return slopes.transpose(0, 1).double()

@@ -72,14 +72,15 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same for the two models of `flow`
     and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was kept, with the lowest.
     thickness: (n,), in standard-normal gauge. sensor_noise: (d,), the standard deviation of the noise of each column of
-    x, in its units, if the posterior counts any, else null. target_sets, target_probabilities: p_I. support: (n, 2), of
-    each variable in the data, without the outer thousandth. order_conflicts: accepted ancestor relations [j, i], j ->
-    i, that contradict the order. intransitive: chains [j, i, k] with j -> i and i -> k but not j -> k. other_restarts:
-    each other restart compared with the kept one: restart, worse_by and standard_error in nats per pair at equal
-    thickness, as_likely, isomorphic, agrees, distance, reasons. doubts: texts. certificate: rows and notes
-    (`lcm.Certificate.to_json`). cut_short_at: the usual thickness at which a limit of time ended the noise encoder,
-    else null. columns: names of the columns of x, if they have names; related_columns: for each variable, its most
-    related columns with |Spearman|. image: shape, code and reconstruction_error, for images.
+    x (for images, of their codes), if the posterior counts any, else null. target_sets, target_probabilities: p_I.
+    support: (n, 2), the range of each variable in the data, without the outer thousandth. order_conflicts: accepted
+    ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains [j, i, k] with j -> i and i -> k
+    but not j -> k. other_restarts: each other restart compared with the kept one: restart, worse_by and
+    standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance, reasons. doubts:
+    texts. certificate: rows and notes (`lcm.Certificate.to_json`). cut_short_at: the usual thickness at which a
+    limit of time ended the noise encoder, else null. columns: names of the columns of x, if they have names;
+    related_columns: for each variable, its most related columns with |Spearman|. image: shape, code and
+    reconstruction_error, for images.
     """
     latent, distribution = result.latent, result.model.target_distribution
     tested = result.ancestry is not None
@@ -313,8 +314,9 @@ def _thickness_line(result: Outcome) -> str:
     if latent.sensor_noise is None:
         return said
     least, most = (float(value) for value in latent.sensor_noise.deviation.aminmax())
+    noisy = "Dimensions of the codes" if isinstance(result.model, ImageModel) else "Columns of x"
     return (
-        f"{said}Columns of x have noise with standard deviations from {least:.3g} to {most:.3g}; targets are judged by"
+        f"{said}{noisy} have noise with standard deviations from {least:.3g} to {most:.3g}; targets are judged by"
         " what it does to the variables at each place.\n"
     )
 

@@ -28,7 +28,7 @@ class Optimiser:
         for index, (parameters, gradients, shapes) in enumerate(
             zip(stack.parameters, stack.gradients, stack.matrices, strict=True)
         ):
-            group = _InEigenbases(parameters, gradients, shapes) if shapes else _Adam(parameters, gradients)
+            group = _InEigenbases(parameters, gradients, shapes) if shapes else Adam(parameters, gradients)
             for name, value in group.tensors.items():
                 if state is not None:
                     value.copy_(state[f"{index}.{name}"])
@@ -62,7 +62,7 @@ class _GroupSteps(ABC):
 
 
 @final
-class _Adam(_GroupSteps):
+class Adam(_GroupSteps):
     """Equal to `torch.optim.Adam(fused=True)` to the last digit."""
 
     def __init__(self, parameters: Tensor, gradients: Tensor) -> None:
