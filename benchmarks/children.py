@@ -71,7 +71,8 @@ def pairs(arguments: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks.problems import curved, draw, linear
-    from lcm.data.pairs import PairData, save_pairs
+    from lcm.data.pair_files import save_pairs
+    from lcm.data.pairs import PairData
 
     nature = {"linear": linear, "curved": curved}[arguments["nature"]](arguments["n"])
     train = draw(nature, arguments["pairs"], arguments["seed"], test_pairs=1).train
@@ -88,7 +89,8 @@ def fit(arguments: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from experiments._experiment import fit_config
-    from lcm.data.pairs import PairData, load_pairs
+    from lcm.data.pair_files import load_pairs
+    from lcm.data.pairs import PairData
     from lcm.run.fitting import fit_pairs
 
     torch.set_num_threads(arguments["threads"])

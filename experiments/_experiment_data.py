@@ -74,7 +74,7 @@ def given_data(train: Path, test: Path) -> DataSet:
     Raises:
         ValueError: a file that cannot be read, or a test set without the truth to score against.
     """
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     seed = load_pairs(train).metadata.get("seed", "")
     n = load_scored(test)[1].shape[1]
@@ -84,7 +84,7 @@ def given_data(train: Path, test: Path) -> DataSet:
 
 def load_scored(path: Path) -> tuple[PairData, NDArray[Any], NDArray[Any]]:
     """Test pairs with their z and adjacency; ValueError if the truth to score against is missing."""
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     test = load_pairs(path)
     if test.z is None or test.targets is None or test.adjacency is None:

@@ -15,7 +15,7 @@ from experiments._limits_rows import BLOCKS, UNREACHED
 from experiments._plot_limits import aligned_to, draw_found, draw_latent_space, draw_strip, draw_torus_pairs
 from experiments._theorem.torus import torus_counterexample
 from lcm.data.nature.build import torch_generator
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.isomorphism.views import encoded_variables
 from lcm.model.graph import Graph
 from lcm.model.storage import load_model

@@ -26,7 +26,8 @@ from lcm.base.config import load_config
 from lcm.data.data_set import GenerateConfig
 from lcm.data.encode import encode_pairs
 from lcm.data.nature.build import build_nature, torch_generator
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism import Comparison, find_isomorphism
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.model.intervention import (

@@ -64,7 +64,7 @@ def _compared(first: Cell, other: Cell, out: Path) -> dict[str, Any]:
 
 def _compare(first_cell: Cell, other_cell: Cell, out: Path) -> dict[str, Any]:
     from lcm.app.sweep.sweep import run_folder
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
     from lcm.isomorphism import find_isomorphism
     from lcm.run.runs import load_run
 

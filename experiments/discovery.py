@@ -158,7 +158,7 @@ def _variables(search: Search, out: Path) -> tuple[FittedVariables, dict[str, An
     """The variables of a representation at the first training pairs; what its fit scores, and how they match."""
     from lcm.app.sweep.sweep import run_folder
     from lcm.data.encode import encode_pairs
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
     from lcm.peer.search.variables import FittedVariables
     from lcm.run.runs import load_run
 
@@ -174,7 +174,7 @@ def _variables(search: Search, out: Path) -> tuple[FittedVariables, dict[str, An
 def _scored(search: Search, found: FoundGraph, about: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
     from lcm.metric.graph import aligned_adjacency, edge_scores, structural_hamming_distance
 
     true = load_pairs(search.data.test).adjacency

@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
 
 def compare_decoders(size: Size, out: Path) -> None:
     """The part on decoders: fit, measure and draw every model."""
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     data = draw_data(CONFIG, "seed0", SEED, size.pairs, out)
     train, test = load_pairs(data.train), load_pairs(data.test)

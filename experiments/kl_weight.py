@@ -89,7 +89,7 @@ def _measure(cell: Cell, out: Path) -> dict[str, float]:
 
     from lcm.app.sweep.sweep import run_folder
     from lcm.data.encode import encode_pairs
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
     from lcm.run.runs import load_run
 
     encoded = encode_pairs(load_run(run_folder(out, cell)).model, load_pairs(cell.data.test))

@@ -86,7 +86,7 @@ def _cell(name: str, noise: float, seed: int, model: str, model_seed: int, plan:
 
 def _ceiling(cell: Cell, plan: Plan) -> Mapping[str, float]:
     """The scores of supervised networks on the data of a cell with sensor noise, made once; without noise none."""
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     if not cell.values["noise"]:
         return {}
@@ -101,7 +101,7 @@ def _ceiling(cell: Cell, plan: Plan) -> Mapping[str, float]:
 
 def draw_instrument(name: str, noise: float, seed: int, plan: Plan) -> DataSet:
     """The data set of an instrument, drawn once."""
-    from lcm.data.pairs import save_pairs
+    from lcm.data.pair_files import save_pairs
 
     label = f"{name}-noise{noise:g}-seed{seed}"
     folder, sizes = plan.out / "data" / label, {"train": plan.size.pairs, "test": _TEST_PAIRS}
@@ -115,7 +115,7 @@ def draw_instrument(name: str, noise: float, seed: int, plan: Plan) -> DataSet:
 
 
 def _require_size(path: Path, count: int) -> None:
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     found = len(load_pairs(path))
     if found != count:

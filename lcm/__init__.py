@@ -13,7 +13,8 @@ from lcm.base import __version__
 from lcm.base.clash import warn_of_other_distributions
 
 if TYPE_CHECKING:
-    from lcm.data.pairs import PairData, load_pairs, save_pairs
+    from lcm.data.pair_files import load_pairs, save_pairs
+    from lcm.data.pairs import PairData
     from lcm.isomorphism import find_isomorphism
     from lcm.metric.scores import evaluate
     from lcm.model.do import Do
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lcm.model.latent_causal_model import LatentCausalModel
     from lcm.model.scm import SCM
     from lcm.run.assumption import Certificate
+    from lcm.run.check import check_pairs
     from lcm.run.config import FitConfig
     from lcm.run.estimator import LatentCausalRepresentation
     from lcm.run.fitting import fit_ensemble
@@ -40,17 +42,18 @@ _HOMES = {
     "LatentCausalRepresentation": "lcm.run.estimator",
     "PairData": "lcm.data.pairs",
     "SCM": "lcm.model.scm",
+    "check_pairs": "lcm.run.check",
     "evaluate": "lcm.metric.scores",
     "find_isomorphism": "lcm.isomorphism",
     "fit": "lcm.run.public",
     "fit_ensemble": "lcm.run.fitting",
     "load": "lcm.run.public",
-    "load_pairs": "lcm.data.pairs",
+    "load_pairs": "lcm.data.pair_files",
     "name_variables": "lcm.run.naming",
     "plan_pairs": "lcm.run.planning",
     "refit": "lcm.run.refitting",
     "save": "lcm.run.public",
-    "save_pairs": "lcm.data.pairs",
+    "save_pairs": "lcm.data.pair_files",
 }
 
 __all__ = [
@@ -64,6 +67,7 @@ __all__ = [
     "LatentCausalRepresentation",
     "PairData",
     "__version__",
+    "check_pairs",
     "evaluate",
     "find_isomorphism",
     "fit",

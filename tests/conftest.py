@@ -15,7 +15,7 @@ from small import figures_drawn, fit_in, small_data, small_nature
 
 import lcm
 from lcm.app.explore.subject import Subject, open_subject
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.isomorphism import find
 from lcm.metric import disentanglement, kernel_regression, measurement_exclusivity
 from lcm.model.image import ImageAutoencoder, ImageModel

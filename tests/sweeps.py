@@ -15,7 +15,7 @@ from lcm.app.sweep.sweep import Records, open_sweep
 from lcm.app.sweep.work import Task
 from lcm.base.files import read_json
 from lcm.base.yaml_text import dump_yaml, parse_yaml
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 
 SHORT = parse_yaml(SHORT_YAML, "SHORT")
 SHORT["noise_encoder"] |= {"steps": 120, "marginal_steps": 120}

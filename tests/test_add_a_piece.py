@@ -17,7 +17,7 @@ from small import without
 from torch import Tensor, nn
 
 from lcm.base.kinds import Kinds
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.case import Metric
 from lcm.metric.scores import KEYS, METRICS, evaluate

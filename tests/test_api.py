@@ -81,6 +81,7 @@ OF_PAIRS: dict[str, Callable[[lcm.FitResult, Path, Any, Any], Any]] = {
     "PairData": lambda _, __, x, after: lcm.load_pairs(x, after).x,
     "evaluate": lambda result, _, *pairs: lcm.evaluate(result, *pairs, keys=("nll",))["nll"],
     "find_isomorphism": lambda result, _, x, after: lcm.find_isomorphism(result, result, x, x_tilde=after).r2,
+    "check_pairs": lambda _, __, *pairs: lcm.check_pairs(*pairs)["singular_values"],
     "fit": lambda _, __, *pairs: _edge_strengths(lcm.fit(*pairs, model="linear", quiet=True)),
     "fit_ensemble": lambda _, __, x, after: _edge_strengths(
         lcm.fit_ensemble(x, [lcm.FitConfig(model="linear")], x_tilde=after)[0]

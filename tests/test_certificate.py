@@ -20,7 +20,8 @@ from lcm.app.cli import main
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.model.intervention import TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.assumption import BROKEN, CANNOT_BE_KNOWN, HOLDS, VERDICTS, Certificate, CertificateRow

@@ -19,7 +19,7 @@ from laws import normal
 from lcm.base.config import load_config
 from lcm.data.data_set import GenerateConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.model.chamber import (
     ACTUATORS,
     FIXED,

@@ -17,7 +17,7 @@ from lcm.app.cli import main
 from lcm.app.commands.evaluate import format_scores
 from lcm.app.commands.sample import parse_interventions
 from lcm.base.files import read_json, read_tensors
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.model.storage import save_model
 from lcm.run.runs import load_run
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from small import content, small_data
 
 from lcm.base.files import read_json, write_json
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 
 
 def write_data(path: Path, **changes: Any) -> Path:

@@ -13,7 +13,7 @@ from command_line import called, refused
 from small import SHORT, SHORT_YAML, fit_in, small_data
 
 from lcm.base.files import read_json
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.peer.search.config import EncoConfig, GraphSearchConfig, NetworksConfig
 from lcm.run.runs import load_run
 

@@ -14,7 +14,7 @@ from imported_images import write_3dident, write_circuit, write_folder
 from lcm.app.cli import main
 from lcm.data.chamber.actuator import TUNNEL_ACTUATORS
 from lcm.data.image_files import PairWriter
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 
 
 def test_causal_circuit_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from small import content, small_nature, thick_nature
 
 from lcm.app.cli import main
 from lcm.data.chamber.protocol_files import read_protocol
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.model.storage import save_model
 
 

@@ -10,7 +10,8 @@ from command_line import called, refused
 from small import SHORT, fit_in, small_data, thick_nature
 
 from lcm.base.files import read_json
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.learn.restarts import Restart, compare_restarts
 from lcm.model.graph import Graph
 from lcm.model.storage import save_model

@@ -22,7 +22,8 @@ from lcm.data.imported.chamber import ChamberColumns, import_chamber
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig, EdgesConfig, EmptyConfig
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.model.intervention import PerfectInterventionConfig
 from lcm.model.latent_causal_model import LatentCausalModel
 

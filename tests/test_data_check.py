@@ -14,9 +14,10 @@ from command_line import called
 from numpy.typing import NDArray
 
 from lcm.data.intrinsic_dimension import spectrum
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.data.table import write_table
-from lcm.run.check import check_pairs, format_check, verdict
+from lcm.run.check import check_pairs, verdict
 from lcm.run.config import FitConfig
 from lcm.run.fitting import choose_n
 
@@ -228,21 +229,22 @@ REPORTS = {
 @pytest.mark.parametrize("make", REPORTS.values(), ids=REPORTS.keys())
 def test_every_report_is_json_and_is_put_in_words(make: Any) -> None:
     report = make()
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    lines = format_check(report).splitlines()
+    assert json.loads(json.dumps(dict(report), allow_nan=False)) == report.numbers
+    assert list(report) == list(report.numbers) and len(report) == len(report.numbers)
+    lines = str(report).splitlines()
     assert lines[0].startswith(f"pairs       {report['n_pairs']:,} of shape")
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 
 
 def test_the_words_of_a_report() -> None:
-    text = format_check(check_pairs(linear_pairs(4, 4)))
+    text = str(check_pairs(linear_pairs(4, 4)))
     assert "duplicates  0 rows of x equal an earlier one" in text
     assert "rank        4 of 4 columns" in text
     assert "variables   n = 4" in text
     assert "of pairs have x == x_tilde exactly" in text
     assert "one-sparse  yes" in text
-    assert "by the dimension of the sheet that the images lie on" in format_check(check_pairs(image_pairs()))
-    assert "… (30 in all)" in format_check(check_pairs(linear_pairs(2, 30)))
+    assert "by the dimension of the sheet that the images lie on" in str(check_pairs(image_pairs()))
+    assert "… (30 in all)" in str(check_pairs(linear_pairs(2, 30)))
 
 
 def test_a_seed_gives_the_same_report_twice() -> None:

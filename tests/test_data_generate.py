@@ -17,7 +17,7 @@ from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import FullConfig
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.data.sample import sample_data
 from lcm.model.decoder import FlowDecoderConfig, MixingDecoderConfig
 from lcm.model.intervention import PerfectInterventionConfig

@@ -14,7 +14,8 @@ from small_images import image_pairs
 
 from lcm.base.rows import map_tensors, row_blocks, take_rows
 from lcm.data.image_files import PairWriter, ShardedImages, found_shards, shard_files, writer_is_at_work
-from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData, data_hash
 
 DATA = image_pairs(23)
 SHAPE = (16, 16, 3)

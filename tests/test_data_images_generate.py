@@ -17,7 +17,8 @@ from lcm.app.cli import main
 from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.image_files import PairWriter
 from lcm.data.nature.config import NatureConfig
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.data.scene import render
 from lcm.data.scene.render import SceneMap, scene_parameters
 from lcm.data.scene.scene import SceneConfig

@@ -11,7 +11,7 @@ from test_chamber import MISSING, extra, without_extra
 
 from lcm.data.data_set import GenerateConfig, SplitConfig, generate
 from lcm.data.nature.config import NatureConfig
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.data.scene.render import Painter, render_blocks
 from lcm.data.scene.scene import SceneConfig
 

@@ -14,7 +14,8 @@ from PIL import Image
 from small import content
 
 from lcm.data.imported.published import LATENTS, import_causal3dident, neighbours
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 
 
 def loaded(folder: Path, out: Path, **options: Any) -> dict[str, PairData]:

@@ -14,7 +14,8 @@ from PIL import Image
 from small import content
 
 from lcm.data.imported.published import import_causal_circuit
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -15,7 +15,8 @@ from small import content
 
 from lcm.data.chamber.actuator import TUNNEL_ACTUATORS
 from lcm.data.imported.chamber import ChamberColumns, import_chamber
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.model.chamber import SENSORS
 
 ROWS = measured(walk())

@@ -14,7 +14,8 @@ from imported_images import SIDE, encoded, pixels, write_folder
 from PIL import Image
 
 from lcm.data.imported.folder import import_folder
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 
 
 def loaded(source: Path, out: Path, **options: Any) -> PairData:

@@ -17,7 +17,8 @@ from lcm.data.imported import source as write
 from lcm.data.imported.grid import GridAxes, import_grid, level_numbers
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import FullConfig
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.data.scene.scene import SceneConfig
 from lcm.model.decoder import FlowDecoderConfig
 

@@ -12,7 +12,8 @@ import pytest
 from imported_images import SIDE, write_folder, write_index
 
 from lcm.data.imported.folder import import_folder
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 
 A, B = "images/0_before.png", "images/0_after.png"
 

@@ -16,7 +16,7 @@ from lcm.data.image_files import PairWriter
 from lcm.data.imported import source as write
 from lcm.data.imported.folder import import_folder
 from lcm.data.imported.published import import_causal3dident, import_causal_circuit
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 
 
 def circuit_of_objects(folder: Path) -> Path:

@@ -14,8 +14,9 @@ from small import SHORT, equal_weights, small_data
 
 from lcm.base.files import read_tensors, write_tensors
 from lcm.base.rows import MappedFile, map_tensors, mapped_file, release, row_blocks, take_rows, writable
-from lcm.data import pairs as pairs_module
-from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs
+from lcm.data import pair_files
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData, data_hash
 from lcm.run.fitting import fit_pairs
 from lcm.run.runs import fit_run, load_run
 
@@ -30,7 +31,7 @@ TENSORS: dict[str, Any] = {
 
 @pytest.fixture
 def everything_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module, "MAPPED_FROM", 0)
+    monkeypatch.setattr(pair_files, "MAPPED_FROM", 0)
 
 
 def mapped_pairs(path: Path, data: PairData) -> PairData:

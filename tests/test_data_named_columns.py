@@ -14,7 +14,8 @@ from small import small_data
 import lcm
 from lcm.base.files import read_json
 from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order, in_order_of, with_columns_of
-from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData
 from lcm.data.table import read_table, write_table
 
 ROWS = 600

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from lcm.base.files import write_tensors
-from lcm.data.pairs import PairData, data_hash, load_pairs, save_pairs, write_arrays
+from lcm.data.pair_files import load_pairs, save_pairs, write_arrays
+from lcm.data.pairs import PairData, data_hash
 from lcm.run.fittable import require_enough_dimensions, require_enough_pairs
 
 N_PAIRS, N_VARIABLES, N_COLUMNS = 6, 3, 4
@@ -413,3 +414,26 @@ def test_a_bad_column_is_named_where_names_are_known(way: str, value: float, mes
 def test_pairs_are_not_none() -> None:
     with pytest.raises(ValueError, match=r"^x: Expected pairs; got None$"):
         load_pairs(None)
+
+
+SUMMARIES = {
+    "vectors": "<PairData: 6 pairs of 4 columns, float32; truth: z, noise, targets, adjacency>",
+    "images": "<PairData: 6 pairs of images of 5 x 4 x 3>",
+    "no truth": "<PairData: 6 pairs of 4 columns, float32>",
+    "one pair": "<PairData: 1 pair of 4 columns, float32>",
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_printed_pairs_are_one_line(kind: str, tmp_path: Path) -> None:
+    pairs = PairData.from_arrays(**DATA[kind]())
+    assert repr(pairs) == str(pairs) == SUMMARIES[kind]
+    save_pairs(tmp_path / "d.npz", pairs)
+    assert repr(load_pairs(tmp_path / "d.npz")) == f"{SUMMARIES[kind][:-1]}; from {tmp_path / 'd.npz'}>"
+
+
+def test_printed_pairs_name_the_first_columns() -> None:
+    x = np.random.default_rng(0).normal(size=(5, 8))
+    pairs = PairData.from_arrays(x, x + 1, columns=tuple("abcdefgh"))
+    assert repr(pairs) == "<PairData: 5 pairs of 8 columns (a, b, c, d, e, f, …), float32>"
+    assert repr(PairData.from_arrays(x[:, :6], x[:, :6] + 1, columns=tuple("abcdef"))).count("…") == 0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small import small_data
 
-from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData
 from lcm.data.table import MARKS, Table, pair_columns, read_table, split, write_table
 
 ENDINGS = (".safetensors", ".npz", ".csv", ".parquet")

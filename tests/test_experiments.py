@@ -14,7 +14,8 @@ import lcm.run.runs
 from experiments._experiment_data import draw_data, given_data
 from lcm.app.commands.reproduce import run_experiment
 from lcm.app.sweep.table import read_results
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.run.config import FitConfig
 
 ROOT = Path(__file__).parent.parent

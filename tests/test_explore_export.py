@@ -18,7 +18,7 @@ import lcm
 from lcm.app.explore.asking import checked_question
 from lcm.app.explore.export import exported, exported_pairs, script_of
 from lcm.app.explore.subject import Subject, open_subject
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.data.table import write_table
 
 

@@ -17,7 +17,8 @@ from small_images import image_pairs
 from lcm.app.cli import main
 from lcm.base.files import read_tensors, write_text
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData
 from lcm.learn.config import ImageConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.scores import evaluate
 from lcm.model.do import Do

@@ -18,7 +18,8 @@ from lcm.data.encode import encode_pairs
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig, EmptyConfig
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism import Isomorphism
 from lcm.metric.case import Case
 from lcm.metric.interventional import average_effects, squared_mmd

@@ -17,7 +17,8 @@ from small import SHORT, STEPS, equal_weights, small_data, without
 from lcm.base.config import config_hash, parse_config, to_yaml
 from lcm.base.files import read_tensors
 from lcm.data.encode import encode_data, encode_pairs
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism import find_isomorphism
 from lcm.learn.training.tracker import Recorder
 from lcm.metric.scores import evaluate

@@ -18,6 +18,7 @@ LIGHT = [
     "lcm.data",
     "lcm.run.check",
     "lcm.data.pairs",
+    "lcm.data.pair_files",
     "lcm.base.files",
     "lcm.learn.warm_start",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lcm.base.config import config_hash, load_config, parse_config, to_yaml
 from lcm.base.requirement import to_dict
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.learn.config import KnownConfig
 from lcm.learn.training.objective import Stages
 from lcm.model.decoder import ChainDecoder

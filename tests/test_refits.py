@@ -19,7 +19,8 @@ from lcm.base.files import read_tensors, write_tensors
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism import Isomorphism
 from lcm.model.elementwise import AffineMap
 from lcm.model.noise import NormalNoise

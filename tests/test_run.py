@@ -20,7 +20,8 @@ from small import NATURES, RUN_FILES, SHORT, STEPS, content, equal_weights, fit_
 from lcm.base import __version__
 from lcm.base.config import config_hash, load_config
 from lcm.base.files import read_json, write_json
-from lcm.data.pairs import data_hash, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import data_hash
 from lcm.learn.training.tracker import Recorder, read_metrics
 from lcm.run.config import FitConfig
 from lcm.run.report import stage_seconds
@@ -192,7 +193,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from small import SHORT, STEPS
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.learn.training.tracker import Recorder
 from lcm.run.runs import fit_run
 record = Recorder.record
@@ -245,7 +246,7 @@ def test_a_fit_imports_nothing_large_that_it_can_do_without(tmp_path: Path) -> N
 import sys
 from dataclasses import replace
 from small import SHORT
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.run.runs import fit_run
 few = replace(SHORT, noise_encoder=replace(SHORT.noise_encoder, steps=20, marginal_steps=20))
 folder = {str(tmp_path)!r}

@@ -16,7 +16,8 @@ from small import RUN_FILES, SHORT, STEPS, content, fit_in, small_data
 
 from lcm.base.files import read_json, write_json
 from lcm.base.lock import locked_folder
-from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData
 from lcm.learn.training.tracker import StageTracker
 from lcm.run import runs as module
 from lcm.run.config import FitConfig

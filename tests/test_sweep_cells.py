@@ -31,7 +31,7 @@ from lcm.app.sweep.config import (
 from lcm.app.sweep.sweep import open_sweep
 from lcm.base.files import write_tensors
 from lcm.base.yaml_text import dump_yaml
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.data.table import write_table
 
 GENERATED = """\

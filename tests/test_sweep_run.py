@@ -19,7 +19,7 @@ from lcm.app.sweep.table import read_results
 from lcm.app.sweep.work import Task
 from lcm.base.config import load_config
 from lcm.base.files import write_json
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.run.config import FitConfig
 from lcm.run.runs import load_run
 

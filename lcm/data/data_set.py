@@ -18,7 +18,8 @@ from lcm.base.memory import require_memory
 from lcm.data.image_files import FinishedBefore, found_shards, partial_folder, remove_partial, writer_is_at_work
 from lcm.data.nature.build import build_nature, torch_generator
 from lcm.data.nature.config import NatureConfig
-from lcm.data.pairs import PairData, load_pairs, save_pairs
+from lcm.data.pair_files import load_pairs, save_pairs
+from lcm.data.pairs import PairData
 from lcm.data.sample import pair_width, sample_data
 from lcm.data.scene.scene import SceneConfig
 from lcm.model.decoder import RotationDecoderConfig

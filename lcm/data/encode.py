@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lcm.base import __version__
 from lcm.base.rows import release, require_whole, writable
-from lcm.data.pairs import PairData, write_arrays
+from lcm.data.pair_files import write_arrays
+from lcm.data.pairs import PairData
 from lcm.model.image import ImageModel
 from lcm.model.names import default_names, named_columns
 from lcm.model.pair_model import EncodedPairs, PairModel

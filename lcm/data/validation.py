@@ -22,7 +22,7 @@ _MOST_LISTED = 10
 
 def validate_pairs(
     arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = (), after: str = ""
-) -> dict[str, _Array]:
+) -> dict[str, Any]:
     """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
     `arrays` must have "x" and "x_tilde": real (N, d), returned as float32, or float64 where columns are too far

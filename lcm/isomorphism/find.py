@@ -13,7 +13,8 @@ import torch
 
 from lcm.base.rows import writable
 from lcm.data.named_columns import in_order_of
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism.apply import require_real
 from lcm.isomorphism.comparison import Comparison
 from lcm.isomorphism.findings import Tolerances

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.data.encode import encode_pairs
 from lcm.data.named_columns import in_order_of
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.metric import (
     counterfactual,

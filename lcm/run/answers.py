@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lcm.data.pairs import PairData, write_arrays
+from lcm.data.pair_files import write_arrays
+from lcm.data.pairs import PairData
 from lcm.data.table import pair_columns
 from lcm.model.do import Do
 from lcm.run.refits import Refits, refit_interval

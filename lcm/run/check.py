@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
 from lcm.data.intrinsic_dimension import Spectrum, sheet_text
+from lcm.data.pair_files import load_pairs
 from lcm.data.pairs import PairData
 from lcm.learn.warm_start import unmix_differences
 from lcm.run.doubts_of_data import data_doubts
@@ -20,35 +22,74 @@ Array = NDArray[np.float64]
 _UNKNOWN = "unknown: too few pairs differ"
 
 
-def check_pairs(data: PairData, seed: int = 0) -> dict[str, Any]:
-    """Describe pairs in numbers for JSON. `format_check` puts them in words.
+@final
+@dataclass(frozen=True)
+class PairCheck(Mapping[str, Any]):
+    """What `check_pairs` found: numbers by their keys, fit for JSON; `print` puts them in words.
 
-    The keys are below. A key is None if it has no meaning. Where fewer than 10 pairs differ, n and all that follows
-    from it are None; for images, all are None but the first five and n_guess.
-        n_pairs, shape (of one observation), dtype.
-        duplicate_rows: rows of x that equal an earlier row.
-        unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
-        rank, singular_values (d,): of x and x_tilde together, with columns divided by their standard deviations;
-            singular values are in descending order.
-        n_guess: the estimate of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
-        n_directions: how many directions of x the sheet of n_guess dimensions bends into; n_guess for a flat one.
-        n_plausible: every number that the evidence leaves open. n_by_neighbours: the dimension of x by distances of
-            nearest neighbours, a real number (`lcm.data.variable_count`).
-        one_sparse_share: share of the squared difference of a pair that its largest component carries, in [1/n, 1]:
-            the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for every graph if
-            observations are linear in the noise and interventions are atomic.
-        one_sparse_share_random: the same after a random rotation of the components, for comparison.
-        doubts: why a fit refuses the pairs, if it does, and what is remarkable about rows and columns, in words.
-        target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate of
-            the target probabilities.
+    A value is None if it has no meaning. Where fewer than 10 pairs differ, n and all that follows from it are None;
+    for images, all are None but the first five and n_guess.
+
+    Attributes:
+        numbers: the values by their keys:
+            n_pairs, shape (of one observation), dtype.
+            duplicate_rows: rows of x that equal an earlier row.
+            unchanged_share: share of pairs with x == x_tilde exactly, in [0, 1].
+            rank, singular_values (d,): of x and x_tilde together, with columns divided by their standard deviations;
+                singular values are in descending order.
+            n_guess: the estimate of n, see `lcm.data.intrinsic_dimension` and `lcm.learn.geodesic`.
+            n_directions: how many directions of x the sheet of n_guess dimensions bends into; n_guess for a flat one.
+            n_plausible: every number that the evidence leaves open. n_by_neighbours: the dimension of x by distances
+                of nearest neighbours, a real number (`lcm.data.variable_count`).
+            one_sparse_share: share of the squared difference of a pair that its largest component carries, in
+                [1/n, 1]: the median over pairs that differ, after the linear unmixing that maximises it. It is 1 for
+                every graph if observations are linear in the noise and interventions are atomic.
+            one_sparse_share_random: the same after a random rotation of the components, for comparison.
+            doubts: why a fit refuses the pairs, if it does, and what is remarkable about rows and columns, in words.
+            target_shares (n_guess,): share of all pairs whose largest component is k, descending: a linear estimate
+                of the target probabilities.
+
+    Source: docs/theory.md section 2.
+    """
+
+    numbers: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.numbers[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __str__(self) -> str:
+        return format_check(self)
+
+
+def check_pairs(x: Any, x_tilde: Any = None, *, seed: int = 0) -> PairCheck:
+    """Describe pairs before a fit, as `lcm check` does.
+
+    Args:
+        x, x_tilde: pairs, as anything that `lcm.load_pairs` takes.
+        seed: of the linear unmixing.
 
     Raises:
         ValueError: a single value that is far outside the scale of its column, as in a fit.
 
-    Source: docs/theory.md section 2.
+    Example:
+        >>> import lcm
+        >>> found = lcm.check_pairs("data/sample.safetensors")
+        >>> found["n_guess"], found["doubts"]
+        (3, [])
     """
+    data = load_pairs(x, x_tilde)
     require_measured(data)
     require_no_outlier(data)
+    return PairCheck(_described(data, seed))
+
+
+def _described(data: PairData, seed: int) -> dict[str, Any]:
     refusal = _refusal(require_differences, data)
     whole, data = data, data.without_outliers
     blocks = [(before == after).reshape(len(before), -1).all(1) for before, after in row_blocks(data.x, data.x_tilde)]
@@ -103,7 +144,7 @@ def _refusal(require: Callable[..., None], *arguments: Any) -> list[str]:
     return []
 
 
-def format_check(report: dict[str, Any]) -> str:
+def format_check(report: Mapping[str, Any]) -> str:
     """The numbers of `check_pairs` in plain words, one line each."""
     lines = [
         ("pairs", f"{report['n_pairs']:,} of shape {tuple(report['shape'])}, {report['dtype']}"),
@@ -126,7 +167,7 @@ def format_check(report: dict[str, Any]) -> str:
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
-def _number_text(report: dict[str, Any]) -> str:
+def _number_text(report: Mapping[str, Any]) -> str:
     if report["n_guess"] is None:
         return _UNKNOWN
     plausible = report["n_plausible"]
@@ -135,7 +176,7 @@ def _number_text(report: dict[str, Any]) -> str:
     return f"n = {report['n_guess']}: {where}; {among}; by nearest neighbours {report['n_by_neighbours']:.1f}"
 
 
-def verdict(report: dict[str, Any]) -> str:
+def verdict(report: Mapping[str, Any]) -> str:
     """Say whether the differences look as if one variable changed at a time, up to a linear map."""
     share, random = report["one_sparse_share"], report["one_sparse_share_random"]
     if share is None:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from lcm.data.encode import encode_pairs
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.learn.code import coordinates
 from lcm.learn.flow import fit_flow
 from lcm.learn.prepared import Prepared, prepare

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lcm.base.config import load_config
-from lcm.data.pairs import load_pairs
+from lcm.data.pair_files import load_pairs
 from lcm.learn.training.tracker import Recorder
 from lcm.model.pair_model import PairModel
 from lcm.model.storage import load_model

@@ -16,7 +16,8 @@ from lcm.base.files import read_tensors, write_tensors
 from lcm.base.rows import take_rows
 from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
 from lcm.data.named_columns import in_fitted_order
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables
 from lcm.isomorphism.monotone import fit_monotone, mapped, normal_scores, quantile_map
 from lcm.learn.training.tracker import Recorder

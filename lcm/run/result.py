@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lcm.base.arrays import in_kind_of
 from lcm.data.encode import encode_codes, encode_pairs, require_same_dimensions
 from lcm.data.named_columns import frame_in_fitted_order, in_fitted_order
-from lcm.data.pairs import PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import PairData
 from lcm.data.sample import sample_counterfactuals, sample_pairs
 from lcm.model.do import Do, as_do
 from lcm.model.image import ImageModel

@@ -7,7 +7,7 @@ from pathlib import Path
 from small import small_data
 
 from lcm.base.config import to_yaml
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.run.config import FitConfig
 
 from .law import command

@@ -18,7 +18,7 @@ from lcm.data.chamber.protocol import draw_protocol
 from lcm.data.chamber.protocol_files import write_protocol
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 
 from .law import command
 from .mutate import Mutator, any_of, spoil_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 from small import fit_in, small_data, small_nature, thick_nature
 
 import lcm
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.model.storage import save_model
 
 from .law import command, python

@@ -43,12 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError("--evidence: Expected vectors; got images.")
 
     from lcm.base.files import write_json
-    from lcm.run.check import check_pairs, format_check
+    from lcm.run.check import check_pairs
 
     report = check_pairs(data)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, report)
+        write_json(out, report.numbers)
     if figure:
         figure.parent.mkdir(parents=True, exist_ok=True)
         draw_some_pairs(figure, data)
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         evidence.parent.mkdir(parents=True, exist_ok=True)
         draw_evidence_for_n(evidence, data)
     if not arguments.quiet:
-        print(format_check(report))
+        print(report)
         if figure:
             print(f"figure: {figure}")
         if evidence:

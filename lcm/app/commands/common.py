@@ -70,7 +70,7 @@ def pairs_of(arguments: argparse.Namespace) -> PairData:
 
 def open_pairs(path: str, after: str | None = None, *, mark: str | None = None) -> PairData:
     """Read pairs. If a path is a folder, the error lists the files of pairs in it."""
-    from lcm.data.pairs import WRITTEN_SUFFIXES, load_pairs
+    from lcm.data.pair_files import WRITTEN_SUFFIXES, load_pairs
 
     for each in (path, after):
         if each is not None and Path(each).is_dir():

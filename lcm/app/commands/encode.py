@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from lcm.data.pairs import WRITTEN_SUFFIXES
+    from lcm.data.pair_files import WRITTEN_SUFFIXES
 
     out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.data, arguments.after, arguments.run_folder)
     data = pairs_of(arguments)

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     _check_usage(arguments)
-    from lcm.data.pairs import WRITTEN_SUFFIXES, save_pairs
+    from lcm.data.pair_files import WRITTEN_SUFFIXES, save_pairs
 
     files = arguments.source or []
     out = check_output(arguments.out, WRITTEN_SUFFIXES, arguments.run_folder, *files)

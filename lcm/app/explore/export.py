@@ -19,7 +19,7 @@ from lcm.app.explore.asking import (
 )
 from lcm.app.explore.subject import Subject
 from lcm.data.named_columns import with_columns_of
-from lcm.data.pairs import save_pairs
+from lcm.data.pair_files import save_pairs
 from lcm.data.sample import sample_pairs
 from lcm.data.table import write_table
 from lcm.report.answer import answer_table

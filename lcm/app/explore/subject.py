@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lcm.data.encode import encode_pairs
 from lcm.data.named_columns import in_fitted_order
-from lcm.data.pairs import Array, PairData, load_pairs
+from lcm.data.pair_files import load_pairs
+from lcm.data.pairs import Array, PairData
 from lcm.data.sample import sample_pairs
 from lcm.model.image import ImageModel
 from lcm.model.names import default_names

@@ -85,7 +85,7 @@ def _guarded(work: Work, compute: Callable[[], dict[str, Any]]) -> CellOutcome:
 
 def _fit_and_score(work: Work, device: str, threads: int, together: int) -> dict[str, Any]:
     from lcm.data.named_columns import in_order_of
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
     from lcm.metric.scores import evaluate
 
     train, test = _training_pairs(work), load_pairs(work.test)
@@ -118,7 +118,7 @@ def _edges(run: Run, test: PairData, permutation: list[int] | None) -> dict[str,
 
 
 def _training_pairs(work: Work) -> PairData:
-    from lcm.data.pairs import load_pairs
+    from lcm.data.pair_files import load_pairs
 
     return replace(load_pairs(work.train), source=work.source)
 

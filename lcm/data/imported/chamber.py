@@ -25,7 +25,8 @@ from lcm.data.chamber.protocol_files import read_protocol
 from lcm.data.image_files import FinishedBefore, partial_folder, remove_partial, require_new
 from lcm.data.imported.listing import require_inside
 from lcm.data.imported.source import PairsOfFiles, identity_of_files, require_size, write_image_pairs
-from lcm.data.pairs import PairData, save_pairs
+from lcm.data.pair_files import save_pairs
+from lcm.data.pairs import PairData
 from lcm.model.chamber import SENSORS
 
 IMAGE_COLUMN = "image_file"
