@@ -13,7 +13,7 @@ from lcm.readout.allocation import shares_of
 _SELDOM = 0.5
 _ABOUT_UNIFORM = 0.95
 _DIGITS = 10**9
-_MEASURED = "On 36 natures, following such plans took 0.80 (0.71 to 0.91) of the pairs of equal shares; 0.52 was expected"
+_MEASURED = "On 36 natures, such plans took 0.80 (0.71 to 0.91) of the pairs of equal shares; 0.52 was expected"
 """Of `lcm reproduce plan`, results/plan."""
 
 
