@@ -54,12 +54,12 @@ def refitted(run: Path) -> FitResult:
 
 
 def aligned(isomorphism: Isomorphism) -> FitResult:
-    """The nature as a fit, and one refit that is isomorphic to it."""
+    """The nature as a fit, and two refits that are isomorphic to it."""
     fitted = fit_pairs(DATA, replace(CONFIG, mechanisms=replace(CONFIG.mechanisms, steps=2)))
     image, order = isomorphism.apply(NATURE), np.argsort(isomorphism.permutation)
     strength = NATURE.graph.adjacency * np.arange(9.0).reshape(3, 3)
     found = replace(fitted.found, graph=NATURE.graph, edge_strength=strength)
-    refits = _aligned(NATURE, [image], [strength[np.ix_(order, order)]], DATA)
+    refits = _aligned(NATURE, [image, NATURE], [strength[np.ix_(order, order)], strength], DATA)
     return replace(fitted, model=NATURE, found=found, refits=refits)
 
 
@@ -73,14 +73,15 @@ def test_isomorphic_refits_give_one_answer_without_error() -> None:
     np.testing.assert_array_equal(found.edge_interval(), np.stack(2 * [found.edge_strength], -1))
 
 
-def test_the_interval_of_an_average_covers_as_often_as_it_says() -> None:
-    # of known law: averages of normal draws, of which refits see random halves
+@pytest.mark.parametrize("optimisation", [0.0, 0.13, 1.0])
+def test_the_interval_of_an_average_covers_as_often_as_it_says(optimisation: float) -> None:
+    # of known law: averages of normal draws, of which refits see random halves, and an error of each optimisation
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(1_500):
-        values = rng.standard_normal(60)
-        halves = np.array([[values[rng.permutation(60)[:30]].mean()] for _ in range(8)])
-        low, high, _ = refit_interval(np.array([values.mean()]), halves, 0.9)
+        values, errors = rng.standard_normal(60), optimisation * rng.standard_normal(9)
+        halves = np.array([[values[rng.permutation(60)[:30]].mean() + errors[k]] for k in range(8)])
+        low, high, _ = refit_interval(np.array([values.mean() + errors[8]]), halves, 0.9)
         covered.append(low[0] <= 0.0 <= high[0])
     # four standard errors of 1,500 draws
     assert abs(np.mean(covered) - 0.9) < 0.031

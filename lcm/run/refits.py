@@ -1,7 +1,8 @@
 """Refits: fits to random halves of the pairs, aligned with the fit of all, and the error bars that they give.
 
-The estimate from a random half of N pairs lies about as far from that of all N as that of all N from the truth: the
-variance of the first is twice that of the second, of which they share one half (Politis, Romano and Wolf 1999).
+Estimates from random halves of N pairs scatter about as far as that of all N lies from the truth: their variance is
+twice as large, and one half of it they share (Politis, Romano and Wolf 1999). Each has the error of its own
+optimisation too, once; their distances from the fit of all would count the error of that one as well.
 """
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ class Refits:
         return np.stack(found)
 
     @torch.no_grad()
-    def standard_errors(self, model: PairModel, x: Any) -> Array:
-        """Standard errors (N, n) of the variables that the fit `model` finds in observations x (N, d)."""
-        errors: Array = np.sqrt(np.square(self.variables(x) - _variables(model, x)).mean(0))
+    def standard_errors(self, x: Any) -> Array:
+        """Standard errors (N, n) of the variables of observations x (N, d)."""
+        errors: Array = self.variables(x).std(0, ddof=1)
         return errors
 
     @torch.no_grad()
@@ -121,8 +122,8 @@ def refit_interval(estimate: Array, answers: Array, level: float) -> tuple[Array
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"interval: Expected a level strictly between 0 and 1; got {level}.")
-    error = np.sqrt(np.square(answers - estimate).mean(0))
-    reach = float(stdtrit(len(answers), 0.5 + 0.5 * level)) * error
+    error = answers.std(0, ddof=1)
+    reach = float(stdtrit(len(answers) - 1, 0.5 + 0.5 * level)) * error
     return estimate - reach, estimate + reach, error
 
 

@@ -176,7 +176,7 @@ class FitResult(Outcome):
             ValueError: a result without refits.
         """
         x = frame_in_fitted_order(x, self.columns)
-        errors = torch.from_numpy(self._refitted().standard_errors(self.model, x))
+        errors = torch.from_numpy(self._refitted().standard_errors(x))
         errors = errors.to(self.model.like_observations.dtype)
         return in_kind_of(x, errors, list(self.names))
 
