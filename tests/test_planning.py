@@ -159,8 +159,8 @@ def test_the_saving_that_is_quoted_is_the_one_that_was_measured(plan: PairPlan) 
     measured = read_json(Path(__file__).parents[1] / "results" / "plan" / "results.json")
     whole, once = measured["groups"][0], measured["at_once"][2]
     low, high = whole["over uniform interval"]
-    share = f"on {whole['natures']} natures, plans saved less: {whole['over uniform']:.2f} ({low:.2f} to {high:.2f})"
-    assert f"{share} of the pairs where {once['pairs']:.2f} was expected (results/plan)." in str(plan)
+    share = f"On {whole['natures']} natures, such plans took {whole['over uniform']:.2f} ({low:.2f} to {high:.2f})"
+    assert f"{share} of the pairs of equal shares; {once['pairs']:.2f} was expected (results/plan)." in str(plan)
 
 
 def test_more_is_needed_of_more_power_narrower_intervals_and_weaker_edges(
