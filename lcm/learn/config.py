@@ -91,8 +91,8 @@ class MechanismsConfig:
     kind: str = "location-scale"
     hidden: int = 32
     bins: int = 8
-    steps: int = 700
-    batch_size: int = 512
+    steps: int = 1000
+    batch_size: int = 2048
     learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
