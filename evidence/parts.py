@@ -101,7 +101,7 @@ PARTS: tuple[Part, ...] = (
     Part("toy2d", "toy2d", ("--data-seeds", "5", "--model-seeds", "1"), 0.1),
     Part("dimension", "dimension", ("--seeds", "7", "8"), 0.2),
     *INSTRUMENTS,
-    Part("ablations", "ablations", (), 0.6),
+    Part("ablations", "ablations", (), 2.5),
     Part("agreement", "agreement", (), 0.2),
     Part("false_discoveries", "false_discoveries", (), 0.3),
     *FAMILIES[8:12],
