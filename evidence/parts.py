@@ -88,6 +88,10 @@ PAPER = tuple(
         ("scaling", 2.0, ("scaling",)),
     )
 )
+INTERVALS = (
+    Part("intervals/linear", "intervals", ("--kinds", "linear"), 0.2),
+    Part("intervals/curved", "intervals", ("--kinds", "curved", "--sizes", "2000", "10000", "--natures", "10"), 1.5),
+)
 IMAGES = Part(
     "images",
     "images",
@@ -119,7 +123,7 @@ PARTS: tuple[Part, ...] = (
     *FAMILIES[12:],
     *PAPER,
     Part("discovery", "discovery", ("--n", "3", "4", "8", "--pairs", "20000", "--data-seeds", "2", "--steps", "2000")),
-    Part("intervals", "intervals", (), 3.0),
+    *INTERVALS,
     IMAGES,
 )
 """All parts. Pairs of the published generator are not in the project, so that `published`, `agreement-published` and
