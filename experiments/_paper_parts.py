@@ -13,9 +13,8 @@ from lcm.app.sweep.cells import Cell, DataSet
 from lcm.base.config import load_config, structure_config
 from lcm.data.data_set import GenerateConfig, SplitConfig
 from lcm.data.nature.config import NatureConfig
-from lcm.run.config import FitConfig, models
+from lcm.run.config import FitConfig
 
-MODELS = tuple(models())
 CONFIGS = Path(__file__).resolve().parent.parent / "paper_configs"
 FLEXIBLE = ("flow", "linear")
 DEGRADED = ("flow", "linear", "ilcm-vae", "dvae")
@@ -28,6 +27,8 @@ REDUCED_STEPS = {
     "vae-supervised-interventions": ("disentanglement", 4_000),
 }
 """Per peer, the section of its settings and its steps in the reduced protocol, which all parts but the first use."""
+
+MODELS = (*FLEXIBLE, *REDUCED_STEPS)
 
 SIZES, LARGE_SIZES = (2, 4, 8, 16), (20, 30)
 PAIRS = (1_000, 3_000, 10_000, 30_000, 100_000)

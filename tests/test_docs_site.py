@@ -6,13 +6,16 @@ import importlib
 import json
 import re
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import lcm
 from lcm.app.commands import COMMANDS
+from lcm.data.nature.config import NatureConfig
+from lcm.run.config import FitConfig
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -67,9 +70,21 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_every_offered_name_of_a_package_is_in_the_reference(package: str) -> None:
     module = importlib.import_module(f"lcm.{package}")
     text = (DOCS / f"reference/{package}.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"auto(?:function|class):: (\w+)", text))
+    documented = set(re.findall(r"auto(?:function|class):: (\w+)$", text, flags=re.MULTILINE))
     whole = f".. automodule:: lcm.{package}\n   :members:\n   :imported-members:" in text
     assert documented == set(module.__all__) or (whole and not documented)
+
+
+def test_every_section_of_a_config_and_every_kind_is_explained() -> None:
+    text = (DOCS / "reference/settings.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"autoclass:: [\w.]+\.(\w+)$", text, flags=re.MULTILINE))
+    config = FitConfig()
+    sections = [config, *vars(config).values(), *vars(config.graph_search).values(), *config.peers.values()]
+    assert {type(section).__name__ for section in sections if is_dataclass(section)} <= explained
+    found = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, flags=re.MULTILINE))
+    families = {name: family for name, family in get_type_hints(NatureConfig).items() if hasattr(family, "kinds")}
+    listed = {name: sorted(re.findall(r"`([\w-]+)`", kinds)) for name, kinds in found.items()}
+    assert listed == {name: family.names() for name, family in families.items()}
 
 
 def test_every_command_is_in_the_reference(site_parts: Any) -> None:

@@ -41,7 +41,7 @@ TYPED = {
     "docs/images.md": 6,
     "docs/instruments.md": 6,
     "docs/intervals.md": 7,
-    "docs/method.md": 21,
+    "docs/method.md": 20,
     "docs/models.md": 1,
     "docs/pages.md": 2,
     "docs/paper.md": 5,

@@ -13,7 +13,7 @@ from experiments.physics import draw_readings
 from lcm.data.pairs import PairData
 from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.learn.code import coordinates, sheet_code
-from lcm.learn.config import NoiseEncoderConfig
+from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.noise_encoder import ImplicitModel, SolutionFunctions
 from lcm.learn.noise_encoder_fit import component_order
 from lcm.learn.noise_encoder_objective import NoiseEncoderObjective
@@ -156,7 +156,9 @@ def test_components_that_most_pairs_leave_still_come_first() -> None:
     assert set(order[:2].tolist()) == {1, 3} and sorted(order.tolist()) == [0, 1, 2, 3]
 
 
-QUICK = FitConfig(n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=300))
+QUICK = FitConfig(
+    n=2, noise_encoder=NoiseEncoderConfig(layers=6, hidden=32, steps=300), mechanisms=MechanismsConfig(steps=100)
+)
 
 
 def test_a_fit_unrolls_a_noisy_sheet_and_decodes_to_all_its_columns() -> None:

@@ -75,8 +75,8 @@ def find_isomorphism(
         seed: of the pairs that the models draw.
 
     Raises:
-        ValueError: models of different dimension or number of variables, or with variables on a circle; data of
-            another dimension or with too few pairs; encodings that are not finite.
+        ValueError: a or b that is no model of pairs; models of different dimension or number of variables, or with
+            variables on a circle; data of another dimension or with too few pairs; encodings that are not finite.
 
     Example:
         >>> import lcm

@@ -91,7 +91,7 @@ def noise_distance(k: KnotMap) -> FloatArray:
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = np.repeat(ndtri(levels)[:, None], k.n, axis=1)
     reached = ndtr(k(torch.from_numpy(quantiles))[0].numpy())
-    # sorted, since a gauge may run either way
+    # sorted, since k may fall
     distances: FloatArray = np.abs(np.sort(reached, axis=0) - levels[:, None]).max(0)
     return distances
 

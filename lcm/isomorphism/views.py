@@ -50,7 +50,7 @@ def view(model: PairModel, x: Tensor) -> View:
 
 
 def encoded_variables(model: PairModel, data: PairData) -> FloatArray:
-    """z (N, n) of the first 20,000 observations x, in float64."""
+    """z (N, n) of the first 20,000 observations x, in float64. Raises ValueError for encodings that are not finite."""
     return require_finite(_variables(model, torch.from_numpy(writable(data.x[:MAX_ROWS]))))
 
 

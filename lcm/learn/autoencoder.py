@@ -48,7 +48,7 @@ def fit_codes(
     """Fit an autoencoder to images x and x̃ (N, H, W, C); return it and the pairs of codes (N, m), in the same order.
 
     Raises:
-        ValueError: images that the convolutions cannot halve.
+        ValueError: images that the convolutions cannot halve, a code of fewer than n dimensions, or too few pairs.
         FloatingPointError: a likelihood that is not finite.
     """
     pairs = ImagePairs(data, validation_share, seed, device)

@@ -38,7 +38,7 @@ _UNEXPLAINED = 2e-3
 
 @final
 class Code(NamedTuple):
-    """A decoder from the coordinates of a fit to x, and how many coordinates there are.
+    """A decoder from the coordinates of a fit to x, and how much n components leave unexplained.
 
     unexplained: the largest share of the variance of a direction that is no function of the n components.
     """

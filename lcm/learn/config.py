@@ -21,15 +21,16 @@ class NoiseEncoderConfig:
     flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
         `lcm.model.decoder`.
     `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 16 blocks of width 64 and 0.04 for
-        residual, 6 couplings of width 48 and 0.003 for the others. With two variables, or fewer than 10,000 pairs to
-        train on, there are half as many layers. Where variables that are not targets still change by a tenth of their
-        noise's standard deviation after the first round, a residual flow gets twice as many as it had.
+        residual, 6 couplings of width 48 and 0.003 for the others. With at most two coordinates, or fewer than 10,000
+        pairs to train on, there are half as many layers. Where variables that are not targets still change by a tenth
+        of their noise's standard deviation after the first round, a residual flow gets twice as many as it had.
     `steps` None: rounds of steps, until the encoder has converged; a number: that many.
     precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
         this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out
         likelihood.
     most_seconds: no round begins that would probably end later; None: 10 seconds a variable, or 30 where variables that
-        are not targets change by a tenth. With few pairs, there are no more than 250 passes.
+        are not targets change by a tenth. There are no more steps than 250 passes over the
+        pairs, or 1,000 where that is more.
     `marginal_steps` replace `steps` where the mixing turns out to be linear.
     `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
     """
@@ -153,7 +154,7 @@ class ImageConfig:
     channels: of the convolutions, each of which halves height and width.
     hidden: width of the fully connected layers between them and the code.
     passes: over all images.
-    batch_size: images, or half as many pairs.
+    batch_size: single images, of x or of x_tilde.
     """
 
     code: int | None = None

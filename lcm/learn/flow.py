@@ -40,7 +40,7 @@ def fit_flow(
         prepared: the pairs.
         targets: the intervention family, changed in place.
         config: settings of every stage.
-        generator: one for each stage 0, 1, 2.
+        generator: gives one for 0 (noise encoder), 1 (candidate mechanisms) and 2 (mechanisms on the graph).
     """
     implicit = yield from fit_noise_encoder(prepared, targets, config.noise_encoder, generator(0), closed_form)
     return (yield from _read_out(implicit, prepared, config, generator, closed_form))

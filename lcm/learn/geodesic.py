@@ -31,7 +31,7 @@ _DECIMALS = 2
 
 
 class Geodesic(NamedTuple):
-    """Coordinates (M, m) of images, in units of their standard deviations, and the spectrum of classical scaling."""
+    """Coordinates (M, m) of images, in units of their standard deviations, and the eigenvalues of classical scaling."""
 
     coordinates: _Floats
     spectrum: _Floats
@@ -63,7 +63,7 @@ def geodesic_coordinates(features: NDArray[np.float32], m: int, generator: np.ra
 
 
 def blurred(images: Sequence[NDArray[np.uint8]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The images `rows` (M,) of each array, averaged to about 8 × 8 pixels, in 60 principal directions.
+    """The images `rows` (M,) of each array, averaged to about 8 × 8 pixels, in at most 60 principal directions.
 
     In sharp images, the distance stops growing once a part has moved by its own width. In blurred ones it keeps
     growing.

@@ -1,4 +1,4 @@
-"""Last stage of a fit: the causal mechanisms and the imposed distributions, given noise encodings and a graph."""
+"""The stages of the causal mechanisms and the imposed distributions, given noise encodings and a graph."""
 
 from __future__ import annotations
 

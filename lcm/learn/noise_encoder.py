@@ -67,7 +67,8 @@ class ImplicitModel(nn.Module):
     The noise decoder has r ≥ n inputs. The first n are noise encodings. The others are how far an observation lies off
     the sheet that n variables span in r coordinates: independent normal noise of each single observation, whose
     standard deviations are `width`, (r − n,).
-    linear: whether φ is linear up to one map per variable. converged: whether no limit ended its fit early.
+    linear: whether φ is linear up to one map per variable. converged: whether no limit of time
+    ended its fit early.
     """
 
     thickness: Tensor

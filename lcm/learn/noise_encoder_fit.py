@@ -1,4 +1,4 @@
-"""First stage of a fit: the noise encoder φ, by the exact likelihood of docs/theory.md section 2."""
+"""The stage of the noise encoder φ, fitted by the exact likelihood of docs/theory.md section 2 (docs/method.md)."""
 
 from __future__ import annotations
 

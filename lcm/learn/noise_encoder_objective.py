@@ -1,4 +1,4 @@
-"""What the first stage of a fit maximises: the likelihood of the noise encoder φ (docs/theory.md section 2)."""
+"""What the stage of the noise encoder φ maximises: its likelihood (docs/theory.md section 2)."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class MarginalObjective(Objective):
 
 
 def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> float:
-    """Mean log p(x, x̃) of pairs (N, n) in the coordinates of the fit, in nats a pair, without gradients."""
+    """Mean log p(x, x̃) of pairs (N, r) in the coordinates of the fit, in nats a pair, without gradients."""
 
     def log_density(x: Tensor, x_tilde: Tensor) -> tuple[Tensor]:
         return (model.log_density(model.terms(model.encode_pairs(x, x_tilde))),)
@@ -206,7 +206,7 @@ def mean_log_density(model: ImplicitModel, pairs: tuple[Tensor, Tensor]) -> floa
 
 
 def encode_all(model: ImplicitModel, x: Rows, x_tilde: Rows, *labels: Tensor) -> Encoded:
-    """Noise encodings and posterior of pairs (N, n), of the first 100,000 where there are more, without gradients.
+    """Noise encodings and posterior of pairs (N, r), of the first 100,000 where there are more, without gradients.
 
     Where the target sets (N,) of the pairs are known, all of the posterior is on them.
     """

@@ -122,7 +122,7 @@ def prepare(
 
 
 def _coordinates(part: np.ndarray, standardisation: ChainDecoder, device: torch.device) -> Tensor:
-    """Observations in the coordinates of the fit (N, n), all in memory."""
+    """Observations in the coordinates of the fit (N, r), all in memory."""
     found = standardisation.encode(torch.from_numpy(writable(part)).to(device))
     release(part)
     return found
@@ -146,7 +146,7 @@ def _streamed(
 
 
 def _linear_start(train: Rows, train_tilde: Rows, generator: np.random.Generator, atomic: bool) -> Tensor:
-    """An unmixing (n, n) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
+    """An unmixing (r, r) of unit variance over x, from the differences of a random half of the first 100,000 pairs.
 
     With only half of the pairs, fits with other seeds get another start wherever the data do not determine it.
     """

@@ -23,7 +23,7 @@ class Rounds:
     """How far the rounds of a fit have come.
 
     rounds, steps: done so far. gain: nats a pair that the last round added to the held-out likelihood; None for the
-    first. limited: whether a limit ended the fit before it converged.
+    first. limited: whether the limit of time ended the fit before it converged.
     """
 
     rounds: int = 0

@@ -152,6 +152,9 @@ def still_directions(differences: Array, n: int, generator: np.random.Generator,
         differences: (N, r), x_tilde - x in r coordinates.
         n: less than r.
         generator: draws the directions.
+
+    Raises:
+        ValueError: differences that `unmix_differences` refuses.
     """
     whitening, white = _whiten(differences)
     rows, r = white[(differences != 0.0).any(1)][:max_rows], white.shape[1]

@@ -19,7 +19,7 @@ def checked_nature(nature: Any, data: PairData) -> LatentCausalModel:
     """Return the nature, if it is a latent causal model that can have drawn `data`.
 
     It can if it has as many variables as the truth, and decodes z to x: at least half of the variance of x, so that
-    measurement noise does not matter. Of a nature without a decoder to x, such as one that drives a scene, only the
+    sensor noise does not matter. Of a nature without a decoder to x, such as one that drives a scene, only the
     number of variables is checked, and of data without z only the dimension.
 
     Raises:

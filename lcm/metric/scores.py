@@ -153,7 +153,8 @@ def evaluate(
     Args:
         model: a model, or the result of a fit, which has edge strengths and seconds of its own; the precision of the
             model is the one that is computed in.
-        data, x_tilde: pairs (N, d) of the model's dimension; anything that `lcm.load_pairs` takes.
+        data, x_tilde: pairs (N, d) or of images (N, H, W, C), of the model's shape; anything that `lcm.load_pairs`
+            takes.
         edge_strength: (m, m) of the m learned variables, as in graph.json.
         fit_seconds: passed on.
         dci_seed: of the gradient boosting, and of what other scores draw.
@@ -163,8 +164,8 @@ def evaluate(
         keys: the scores to compute; all by default.
 
     Raises:
-        ValueError: images, another dimension than the model's, edge strengths of another size, encodings that are
-            not finite, or a nature that cannot have drawn the data.
+        ValueError: observations of another shape than the model's, edge strengths of another size, encodings that
+            are not finite, or a nature that cannot have drawn the data.
 
     Example:
         >>> import lcm

@@ -141,7 +141,7 @@ class KnotMap(ElementwiseMap):
         self.require_sound()
 
     def require_sound(self) -> None:
-        """Raise ValueError for knots that do not increase."""
+        """Raise ValueError for knots that do not increase, or slopes that are not positive."""
         if not bool((self.tables[:, :2].diff(dim=-1) > 0).all() & (self.tables[:, 2] > 0).all()):
             raise ValueError("Expected knots that increase, with positive slopes; got others.")
 

@@ -196,19 +196,31 @@ class LatentCausalModel(PairModel):
     def pair_log_density(
         self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None, growth: float | None = None
     ) -> Tensor:
-        """log p(x, x̃) (N,), in nats, at a thickness and a growth (the model's own by default)."""
+        """log p(x, x̃) (N,), in nats, at a thickness and a growth (the model's own by default).
+
+        Raises:
+            ValueError: the thickness is not positive, so that pairs have no density (docs/theory.md section 2).
+        """
         terms = self.pair_terms(x, x_tilde, thickness, growth)
         return pair_log_density(terms, *self._target_sets())
 
     def pair_log_density_given(
         self, x: Tensor, x_tilde: Tensor, targets: Tensor, thickness: Tensor | float | None = None
     ) -> Tensor:
-        """log p(x, x̃ | I) (N,) for given target masks (N, n)."""
+        """log p(x, x̃ | I) (N,) for given target masks (N, n).
+
+        Raises:
+            ValueError: the thickness is not positive, so that pairs have no density (docs/theory.md section 2).
+        """
         terms = self.pair_terms(x, x_tilde, thickness)
         return terms.given(targets)
 
     def joint_log_density(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:
-        """log p(x, x̃, I) (N, K) for the K target sets of the target distribution."""
+        """log p(x, x̃, I) (N, K) for the K target sets of the target distribution.
+
+        Raises:
+            ValueError: the thickness is not positive, so that pairs have no density (docs/theory.md section 2).
+        """
         return joint_log_density(self.pair_terms(x, x_tilde, thickness), *self._target_sets())
 
     def target_posterior(self, x: Tensor, x_tilde: Tensor, thickness: Tensor | float | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """The exact likelihood of pairs in noise space, at a Gaussian thickness (docs/theory.md section 2).
 
-Fitted models and the objective of the noise encoder share these two functions; nothing here decodes, and
-nothing loops over interventions.
+Fitted models and the objective of the noise encoder share these functions; nothing here decodes, and nothing
+loops over interventions.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Encoding(NamedTuple):
     """Variables and noise of observations, as the same kind of array as the observations.
 
     z, noise: (N, n), or (n,) for a single observation. In a model without mechanisms, the noise is z.
-    log_det: (N,), log|det ∂noise/∂x|; None for a variational model.
+    log_det: (N,), or () for a single observation, log|det ∂noise/∂x|; None for a variational model.
     """
 
     z: Any

@@ -123,7 +123,7 @@ class SCM(nn.Module):
         return self.noise.log_density(noise).sum(1) + log_det
 
     def sample_noise(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Exogenous noise ε (n_samples, n), in the precision of the mechanisms' parameters."""
+        """Noise ε (n_samples, n), in the precision of the mechanisms' parameters."""
         dtype = next((parameter.dtype for parameter in self.mechanism.parameters()), None)
         return self.noise.sample(n_samples, generator, dtype)
 

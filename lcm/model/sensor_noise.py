@@ -1,7 +1,7 @@
 """Noise on the columns of x, and how it blurs noise encodings: differently at each place (docs/theory.md section 2).
 
-Independent noise of standard deviations s_c moves the encoding u(x), in the standard-normal gauge, by J(x) s η with
-J = ∂u/∂x, to first order. So the difference ũ − u of coordinates that stay is normal with the covariance
+Independent noise of standard deviations s_c moves the encoding u(x), in the standard-normal gauge, by J(x) S η to first
+order, with J = ∂u/∂x and η standard normal. So the difference ũ − u of coordinates that stay is normal, of covariance
 
     C(x, x̃) = J(x) S² J(x)ᵀ + J(x̃) S² J(x̃)ᵀ + R²,    S = diag(s), R = diag(r),
 

@@ -35,7 +35,7 @@ def raise_by(have: ArrayLike, weights: ArrayLike, budget: float) -> FloatArray:
 
 
 def decide_most(needs: ArrayLike, budget: float) -> FloatArray:
-    """Further amounts (n,) for needs [j, i] of the targets i, summing to a budget where any need is finite.
+    """Further amounts (n,) for needs [j, i] of the targets i; they sum to a budget, or are 0 if all finite needs are.
 
     Where the budget covers the largest need of every target, each gets that, and the rest in proportion. Where it does
     not, the next need that is met is the one with the most decisions for its amount; what is left over goes in

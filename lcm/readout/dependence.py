@@ -151,8 +151,8 @@ def concentration_of(influences: Tensor, covariance: Tensor) -> Tensor:
     """How much (k,) of a Wald statistic rests on single rows: the sum of squares of their shares, from 0 to degree.
 
     The covariance (k, degree, degree) is that of the influences (M, k, degree), or more. Over random signs of the
-    influences, the mean of the statistic is the degree, and its variance is twice the degree less this sum: rows that
-    decide a statistic alone also bound it.
+    influences, the mean of the statistic is the degree, and its variance is twice the difference of the degree and this
+    sum: rows that decide a statistic alone also bound it.
     """
     shares = torch.einsum("mkd,kde,mke->mk", influences, torch.linalg.inv(covariance), influences)
     return shares.square().sum(0)
@@ -251,7 +251,9 @@ def allowed_share(noise: Tensor, noise_tilde: Tensor, weights: Tensor) -> Tensor
 
 
 def not_far_out(causes: Tensor) -> Tensor:
-    """Rows (M,) in which no cause (M, k) is over ten medians from its median: nearly all, unless tails are heavy.
+    """Rows (M,) in which no cause (M, k) is far from its median: nearly all, unless tails are heavy.
+
+    Far is over ten times the median distance.
 
     A regression of an intervened noise on causes of heavy tails hangs on few rows. The noise of a target is independent
     of its causes, so that a choice of rows by the causes alone leaves estimates and tests valid.

@@ -66,7 +66,7 @@ def find_edges(
 def edge_strengths(scm: SCM, z: Tensor) -> NDArray[np.float64]:
     """edge_strength[i, j] for i → j: RMS over z (N, n) of ∂f_j/∂z_i at fixed noise, times sd(z_i)/sd(z_j).
 
-    One backward pass per variable j gives its row of the mechanism Jacobian, some points at once; n passes in all.
+    One backward pass per variable j gives its row of the mechanism Jacobian: n passes for each block of points.
     """
     squares = torch.stack([_squared_slopes(scm, part) for part in z.split(_SLOPE_ROWS)]).sum(0) / len(z)
     spread = z.std(0)

@@ -57,7 +57,7 @@ def graph_rows(states: EdgeStates, rows: FloatArray, power: float, width: float,
 
 
 def variable_rows(n: int, width: float) -> float:
-    """Rows of each target until its standard deviation is known, as a share of itself, to a width; the full tests run.
+    """Rows of each target that give its standard deviation to a width, as a share of itself, and full tests of edges.
 
     The relative standard error of a standard deviation from M normal values is 1 / √(2 M).
     """

@@ -148,8 +148,8 @@ class PairPlan:
         """The plan for JSON; a number that is not finite is null.
 
         goal, budget, false_discovery_rate, power, width, least: what was asked. broken: keys of the certificate's rows
-        that are broken. past_pairs: (n,), pairs so far in which each
-        variable is a target. needed_pairs: (n,), further pairs of each target until the goal is reached. total_needed,
+        that are broken. names: of the variables. past_pairs: (n,), pairs so far in which each variable is a target.
+        needed_pairs: (n,), further pairs of each target until the goal is reached. total_needed,
         uniform_needed, ratio: their sum, the number with equal shares, and the quotient. targets, probabilities: single
         targets and their recommended shares. pairs: (n,), the recommended numbers. seldom: variables that were seldom
         targets. edges: those that are present or undecided, with the keys of `PlannedEdge`. curves: what to expect

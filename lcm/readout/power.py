@@ -36,7 +36,8 @@ def edge_power(rows: ArrayLike, effect: ArrayLike, level: ArrayLike, predictors:
     More rows never lower it, for effects clearly above the negligible one.
 
     Args:
-        rows: at least 0; pairs in which the effect of the edge is a target. Fewer than needed for any test give 0.
+        rows: at least 0; pairs in which the effect of the edge is a target. Fewer than
+            3 predictors + 2 give 0.
         effect: noncentrality of one row, at least 0.
         level: in (0, 1); the p-value is twice the smaller of those of mean and spread.
         predictors: how many variables the regression has, at least 1.

@@ -25,8 +25,8 @@ class CertificateRow:
         test: what was looked at, in words.
         statistic: the number that the test looks at; None if there is none.
         p_value: in [0, 1], of data at least as odd if the assumption holds; None for a rule without a distribution.
-        smallest: the smallest violation that is found with a probability of 90 %, in the unit of the statistic; None
-            where it is not known.
+        smallest: the smallest violation that is found with a probability of 90 %, in the unit of the statistic
+            (of `pairs` and `acyclic`, a correlation); None where it is not known.
         power: the same in words.
         findings: one sentence for each sign against the assumption; empty unless the verdict is `broken`.
         reason: why it cannot be known; empty for other verdicts.

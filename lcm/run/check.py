@@ -28,7 +28,7 @@ class PairCheck(Mapping[str, Any]):
     """What `check_pairs` found: numbers by their keys, fit for JSON; `print` puts them in words.
 
     A value is None if it has no meaning. Where fewer than 10 pairs differ, n and all that follows from it are None;
-    for images, all are None but the first five and n_guess.
+    for images, all are None but the first five, n_guess and doubts.
 
     Attributes:
         numbers: the values by their keys:
@@ -75,7 +75,7 @@ def check_pairs(x: Any, x_tilde: Any = None, *, seed: int = 0) -> PairCheck:
         seed: of the linear unmixing.
 
     Raises:
-        ValueError: a single value that is far outside the scale of its column, as in a fit.
+        ValueError: a value that is far outside the scale of its column, or a code of missing values, as in a fit.
 
     Example:
         >>> import lcm

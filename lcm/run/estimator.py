@@ -22,7 +22,7 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
     """A scikit-learn transformer to causal variables, learned from pairs before and after unknown interventions.
 
     Args:
-        n: number of variables; default: the dimension of x, or an estimate if x spans less.
+        n: number of variables; default: its estimate from x and x_tilde.
         model: `flow` or another model of docs/models.md; `linear` takes seconds.
         config: further settings (`lcm.FitConfig`); the other arguments override its entries.
         seed: seed of the fit.

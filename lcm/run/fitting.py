@@ -228,7 +228,12 @@ def _best(
 
 
 def choose_n(data: PairData, config: FitConfig) -> int:
-    """The number of causal variables: that of the config, else dim x at full rank, else the estimated dimension."""
+    """The number of causal variables: that of the config, else its estimate from the pairs (docs/method.md section 1).
+
+    Raises:
+        ValueError: data that cannot be fitted: too few pairs or dimensions, outliers, a code of missing values, or
+            images that the convolutions cannot halve; or `n: auto` for images.
+    """
     at = f"{data.source}: " if data.source else ""
     require_differences(data)
     require_measured(data)

@@ -19,8 +19,8 @@ _FAR = 5.0
 def folded_share(result: Outcome, data: PairData) -> float:
     """Share of observations whose nearest neighbour in noise lies over five times as far in x as that in x, in [0, 1].
 
-    Distances are between up to 5,000 rows, in noise of unit normal gauge and in columns of unit variance. Noise of
-    sensors lengthens both. 0 for models without mechanisms and where x has no more columns than variables.
+    Distances are between up to 5,000 rows, in noise in standard-normal gauge and in columns of unit variance. Sensor
+    noise lengthens both. 0 for models without mechanisms and where x has no more columns than variables.
     """
     model = result.latent
     if not isinstance(model, LatentCausalModel) or model.d <= model.n:

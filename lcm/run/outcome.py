@@ -37,10 +37,12 @@ class Outcome(ABC):
         config: all settings of the fit.
         data: the pairs of the fit; None if the fit was read from its folder.
         size: number of pairs, and dimensions of x; for images, of their codes.
-        ancestry: the test for ancestors; None for a peer.
+        ancestry: the test for ancestors; None for a peer, and for a fit that was read from its folder.
         implicit_nll: as `held_out_nll`, for the implicit model at the same thickness; None for a peer.
-        implicit: the noise encoder and its solution functions, from which the model was made; None for a peer.
-        codes: the pairs of codes (N, m) of all images, in the order of the data; None for vectors.
+        implicit: the noise encoder and its solution functions, from which the model was made; None for a peer, and
+            for a fit that was read from its folder.
+        codes: the pairs of codes (N, m) of all images, in the order of the data; None for vectors,
+            and for a fit that was read from its folder.
         seconds: duration from data in memory to the model, over all restarts.
         records: one mapping for each validation of every stage.
         restart: number of the restart that was kept.

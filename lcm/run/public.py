@@ -40,7 +40,7 @@ def fit(
     Args:
         x: observations (N, d) before the intervention; or pairs, as anything that `lcm.load_pairs` takes.
         x_tilde: observations (N, d) after the intervention, if x does not hold them.
-        n: number of causal variables; default: the dimension of x, or an estimate if x spans less.
+        n: number of causal variables; default: its estimate from x and x_tilde.
         config: settings, or a YAML file with settings; the arguments below override them.
         model: `flow` or another model of docs/models.md; default: `flow`.
         seed: seed of the fit; default: 0.

@@ -97,7 +97,7 @@ def _aligned(model: PairModel, models: list[PairModel], strengths: list[NDArray[
     """Match the variables of refits with those of the model, by their values in up to 10,000 observations."""
     few = data.first(_ROWS)
     z = encode_pairs(model, few).z.double().cpu().numpy()
-    # beyond the data, maps go on as straight lines
+    # a little apart, since quantiles of repeated values coincide
     positions = np.quantile(z, _LEVELS, axis=0) + 1e-9 * z.std(0) * np.arange(len(_LEVELS))[:, None]
     whole, permutations, images = [], [], []
     for each in models:
@@ -117,7 +117,7 @@ def save_refits(folder: Path, refits: Refits) -> None:
     """Keep refits in the folder of a finished run, in place of earlier ones.
 
     Raises:
-        ValueError: no finished run, or another process writes to it.
+        ValueError: another process writes to the run, or one of its files or folders is a link that leads out of it.
     """
     # the models of stored refits are read before their files go
     models = list(refits.models)

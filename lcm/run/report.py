@@ -72,8 +72,8 @@ def fit_numbers(result: Outcome) -> dict[str, Any]:
     codes); a variational model gives an upper bound. implicit_nll, explicit_nll: the same for the two models of `flow`
     and `linear`. restart_nll: held_out_nll of every restart; restart: the one that was kept, with the lowest.
     thickness: (n,), in standard-normal gauge. sensor_noise: (d,), the standard deviation of the noise of each column of
-    x (for images, of their codes), if the posterior counts any, else null. target_sets, target_probabilities: p_I.
-    support: (n, 2), the range of each variable in the data, without the outer thousandth. order_conflicts: accepted
+    x (for images, of their codes), if the posterior counts any, else null. target_sets, target_probabilities: p_𝓘.
+    support: (n, 2), the range of each variable in the data, without the outer thousandth. order_conflicts: clear
     ancestor relations [j, i], j -> i, that contradict the order. intransitive: chains [j, i, k] with j -> i and i -> k
     but not j -> k. other_restarts: each other restart compared with the kept one: restart, worse_by and
     standard_error in nats per pair at equal thickness, as_likely, isomorphic, agrees, distance, reasons. doubts:

@@ -113,6 +113,9 @@ class FitResult(Outcome):
 
         Args:
             pairs, x_tilde: anything that `lcm.load_pairs` takes.
+
+        Raises:
+            ValueError: observations of another shape than the model's.
         """
         return encode_pairs(self.model, in_fitted_order(load_pairs(pairs, x_tilde), self.columns))
 
@@ -185,6 +188,9 @@ class FitResult(Outcome):
 
         Args:
             pairs, x_tilde: anything that `lcm.load_pairs` takes.
+
+        Raises:
+            ValueError: observations of another shape than the model's.
         """
         found: NDArray[np.float64] = self.encode_pairs(pairs, x_tilde).log_density.double().cpu().numpy()
         return found

@@ -90,7 +90,7 @@ class Run:
     names: tuple[str, ...]
 
     def result(self) -> FitResult:
-        """The result of the fit, as `fit` returned it, without its data and its implicit model."""
+        """The result of the fit, as `fit` returned it, without its data, codes, ancestor tests and implicit model."""
         return _stored_result(self)
 
     @property
@@ -127,10 +127,10 @@ def fit_run(
 ) -> FitResult:
     """Fit a model to pairs in the folder `out`. An interrupted fit of the same data and config resumes.
 
-    The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.md, metrics.jsonl, TensorBoard
-    events, figures/, README.md and config.json for the Hugging Face hub, and run.json. The state in run.json becomes
-    "finished" when all other files are written. `seconds` of the result is the time from data in memory to the written
-    model, over all restarts and interrupted parts, without figures.
+    The folder holds model.safetensors, config.yaml, graph.json, fit.json, report.html, report.md, metrics.jsonl,
+    TensorBoard events, figures/, README.md and config.json for the Hugging Face hub, and run.json. The state in
+    run.json becomes "finished" when all other files are written. `seconds` of the result is the time from data in
+    memory to the written model, over all restarts and interrupted parts, without figures.
 
     Args:
         data: pairs (N, d). The fit does not use their truth, except for targets that the config declares known.
@@ -142,8 +142,9 @@ def fit_run(
 
     Raises:
         ValueError: data that cannot be fitted or whose file changes meanwhile, a target out of range, a missing
-            device, or a folder that holds something else, or that another process writes to. No files are left behind.
-        FloatingPointError: a likelihood that is not finite. No files are left behind.
+            device, or a folder that holds something else, or that another process writes to. Of a fit that was not
+            resumed, no files are left behind.
+        FloatingPointError: a likelihood that is not finite. Of a fit that was not resumed, no files are left behind.
     """
     _import_the_rest()
     started = time.perf_counter()

@@ -12,7 +12,7 @@ Certify a fit: one row for each assumption of the theorem and of the method, jud
 DATA may be the pairs of the fit, or others of the same kind; their truth is not used.
 
   holds            the test found nothing; the row says how small a violation it would have found nine times in ten
-  broken           the test objects, at a level of 0.01 %; the row says to what
+  broken           the test objects, mostly at a level of 0.01 %, or a limit is passed; the row says to what
   cannot be known  no test of these data can tell; the row says why
 The exit code is 0 for every verdict. `lcm fit` writes the certificate of its own pairs to report.md and fit.json.
 """

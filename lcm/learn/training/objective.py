@@ -79,11 +79,11 @@ class Objective(nn.Module, ABC):
     @property
     @abstractmethod
     def n_rows(self) -> int:
-        """Number of training pairs."""
+        """Number of training rows: pairs, or single images."""
 
     @abstractmethod
     def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """The training pairs `rows` (B,): tensors (B, ...)."""
+        """The training rows `rows` (B,): tensors (B, ...)."""
 
     @abstractmethod
     def loss(self, batch: tuple[Tensor, ...], progress: float) -> Tensor:
@@ -143,7 +143,7 @@ class Tracker(Protocol):
 
 @final
 class StreamedRows:
-    """Rows of observations (N, d), without some, in the n coordinates of a fit; they are read when they are indexed.
+    """Rows of observations (N, d), without some, in the r coordinates of a fit; they are read when they are indexed.
 
     Row r lies at place a·r + b modulo the number of rows, with a near its golden section. Neighbouring rows are so
     spread evenly over the data, whose order may carry information.
@@ -173,7 +173,7 @@ class StreamedRows:
         return places + np.searchsorted(self._places_before, places, side="right")
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
-        """Standardised rows (M, n), M the number of row numbers or the length of the slice.
+        """Standardised rows (M, r), M the number of row numbers or the length of the slice.
 
         Raises:
             ValueError: the file that the data lie in became shorter.

@@ -37,7 +37,7 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, rates: Sequence[float]) -> None:
-        """Move every group by its step size along its gradient."""
+        """Move every group by its step size against its gradient."""
         self._step += 1
         for group, rate in zip(self._groups, rates, strict=True):
             group.step(rate, self._step)
@@ -58,7 +58,7 @@ class _GroupSteps(ABC):
 
     @abstractmethod
     def step(self, rate: float, number: int) -> None:
-        """Move the parameters by a step size along their gradients; `number` counts from 1."""
+        """Move the parameters by a step size against their gradients; `number` counts from 1."""
 
 
 @final

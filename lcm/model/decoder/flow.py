@@ -1,7 +1,7 @@
 """Normalizing-flow decoders on the coupling layers of nflows; the only module that imports nflows.
 
 What nflows 0.14 gets wrong for this use is replaced here: its rational-quadratic spline reads back to the
-host and fails on large logits (lcm/model/elementwise.py does not), and its affine layer is not the identity at
+host and fails on large logits (lcm/model/rational_quadratic.py does not), and its affine layer is not the identity at
 zero parameters. Only coupling layers are used, never autoregressive ones, LU layers or its cache.
 """
 
@@ -97,6 +97,7 @@ class FlowDecoder(Decoder):
         bins: int = 8,
         bound: float = 5.0,
     ) -> None:
+        """`hidden`: width of the conditioners; `bins`, `bound`: of splines. Raises ValueError for another coupling."""
         super().__init__()
         if coupling not in ("affine", "spline"):
             raise ValueError(f"Expected a coupling of affine or spline; got {coupling!r}.")

@@ -199,7 +199,7 @@ def _read(actuators: Tensor) -> Tensor:
 def _actuators_of(x: Tensor) -> Tensor:
     """Lamps and polarisers (N, 5) of readings (N, 9)."""
     matrix, (A, a1, a2, C0) = _linear(x), (_parameter(name, x) for name in ("A", "a1", "a2", "C0"))
-    # each reading weighs as much as its largest share of a lamp
+    # in units of its largest response to a lamp, so that no reading outweighs the others
     weights = 1.0 / matrix.amax(1)
     offset = torch.zeros(len(_LINEAR), dtype=x.dtype, device=x.device)
     offset[-1] = C0

@@ -15,7 +15,7 @@ _NEWTON_STEPS = 40
 
 
 def random_rotation(n: int, generator: torch.Generator) -> Tensor:
-    """A Haar-random rotation in SO(n), float32 (n, n), orthonormal to float64 precision before rounding."""
+    """A Haar-random rotation (n, n) in SO(n), in the default precision, orthonormal to float64 before rounding."""
     matrix = torch.randn(n, n, generator=generator, dtype=torch.float64, device=generator.device)
     q, r = torch.linalg.qr(matrix)
     q = q * torch.sign(torch.diagonal(r))
@@ -170,7 +170,7 @@ class EmbeddingDecoder(Decoder):
 class MixingDecoder(Decoder):
     """x = h(M_L … h(M_1 z)), h(v) = (1 − strength) v + strength tanh(v), each M_l well conditioned.
 
-    strength 0 is linear, 1 would not be invertible. The inverse of h is Newton's method with a bisection
+    strength 0 is linear; at 1, h would be bounded. The inverse of h is Newton's method with a bisection
     safeguard, run to the floating-point limit; gradients through it are exact (one differentiable step at the
     solution).
     """

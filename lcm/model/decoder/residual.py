@@ -77,7 +77,7 @@ class ResidualDecoder(Decoder):
     def draw_weights(self, generator: torch.Generator, strength: float = 0.0) -> None:
         """Draw A and b at random, and B at `strength`: 0, the identity, is where fits start.
 
-        There B undoes a D that is not 0, where the gradient of its square root would vanish.
+        There B cancels D, which starts above 0: at 0, the gradient by its square root would vanish.
         """
         for parameter, scale in (
             (self.inner, self.n**-0.5),

@@ -39,7 +39,7 @@ class ColumnsDecoder(Decoder):
         return {"n": self.n, "d": self.d}
 
     def require_sound(self) -> None:
-        """Raise ValueError where the two matrices are not inverses of each other."""
+        """Raise ValueError where `left_inverse` is no left inverse of `matrix`."""
         product = self.left_inverse.double() @ self.matrix.double()
         if not bool((product - torch.eye(self.n)).abs().max() < _TOLERANCE):
             raise ValueError("Expected matrices of columns that are inverses of each other; got others.")

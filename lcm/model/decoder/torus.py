@@ -24,7 +24,7 @@ class TorusDecoder(Decoder):
     kind = "torus"
 
     def __init__(self, circular: Sequence[bool] | Tensor) -> None:
-        """`circular` (n,) says which variables are circles."""
+        """`circular` (n,) says which variables are circles. Raises ValueError if it is not one-dimensional."""
         super().__init__()
         mask = circle_mask(circular)
         width = 1 + mask.long()

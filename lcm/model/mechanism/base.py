@@ -31,7 +31,7 @@ class Mechanism(Component, family=True):
     """Whether every value lies in (0, 1)."""
 
     def __init__(self, adjacency: Tensor | list[list[int]]) -> None:
-        """`adjacency` is (n, n), [i, j]: i → j."""
+        """`adjacency` is (n, n), [i, j]: i → j. Raises ValueError if it is not square."""
         super().__init__()
         given = adjacency if isinstance(adjacency, Tensor) else torch.as_tensor(adjacency)
         if given.dim() != 2 or given.shape[0] != given.shape[1]:

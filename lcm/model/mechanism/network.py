@@ -23,7 +23,7 @@ class ParentNetwork(nn.Module):
     """For each variable i, a network of its parents' values with `outputs` results, plus a linear part.
 
     The mask zeroes the first layer's rows of non-parents, so that result i has no path from any other
-    variable. The network part starts at zero unless `generator` draws it, the linear part always at zero.
+    variable. The network part is zero until `draw_weights` draws it; the linear part starts at zero.
     """
 
     parents: Tensor

@@ -35,7 +35,11 @@ _SPREAD = "Variables that change together are found only as a block, and edges b
 
 
 class Moves(NamedTuple):
-    """Counts of pairs that differ: in which at least `most` variables moved, and in which several but fewer did."""
+    """Counts of pairs that differ: in which at least `most` variables moved, and in which several but fewer did.
+
+    rows: number of pairs that differ. all_moved, several: the two counts. seen_all, seen_two: the probability that
+    independent fresh draws move at least `most` variables, and that they move two given ones.
+    """
 
     rows: int
     most: int
@@ -56,7 +60,7 @@ def count_moves(material: Material) -> Moves:
 
 
 def counterfactual(material: Material, independence: float, moves: Moves) -> CertificateRow:
-    """The row on counterfactual pairs, with the p-value of Bartlett's test on all pairs."""
+    """The row on counterfactual pairs; `independence` is the p-value of Bartlett's test."""
     if independence >= INDEPENDENCE_LEVEL:
         return _independent(independence)
     p_value = share_p_value(moves.all_moved, moves.rows, _ALLOWED)
@@ -140,7 +144,7 @@ def _share_power(smallest: float, what: str) -> str:
 
 
 def independence_p_value(data: PairData) -> float:
-    """Bartlett's test that x and x̃ are uncorrelated, in [0, 1]; 0 where too little is known to ask.
+    """Bartlett's p-value that x and x̃ of some thousand pairs are uncorrelated, in [0, 1]; 0 with too little to ask.
 
     An observation and its counterfactual are correlated.
     """
