@@ -10,7 +10,7 @@ PATH:FORMAT~INTERVAL@HEADING, of which all but the first may be left out:
 
 - the path to a value: keys and indices between dots, or between / where a key has a dot;
 - the number of its decimals, or % for a percentage, a comma for thousands, g for as many digits as needed, s for the
-  share of ones, m3 for a mean at three decimals with its 95 % interval;
+  share of ones, m3 for a mean at three decimals with its 95 % interval by Student's t;
 - the path to an interval that follows the value in brackets;
 - a heading.
 
@@ -24,6 +24,8 @@ from math import nan
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
+
+from scipy.special import stdtrit
 
 from evidence.summaries import heading
 from lcm.base.files import read_json
@@ -169,7 +171,7 @@ def _summed(group: Sequence[Entry], names: Sequence[Column], columns: Sequence[C
         elif not values:
             summed[name] = None
         elif form.startswith("m"):
-            reach = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else nan
+            reach = stdtrit(len(values) - 1, 0.975) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else nan
             summed[name] = {"mean": mean(values), "low": mean(values) - reach, "high": mean(values) + reach}
         elif form == "s" or isinstance(values[0], bool):
             summed[name] = {"true": int(sum(values)), "of": len(values)}

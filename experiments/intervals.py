@@ -117,6 +117,8 @@ def _answers(nature: LatentCausalModel, result: FitResult, seed: int) -> dict[st
 
 
 def _write(out: Path) -> str:
+    from scipy.special import stdtrit
+
     from lcm.base.files import read_json, write_json, write_text
     from lcm.report.tables import to_markdown
 
@@ -128,7 +130,9 @@ def _write(out: Path) -> str:
             if not chosen:
                 continue
             coverage = np.array([record["coverage"] for record in chosen])
-            reach = 1.96 * coverage.std(ddof=1) / np.sqrt(len(chosen)) if len(chosen) > 1 else np.nan
+            # of few natures, the mean is less sure than a normal law says
+            usual = stdtrit(len(chosen) - 1, 0.975) if len(chosen) > 1 else np.nan
+            reach = usual * coverage.std(ddof=1) / np.sqrt(len(chosen)) if len(chosen) > 1 else np.nan
             middle = [f"{np.median([record[key] for record in chosen]):.2g}" for key in ("width", "error")]
             mean = f"{coverage.mean():.3f} ({coverage.mean() - reach:.3f}–{coverage.mean() + reach:.3f})"
             table.append([kind, f"{pairs:,}", str(len(chosen)), mean, *middle])
