@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -25,18 +26,20 @@ class Record:
     Attributes:
         header: schema, date, machine, versions, commit, seeds, settings.
         rows: in the order of measurement.
-        seconds: wall-clock time of each finished case, by "suite: case".
+        seconds, cpu_seconds: wall-clock time of each finished case, and processor time with that of its children, by
+            "suite: case".
     """
 
     header: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
 
-    def add(self, case: str, rows: Sequence[Row], seconds: float) -> None:
+    def add(self, case: str, rows: Sequence[Row], seconds: float, cpu_seconds: float) -> None:
         """Append the rows of a finished case; those from before, also of its failure, are replaced."""
         keys = {row.key for row in rows}
         self.rows = [row for row in self.rows if row.key not in keys and not _says_failed(row, case)] + list(rows)
-        self.seconds[case] = seconds
+        self.seconds[case], self.cpu_seconds[case] = seconds, cpu_seconds
 
     def fail(self, suite: str, name: str, reason: str) -> Row:
         """Append a row that says that a case failed, which is run again when the run is resumed."""
@@ -48,7 +51,8 @@ class Record:
         """Write everything to `path`, whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [row.to_json() for row in self.rows]
-        write_json(path, {**self.header, "case_seconds": self.seconds, "rows": rows})
+        seconds = {"case_seconds": self.seconds, "case_cpu_seconds": self.cpu_seconds}
+        write_json(path, {**self.header, **seconds, "rows": rows})
 
 
 def _says_failed(row: Row, case: str) -> bool:
@@ -63,6 +67,7 @@ def new_record(plan: Plan) -> Record:
             "schema": SCHEMA,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {**machine(), "threads": plan.threads},
+            "load": round(os.getloadavg()[0], 2),
             "versions": versions(),
             "commit": commit(Path(__file__).parent),
             "seeds": {"nature": plan.seed, "pairs": plan.seed, "fit": plan.seed},
@@ -84,9 +89,11 @@ def read_record(path: Path) -> Record:
     try:
         rows = [Row.from_json(row) for row in content.pop("rows")]
         seconds = content.pop("case_seconds")
+        # runs before 2026-11-28 lack it
+        cpu_seconds = content.pop("case_cpu_seconds", {})
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: Expected the rows of a run of the benchmarks; got: {error}") from error
-    return Record(content, rows, seconds)
+    return Record(content, rows, seconds, cpu_seconds)
 
 
 def resumed(path: Path, plan: Plan) -> Record:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.exponents import with_exponents
 from benchmarks.machine import cores
 from benchmarks.record import Record, new_record, resumed
 from benchmarks.row import Plan
@@ -75,7 +77,7 @@ def _begun(suites: Sequence[str], plan: Plan, out: Path, resume: bool) -> Record
 
 def _measured(suite: str, name: str, case: Case, record: Record) -> bool:
     """Run one case into the record and print it; returns whether it succeeded."""
-    started = time.perf_counter()
+    started, used = time.perf_counter(), _processor_seconds()
     try:
         rows = case()
     # whatever went wrong in one case must not lose the minutes of the others
@@ -83,16 +85,23 @@ def _measured(suite: str, name: str, case: Case, record: Record) -> bool:
         rows = [record.fail(suite, name, " ".join(str(error).split()) or type(error).__name__)]
         succeeded = False
     else:
-        record.add(f"{suite}: {name}", rows, time.perf_counter() - started)
+        record.add(f"{suite}: {name}", rows, time.perf_counter() - started, _processor_seconds() - used)
         succeeded = True
     print(f"{suite}: {name} ({time.perf_counter() - started:.0f} s)\n{table_text(rows)}", flush=True)
     return succeeded
+
+
+def _processor_seconds() -> float:
+    """Processor time of this process and its finished children: what stands in for energy."""
+    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
 def _finish(record: Record, out: Path) -> None:
     from benchmarks.figure import draw_scalings
 
     files = [out, out.with_suffix(".md")]
+    record.rows = with_exponents(record.rows)
     record.write(out)
     write_text(files[1], markdown(record))
     files += draw_scalings(record, out.parent, out.stem)

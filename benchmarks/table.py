@@ -57,6 +57,8 @@ def _header(record: Record) -> str:
         "seeds": ", ".join(f"{name} {seed}" for name, seed in header["seeds"].items()),
         "sizes": "quick" if header["settings"]["quick"] else "full",
         "repeats": f"{header['settings']['repeats']}, after one that is not counted",
+        "load when it began": header.get("load", "unknown"),
         "duration": f"{sum(record.seconds.values()) / 60:.1f} minutes",
+        "processor time": f"{sum(record.cpu_seconds.values()) / 60:.1f} minutes",
     }
     return "".join(f"- {key}: {value}\n" for key, value in listed.items())

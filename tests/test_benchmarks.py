@@ -9,11 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import linregress, t
 
 from benchmarks import __main__ as program
 from benchmarks import machine, run
 from benchmarks.compare import compare_records, ratio
+from benchmarks.exponents import UNIT, with_exponents
 from benchmarks.figure import draw_scalings
 from benchmarks.record import Record, new_record, read_record
 from benchmarks.row import Label, Plan, Row, repeated, timed
@@ -29,7 +32,7 @@ def row(values: list[float], unit: str = "s", case: str = "small", at: float | N
 
 def record_of(*rows: Row) -> Record:
     record = new_record(PLAN)
-    record.add("jobs: small", rows, 1.0)
+    record.add("jobs: small", rows, 1.0, 2.0)
     return record
 
 
@@ -168,6 +171,31 @@ def test_figures_are_drawn_of_what_is_varied(tmp_path: Path) -> None:
     assert (tmp_path / "run-jobs.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_power_law_has_its_exponent_and_no_width() -> None:
+    line = [row([3.0 * at**1.7], at=at) for at in (2, 4, 10, 30)]
+    rates = [row([5.0 / at**0.5], "steps/s", case="rate", at=at) for at in (10, 100, 1000)]
+    others = [
+        *(row([at], case="two points", at=at) for at in (1, 2)),
+        row([1.0]),
+        *(row([at], "MB", case="size", at=at) for at in (1, 2, 3)),
+    ]
+    found = with_exponents([*line, *rates, *others])
+    assert found[:-2] == [*line, *rates, *others]
+    for each, exponent, points in zip(found[-2:], (1.7, 0.5), (4, 3), strict=True):
+        assert each.unit == UNIT and each.repeats == points and each.at is None
+        assert [each.median, each.min, each.max] == pytest.approx([exponent] * 3)
+    assert found[-2].quantity == "fit: growth of time with n" and found[-2].note.startswith("n from 2 to 30;")
+    assert with_exponents(found) == found
+
+
+def test_the_range_of_an_exponent_is_that_of_a_regression() -> None:
+    at, seconds = np.array([2.0, 4.0, 8.0, 10.0, 30.0]), np.array([1.0, 3.0, 4.0, 9.0, 11.0])
+    (found,) = with_exponents([row([s], at=a) for a, s in zip(at, seconds, strict=True)])[-1:]
+    line = linregress(np.log(at), np.log(seconds))
+    reach = t.ppf(0.975, 3) * line.stderr
+    assert [found.median, found.min, found.max] == pytest.approx([line.slope, line.slope - reach, line.slope + reach])
+
+
 def test_lines_with_long_names_leave_room_for_the_plot(tmp_path: Path) -> None:
     rows = [row([at], case=f"{name}, 10,000 pairs, 100 steps, batch 512", at=at) for at in (1, 16) for name in "abcdef"]
     other = [
@@ -300,5 +328,5 @@ def test_a_run_is_neither_overwritten_nor_resumed_otherwise(
 
 def test_rows_of_a_case_are_replaced_not_doubled() -> None:
     record = record_of(row([1.0]), row([2.0], case="large"))
-    record.add("jobs: small", [row([9.0])], 1.0)
+    record.add("jobs: small", [row([9.0])], 1.0, 2.0)
     assert [(each.case, each.median) for each in record.rows] == [("large", 2.0), ("small", 9.0)]

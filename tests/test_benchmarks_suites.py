@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from benchmarks.operations import (
 from benchmarks.problems import Problem, curved, draw, linear
 from benchmarks.reference_style import ReferenceStyleModel, Training
 from benchmarks.row import Label, Plan
-from benchmarks.suites import MODULES, cases_of, compiled, ensemble
+from benchmarks.suites import MODULES, cases_of, compiled, ensemble, peers
 from benchmarks.suites.compiled import compiled_rows
 from benchmarks.suites.ensemble import fit_rows
 from benchmarks.suites.memory import memory_rows
@@ -225,6 +226,35 @@ def test_quality_out_of_reach_is_said(problems: dict[str, Problem]) -> None:
     (row,) = time_to_quality(problems["flow"], LABEL, 0, (1,), PLAN)
     assert row.median is None
     assert row.note.startswith("not reached with 1 steps; MCC 0.")
+
+
+def test_models_are_timed_at_one_quality_and_left_where_they_miss_it(
+    problems: dict[str, Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int | None] = []
+
+    def fit(model: str, problem: Problem, seed: int, steps: int | None) -> Any:
+        tried.append(steps)
+        return SimpleNamespace(model=model, steps=steps or 10_000, seconds=float(steps or 10_000))
+
+    def disentanglement(result: Any, problem: Problem) -> float:
+        return 0.5 if result.model == "dvae" else 1.0 - 30.0 / result.steps
+
+    monkeypatch.setattr(peers, "_fit", fit)
+    monkeypatch.setattr(peers, "_disentanglement", disentanglement)
+    (reached,) = peers.time_to_disentanglement("flow", problems["linear"], LABEL, Plan(repeats=2))
+    assert tried == [None, 100, 200, 400, 800, 800, 800]
+    assert (reached.median, reached.repeats) == (800.0, 2) and reached.note == "800 steps; disentanglement 0.963"
+    tried.clear()
+    (missed,) = peers.time_to_disentanglement("dvae", problems["linear"], LABEL, Plan(repeats=2))
+    assert tried == [None] and missed.median is None
+    assert missed.note == "not reached: 0.500 with the default steps"
+
+
+def test_every_model_can_be_timed_at_one_quality(problems: dict[str, Problem]) -> None:
+    for model in ("linear", "vae-supervised-interventions"):
+        (row,) = peers.time_to_disentanglement(model, problems["linear"], LABEL, PLAN)
+        assert row.quantity == "fit with disentanglement >= 0.95" and "50 steps" in row.note
 
 
 def test_an_ensemble_is_timed_beside_one(problems: dict[str, Problem]) -> None:

@@ -11,6 +11,8 @@ Case = Callable[[], list[Row]]
 
 MODULES = {
     "quality": "quality",
+    "growth": "growth",
+    "peers": "peers",
     "steps": "steps",
     "jobs": "jobs",
     "scaling-n": "scaling_n",

@@ -1,0 +1,43 @@
+"""Growth of the time to quality of the default model with variables, pairs and columns, behind a curved mixing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from benchmarks.problems import curved, draw
+from benchmarks.row import Label, Plan, Row
+from benchmarks.suites.quality import BUDGETS, time_to_quality
+from lcm.data.nature.config import NatureConfig
+from lcm.model.decoder import MixingDecoderConfig
+
+SUITE = "growth"
+_N, _PAIRS = 3, 100_000
+_VARIABLES, _NUMBERS, _COLUMNS = (2, 3, 4, 6), (10_000, 30_000, 100_000), (3, 6, 15)
+
+
+def cases(plan: Plan) -> dict[str, Callable[[], list[Row]]]:
+    """One case for each number of variables, of pairs, and of columns of x; quick: few pairs alone."""
+    numbers = (4_000, 8_000, 16_000) if plan.quick else _NUMBERS
+    found: dict[str, Callable[[], list[Row]]] = {
+        f"{pairs:,} pairs": partial(_case, "pairs", pairs, curved(_N), pairs, plan) for pairs in numbers
+    }
+    if not plan.quick:
+        found |= {f"n = {n}": partial(_case, "n", n, curved(n), _PAIRS, plan) for n in _VARIABLES}
+        found |= {f"{d} columns": partial(_case, "columns", d, _in_columns(d), _PAIRS, plan) for d in _COLUMNS}
+    return found
+
+
+def _in_columns(d: int) -> NatureConfig:
+    config = curved(_N)
+    assert isinstance(config.decoder, MixingDecoderConfig)
+    return replace(config, decoder=replace(config.decoder, dim_x=d))
+
+
+def _case(axis: str, at: int, config: NatureConfig, pairs: int, plan: Plan) -> list[Row]:
+    fixed = {"n": f"n = {config.n}", "pairs": f"{pairs:,} pairs", "columns": "as many columns as variables"}
+    others = ", ".join(text for name, text in fixed.items() if name != axis and (name, axis) != ("columns", "n"))
+    label = Label(SUITE, f"mixing 0.25, {others}, seed {plan.seed}", axis, at)
+    budgets = BUDGETS[2:4] if plan.quick else BUDGETS
+    return time_to_quality(draw(config, pairs, plan.seed), label, plan.seed, budgets, plan)
