@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import sys
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,6 +19,7 @@ from lcm.run.config import FitConfig
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+SETTINGS = DOCS / "reference/settings.md"
 NOTEBOOKS = sorted((DOCS / "tutorial").glob("*.ipynb"))
 SUFFIXES = (".md", ".ipynb")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -76,7 +77,7 @@ def test_every_offered_name_of_a_package_is_in_the_reference(package: str) -> No
 
 
 def test_every_section_of_a_config_and_every_kind_is_explained() -> None:
-    text = (DOCS / "reference/settings.md").read_text(encoding="utf-8")
+    text = SETTINGS.read_text(encoding="utf-8")
     explained = set(re.findall(r"autoclass:: [\w.]+\.(\w+)$", text, flags=re.MULTILINE))
     config = FitConfig()
     sections = [config, *vars(config).values(), *vars(config.graph_search).values(), *config.peers.values()]
@@ -85,6 +86,17 @@ def test_every_section_of_a_config_and_every_kind_is_explained() -> None:
     families = {name: family for name, family in get_type_hints(NatureConfig).items() if hasattr(family, "kinds")}
     listed = {name: sorted(re.findall(r"`([\w-]+)`", kinds)) for name, kinds in found.items()}
     assert listed == {name: family.names() for name, family in families.items()}
+
+
+@pytest.mark.parametrize(
+    "path", re.findall(r"autoclass:: ([\w.]+)$", SETTINGS.read_text(encoding="utf-8"), re.MULTILINE)
+)
+def test_every_key_of_a_config_is_explained(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    config = getattr(importlib.import_module(module), name)
+    listed = re.findall(r"^ +([\w, ]+):", config.__doc__.partition("Attributes:")[2], flags=re.MULTILINE)
+    explained = {key for keys in listed for key in keys.split(", ")}
+    assert {field.name for field in fields(config)} <= explained
 
 
 def test_every_command_is_in_the_reference(site_parts: Any) -> None:

@@ -32,7 +32,11 @@ _COPIES = 3
 @final
 @dataclass(frozen=True)
 class SplitConfig:
-    """Number of pairs of each split, all at least 1."""
+    """Number of pairs of each split.
+
+    Attributes:
+        train, val, test: at least 1.
+    """
 
     train: int = 100_000
     val: int = 10_000

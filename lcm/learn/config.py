@@ -16,23 +16,30 @@ _SECONDS_PER_VARIABLE, _SECONDS_WHERE_FAR = 10.0, 30.0
 @final
 @dataclass(frozen=True)
 class NoiseEncoderConfig:
-    """The flow φ, its size, and its optimiser.
+    """The flow φ, its size, and its optimiser (docs/method.md section 2).
 
-    flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
-        `lcm.model.decoder`.
-    `layers`, `hidden` and `learning_rate` None: the defaults of the flow. These are 16 blocks of width 64 and 0.04 for
-        residual, 6 couplings of width 48 and 0.003 for the others. With at most two coordinates, or fewer than 10,000
-        pairs to train on, there are half as many layers. Where variables that are not targets still change by a tenth
-        of their noise's standard deviation after the first round, a residual flow gets twice as many as it had.
-    `steps` None: rounds of steps, until the encoder has converged; a number: that many.
-    precision, least_gain: the encoder has converged if the noise of variables that are not targets changes by at most
-        this share of its standard deviation, or if a round adds less than so many nats a pair to the held-out
-        likelihood.
-    most_seconds: no round begins that would probably end later; None: 10 seconds a variable, or 30 where variables that
-        are not targets change by a tenth. There are no more steps than 250 passes over the
-        pairs, or 1,000 where that is more.
-    `marginal_steps` replace `steps` where the mixing turns out to be linear.
-    `anneal_share` of the steps take the thickness down from `anneal_from` before the data set it alone.
+    Attributes:
+        flow: residual blocks, couplings by splines ("spline") or by affine maps ("affine"), or any other `Flow` of
+            `lcm.model.decoder`.
+        layers: None: 16 blocks of residual, 6 couplings of the others; half as many with at most two coordinates, or
+            with fewer than 10,000 pairs to train on. Where variables that are not targets still change by a tenth of
+            their noise's standard deviation after the first round, a residual flow gets twice as many as it had.
+        hidden: width of each layer; None: 64 of residual, 48 of the others.
+        bins: of monotone splines.
+        solution_hidden: width of the solution functions.
+        batch_size: pairs a step.
+        steps: None: rounds of steps, until the encoder has converged; a number: that many.
+        marginal_steps: in place of `steps` where the mixing turns out to be linear.
+        learning_rate: of the flow; None: 0.04 of residual, 0.003 of the others.
+        solution_learning_rate: of the solution functions.
+        anneal_share, anneal_from: this share of the steps takes the thickness down from this value before the data set
+            it alone.
+        precision: rounds end if the noise of variables that are not targets changes by at most this share of its
+            standard deviation.
+        least_gain: rounds also end if one adds less than so many nats a pair to the held-out likelihood.
+        most_seconds: no round begins that would probably end later; None: 10 seconds a variable, or 30 where variables
+            that are not targets change by a tenth. There are no more steps than 250 passes over the pairs, or 1,000
+            where that is more.
     """
 
     flow: str = "residual"
@@ -83,10 +90,15 @@ class NoiseEncoderConfig:
 @final
 @dataclass(frozen=True)
 class MechanismsConfig:
-    """The causal mechanisms fitted on the noise encodings, and their optimiser.
+    """The causal mechanisms fitted on the noise encodings, and their optimiser (docs/method.md section 4).
 
-    kind: location-scale, linear, additive, spline, or any other `TrainableMechanism` of `lcm.model.mechanism`.
-    hidden: width of the hidden layer of kinds that have one. bins: of the splines of p_ε and p̃.
+    Attributes:
+        kind: location-scale, linear, additive, spline, or any other `TrainableMechanism` of `lcm.model.mechanism`.
+        hidden: width of the hidden layer of kinds that have one.
+        bins: of the splines of p_ε and p̃.
+        steps: at most.
+        batch_size: pairs a step.
+        learning_rate: the largest.
     """
 
     kind: str = "location-scale"
@@ -105,10 +117,11 @@ class MechanismsConfig:
 @final
 @dataclass(frozen=True)
 class ReadoutConfig:
-    """Error rates of the tests that choose the graph (docs/method.md).
+    """Error rates of the tests that choose the graph (docs/readout.md).
 
-    false_discovery_rate: expected share of false edges among those of the graph, at most.
-    ancestor_level: family-wise error rate over all ancestor relations, of those that a verdict may rest on.
+    Attributes:
+        false_discovery_rate: expected share of false edges among those of the graph, at most.
+        ancestor_level: family-wise error rate over all ancestor relations, of those that a verdict may rest on.
     """
 
     false_discovery_rate: float = 0.05
@@ -124,9 +137,10 @@ class ReadoutConfig:
 class KnownConfig:
     """Side information: what is known besides the pairs, in one numbering of the variables.
 
-    targets: whether the targets in the data are known to the fit, and so number the variables.
-    graph: the edges [i, j], i → j; None where the graph is not known, [] for none.
-    order: all variables, causes first; None where it is not known.
+    Attributes:
+        targets: whether the targets in the data are known to the fit, and so number the variables.
+        graph: the edges [i, j], i → j; None where the graph is not known, [] for none.
+        order: all variables, causes first; None where it is not known.
     """
 
     targets: bool = False
@@ -148,13 +162,14 @@ class FlowConfig:
 @final
 @dataclass(frozen=True)
 class ImageConfig:
-    """The convolutional autoencoder of images.
+    """The convolutional autoencoder of images (docs/images.md).
 
-    code: dimension of the code, at least n; None for n.
-    channels: of the convolutions, each of which halves height and width.
-    hidden: width of the fully connected layers between them and the code.
-    passes: over all images.
-    batch_size: single images, of x or of x_tilde.
+    Attributes:
+        code: dimension of the code, at least n; None for n.
+        channels: of the convolutions, each of which halves height and width.
+        hidden: width of the fully connected layers between them and the code.
+        passes: over all images.
+        batch_size: single images, of x or of x_tilde.
     """
 
     code: int | None = None

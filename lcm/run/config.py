@@ -39,6 +39,10 @@ class FitConfig:
             the numbers that the evidence leaves open (model flow and vectors only).
         targets: the intervention family, "atomic", "atomic-or-empty", "all" or a list of target sets.
         validation_share: share of the pairs held out for early stopping and the ranking of restarts.
+        restarts: fits from other starts, of which the likeliest is kept.
+        seed: of everything that is drawn.
+        known: what is known besides the pairs.
+        readout, noise_encoder, mechanisms: of flow and linear; readout also of peers whose graph is searched.
         graph_search: for peers that do not learn a graph.
         peers: settings of the peers by section, such as "explicit", with defaults filled in. In YAML, each section is a
             key beside the others.

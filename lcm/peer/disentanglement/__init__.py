@@ -21,13 +21,18 @@ _CHOICES = {
 class DisentanglementConfig:
     """The networks, the objective and the optimiser of the disentanglement peers (docs/disentanglement-peers.md).
 
-    aggregation: how dvae decides which variables a pair shares: adaptive, by divergences between the two posteriors, or
-    posterior, by a mixture over the target sets. The other models have no such choice.
-    combination: posterior of a shared variable from those of the two observations: their average, or their product.
-    hidden, layers: of encoder and decoder; without layers they are affine.
-    start: random weights, or random ones beside the linear unmixing of the differences.
-    beta: weight of the divergences at the end; it is `beta_start` for `constant_share` of the steps, and rises to
-    `beta` linearly over another `ramp_share`.
+    Attributes:
+        aggregation: how dvae decides which variables a pair shares: adaptive, by divergences between the two
+            posteriors, or posterior, by a mixture over the target sets. The other models have no such choice.
+        combination: posterior of a shared variable from those of the two observations: their average, or their product.
+        hidden, layers: of encoder and decoder; without layers they are affine.
+        start: random weights, or random ones beside the linear unmixing of the differences.
+        beta: weight of the divergences at the end.
+        beta_start: their weight for `constant_share` of the steps.
+        constant_share, ramp_share: the weight stays, then rises to `beta` linearly, for these shares of the steps.
+        steps: of the optimiser.
+        batch_size: pairs a step.
+        learning_rate: the largest.
     """
 
     aggregation: Literal["adaptive", "posterior"] = "adaptive"

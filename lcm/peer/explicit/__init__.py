@@ -14,15 +14,20 @@ from lcm.peer.base import Peer, later
 class ExplicitConfig:
     """An explicit latent causal model with a learned graph, and its optimiser, for both decoders.
 
-    graph: how the graph is parametrised; `fixed` needs a known graph; `order` numbers the variables causes first.
-    layers, hidden: of the flow, 8 residual blocks by default; of the autoencoder, 2 layers of both networks.
-    bins: of the monotone splines of the flow. mechanism_hidden: width of each mechanism.
-    steps: with a sampled graph; `refit_steps` follow with the decided one.
-    learning_rate: of decoder and encoder; None: 0.01 for the flow, 0.003 for the autoencoder.
-    sparsity: nats a pair that an edge has to be worth.
-    linear_start: start at the closed-form linear model, otherwise at independent variables.
-    coordinates: where the flow ends, at noise or at causal variables.
-    posterior: of the autoencoder over interventions: the one that its bound implies, or three learned numbers.
+    Attributes:
+        graph: how the graph is parametrised; `fixed` needs a known graph; `order` numbers the variables causes first.
+        layers: of the flow, 8 residual blocks by default; of the autoencoder, 2 layers of both networks.
+        hidden: width of each of them.
+        bins: of the monotone splines of the flow.
+        mechanism_hidden: width of each mechanism.
+        steps: with a sampled graph.
+        refit_steps: with the decided one, after them.
+        batch_size: pairs a step.
+        learning_rate: of decoder and encoder; None: 0.01 for the flow, 0.003 for the autoencoder.
+        sparsity: nats a pair that an edge has to be worth.
+        linear_start: start at the closed-form linear model, otherwise at independent variables.
+        coordinates: where the flow ends, at noise or at causal variables.
+        posterior: of the autoencoder over interventions: the one that its bound implies, or three learned numbers.
     """
 
     graph: Literal["enco", "gumbel-top-k", "order", "fixed"] = "gumbel-top-k"

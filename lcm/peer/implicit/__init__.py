@@ -14,24 +14,29 @@ from lcm.peer.base import Peer, later
 class ImplicitVAEConfig:
     """The model, its phases and its optimiser (Brehmer et al. 2022, section 4; docs/ilcm-vae.md).
 
-    hidden, layers, activation: of every network; without layers it is affine.
-    posterior: q(I | x, x̃): a heuristic with three learned scalars, a network, or the thickened pair likelihood of the
-    mean encodings (docs/theory.md section 2).
-    projection: how the two encodings of a coordinate that stays are combined: by their average, or a random mean.
-    start: random weights, or a linear map beside each network, which starts as the linear unmixing of the pairs.
-    variance: of x in standardised coordinates; None learns it.
-    learn_probabilities: whether p_𝓘 is learned, once β is 1; otherwise it stays uniform.
-    divergence: of q(I) from p_𝓘 in the loss: correct, or with the entropy of q weighted twice, as in published code.
-    steps: all phases together.
+    Phases are shares of the steps.
 
-    Phases, as shares of the steps:
-    pretrain_share: a β-VAE of single observations, at `pretrain_beta`.
-    beta_from, beta_until: β rises linearly from 0 to 1 between them.
-    impose_from: from here on the density of imposed values counts, and solution functions learn.
-    decide_from: from here on only the most probable target set of each pair counts.
-    offset_from, offset_until: probability added to every set, falling exponentially from the first to the second
-    while β rises.
-    entropy_weight: of the entropy of the mean posterior of a batch, which keeps every set in use.
+    Attributes:
+        hidden, layers, activation: of every network; without layers it is affine.
+        posterior: q(I | x, x̃): a heuristic with three learned scalars, a network, or the thickened pair likelihood of
+            the mean encodings (docs/theory.md section 2).
+        projection: how the two encodings of a coordinate that stays are combined: by their average, or a random mean.
+        start: random weights, or a linear map beside each network, which starts as the linear unmixing of the pairs.
+        variance: of x in standardised coordinates; None learns it.
+        learn_probabilities: whether p_𝓘 is learned, once β is 1; otherwise it stays uniform.
+        divergence: of q(I) from p_𝓘 in the loss: correct, or with the entropy of q weighted twice, as in published
+            code.
+        steps: all phases together.
+        batch_size: pairs a step.
+        learning_rate, solution_learning_rate: of encoder and decoder, and of the solution functions.
+        pretrain_share: a β-VAE of single observations, at `pretrain_beta`.
+        pretrain_beta: its β.
+        beta_from, beta_until: β rises linearly from 0 to 1 between them.
+        impose_from: from here on the density of imposed values counts, and solution functions learn.
+        decide_from: from here on only the most probable target set of each pair counts.
+        offset_from, offset_until: probability added to every set, falling exponentially from the first to the second
+            while β rises.
+        entropy_weight: of the entropy of the mean posterior of a batch, which keeps every set in use.
     """
 
     hidden: int = 64

@@ -21,7 +21,12 @@ RATED_METHODS: tuple[SearchMethod, ...] = ("tests", "pc")
 class NetworksConfig:
     """Mechanisms (tests) and solution functions (jacobian, dependence) fitted on the encodings, and their optimiser.
 
-    With 0 `steps`, they are linear closed forms without networks.
+    Attributes:
+        hidden: width of each network.
+        bins: of monotone splines.
+        steps: at most; with 0, they are linear closed forms without networks.
+        batch_size: pairs a step.
+        learning_rate: the largest.
     """
 
     hidden: int = 32
@@ -41,8 +46,12 @@ class NetworksConfig:
 class EncoConfig:
     """ENCO (Lippe et al. 2022): conditional networks and graph parameters, fitted in turn in every step.
 
-    hidden: width of each conditional network. steps: of networks and graph. graphs: number K sampled in every step.
-    batch_size: rows, observed and intervened on, in every step. warm_up: share of the steps before the graph moves.
+    Attributes:
+        hidden: width of each conditional network.
+        steps: of networks and graph.
+        graphs: number K sampled in every step.
+        batch_size: rows, observed and intervened on, in every step.
+        warm_up: share of the steps before the graph moves.
     """
 
     hidden: int = 16
@@ -64,9 +73,12 @@ class EncoConfig:
 class GraphSearchConfig:
     """The search for the graph over fitted variables (docs/graph-search.md).
 
-    method: none leaves the graph empty; pc, ges, gies and lingam need the extra `discovery`.
-    threshold: least strength of an edge for jacobian, dependence and lingam, in standard deviations of the effect per
-    standard deviation of the cause.
+    Attributes:
+        method: none leaves the graph empty; pc, ges, gies and lingam need the extra `discovery`.
+        threshold: least strength of an edge for jacobian, dependence and lingam, in standard deviations of the effect
+            per standard deviation of the cause.
+        networks: of the methods tests, jacobian and dependence.
+        enco: of the method enco.
     """
 
     method: SearchMethod = "tests"

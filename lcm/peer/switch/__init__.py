@@ -14,11 +14,18 @@ from lcm.peer.base import Peer, later
 class SwitchVAEConfig:
     """The model and its optimiser (Shirahmad Gale Bagi et al. 2024, section 3.4; docs/ilcm-vae.md).
 
-    hidden, layers: of every network; without layers it is affine.
-    start: random weights, or a linear map beside encoder and decoder, which starts as the linear unmixing of the pairs.
-    switch: whether the switch variable is used; without it, imposed values have their own noise alone for a cause.
-    beta_from, beta_until: the weight of the divergences rises linearly from 0 to 1 between these shares of the steps.
-    impose_from: from this share of the steps on, the density of what is imposed counts, and solution functions learn.
+    Attributes:
+        hidden, layers: of every network; without layers it is affine.
+        start: random weights, or a linear map beside encoder and decoder, which starts as the linear unmixing of the
+            pairs.
+        switch: whether the switch variable is used; without it, imposed values have their own noise alone for a cause.
+        steps: of the optimiser.
+        batch_size: pairs a step.
+        learning_rate, solution_learning_rate: of encoder and decoder, and of the solution functions.
+        beta_from, beta_until: the weight of the divergences rises linearly from 0 to 1 between these shares of the
+            steps.
+        impose_from: from this share of the steps on, the density of what is imposed counts, and solution functions
+            learn.
     """
 
     hidden: int = 64
