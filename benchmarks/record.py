@@ -24,7 +24,7 @@ class Record:
     """A run, finished or not.
 
     Attributes:
-        header: schema, date, machine, versions, commit, seeds, settings.
+        header: schema, date, machine, load, versions, commit, seeds, settings.
         rows: in the order of measurement.
         seconds, cpu_seconds: wall-clock time of each finished case, and processor time with that of its children, by
             "suite: case".

@@ -36,12 +36,13 @@ class Plan:
 @final
 @dataclass(frozen=True)
 class Row:
-    """One figure: what was measured, its median and range over repeats.
+    """One figure: what was measured, its median and range over repeats; of an exponent, its estimate and interval.
 
     Attributes:
         suite, case, quantity, unit: name it; together with `at` they are unique in a run.
-        median, min, max: None where it could not be measured, and `note` says why.
-        repeats: counted ones, 0 where it could not be measured.
+        median, min, max: None where it could not be measured, and `note` says why; of an exponent, the slope and the
+            ends of its 95 % interval.
+        repeats: counted ones, 0 where it could not be measured; of an exponent, the points of its line.
         axis, at: of a scaling, what is varied and its value; None elsewhere.
         note: what a reader has to know besides.
     """

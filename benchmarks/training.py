@@ -46,7 +46,7 @@ class Stage:
     """What one stage of a fit optimises, or the same stage of several fits at once.
 
     Attributes:
-        name: one of `STAGES`.
+        name: one of `STAGES`, or another for steps that no fit takes, such as implicit.
         objectives: one for each fit, as they are when the stage begins.
         batch_size: pairs of a step, for each fit.
     """

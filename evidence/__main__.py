@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Run what is to be run; exit code 1 if a part fails, 2 for a wrong name."""
+    """Run what is to be run; exit code 1 if a part fails or a name is wrong, 2 for bad usage."""
     parser = argparse.ArgumentParser(prog="python -m evidence", description="Make the evidence of the project again.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a folder of results/; default: all")
     parser.add_argument("--hours", type=float, default=float("inf"), metavar="H", help="start no part after H hours")

@@ -32,7 +32,7 @@ SUMS: Mapping[str, Callable[[list[float]], float]] = {
 
 
 def documents(root: Path) -> list[Path]:
-    """The README and all pages of docs/ that are sources."""
+    """The README, all pages of docs/ that are sources, and the README of results/."""
     pages = [path for path in sorted((root / "docs").rglob("*.md")) if "_build" not in path.parts]
     return [root / "README.md", *pages, root / "results" / "README.md"]
 

@@ -1,4 +1,4 @@
-"""The tables and the figure of the experiment `certificate`, from the records of all its cells."""
+"""The tables of the experiment `certificate`, from the records of all its cells."""
 
 from __future__ import annotations
 

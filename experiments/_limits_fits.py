@@ -120,7 +120,7 @@ class Scores:
 
 
 def nature_of(intervention: InterventionConfig, seed: int, thickness: float = 0.0) -> LatentCausalModel:
-    """Four variables, a diamond 0 → 1, 2 → 3, linear mechanisms with normal noise, a rotation."""
+    """Four variables, a diamond (0 → 1 → 3 and 0 → 2 → 3), linear mechanisms with normal noise, a rotation."""
     config = NatureConfig(n=N, graph=GRAPH, intervention=intervention, thickness=thickness)
     return build_nature(config, seed)
 

@@ -24,7 +24,7 @@ def magnification_panel(
     resolution: int = 80,
     symbol: str = "z",
 ) -> MagnificationPanel:
-    """The panel of a decoder of two latent variables, for `lcm.report.draw_magnification`.
+    """The panel of a decoder of two latent variables, for `experiments._plot_geometry.draw_magnification`.
 
     Args:
         title: of the panel.

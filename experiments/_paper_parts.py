@@ -121,7 +121,10 @@ def reference(request: Request) -> Iterator[Cell]:
 
 
 def scaling(request: Request) -> Iterator[Cell]:
-    """Disentanglement against n: data seeds of the plan, one model seed, three for the models of larger n."""
+    """Disentanglement against n: data seeds of the plan; its model seeds for `FLEXIBLE`, which alone have the larger n.
+
+    The other models have one model seed in the reduced protocol, and those of the plan otherwise.
+    """
     size = request.plan.size
     for n in request.sizes:
         for seed in range(size.data_seeds):

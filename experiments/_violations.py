@@ -26,7 +26,7 @@ class Violation:
     Attributes:
         title: in words.
         unit: what a strength measures.
-        strengths: three, ascending.
+        strengths: one to three, ascending.
         rows: the keys of the rows of a certificate that name it; empty where no data can show it.
         draw: (nature, strength, pairs, generator) → data.
         n_off: the number of variables that the fit is told, minus the right one.

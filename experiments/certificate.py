@@ -1,8 +1,8 @@
 """certificate: does it accept what is sound, find what is broken, and find as much as it says it would?
 
-Sound natures: how often is any row called broken? Violations at three strengths: how often does a row that names the
-violation call it broken? Stated power: a nature is certified, one assumption is broken by just the smallest violation
-that the certificate says it would see nine times in ten, and a new certificate is asked.
+Sound natures: how often is any row called broken? Violations at one to three strengths: how often does a row that
+names the violation call it broken? Stated power: a nature is certified, one assumption is broken by just the smallest
+violation that the certificate says it would see nine times in ten, and a new certificate is asked.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def measure(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Coverage of counterfactuals and of variables for one nature, and widths relative to the spread of x."""
+    """Coverage of counterfactuals for one nature, widths and errors relative to the spread of x, and edges found."""
     from experiments._experiment import fit_config
     from lcm.base.config import structure_config
     from lcm.data.nature.build import build_nature, torch_generator

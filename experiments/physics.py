@@ -1,4 +1,4 @@
-"""Instruments with more sensors than settings: fits of readings that lie on a curved sheet.
+"""physics: instruments with more sensors than settings: fits of readings that lie on a curved sheet.
 
 A random SCM drives the settings of each instrument of experiments/_instruments.py. Pairs share their noise but for one
 variable. n is not told unless --n-told is given. Rows with sensor noise also say what a supervised network reaches,

@@ -1,4 +1,4 @@
-"""soft: does a switch variable help where interventions are soft? `icrl-sm` beside hard-intervention models.
+"""soft: does a switch variable help where interventions are soft? `icrl-sm` beside models of perfect interventions.
 
 Natures with additive mechanisms and a rotation as mixing. An intervention replaces the mechanism of one variable by
 another one with the same parents. Every model knows the targets. No graph is searched.

@@ -1,4 +1,6 @@
-"""theorem: Theorem 1 shown both ways (docs/theory.md section 1).
+"""theorem: Theorem 1 shown both ways (docs/theory.md section 1, docs/identifiability.md section 3).
+
+1: two models have the same distribution of pairs. 2: they are isomorphic.
 
 (2 ⇒ 1) Random models and their images under random isomorphisms have equal densities of pairs, up to rounding, and no
 test distinguishes their samples. Models that differ in one edge, weight, imposed law or probability are distinguished.

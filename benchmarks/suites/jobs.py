@@ -36,7 +36,7 @@ def _case(name: str, config: NatureConfig, plan: Plan) -> list[Row]:
 def job_rows(
     config: NatureConfig, pairs: int, label: Label, plan: Plan, jobs: Sequence[str] = JOBS, test_pairs: int = 10_000
 ) -> list[Row]:
-    """Seconds of some of the jobs, of pairs of one nature; "evaluate" and "compare" look at the test pairs."""
+    """Seconds of a fit and of other jobs on pairs of one nature; "evaluate" and "compare" look at the test pairs."""
     problem = draw(config, pairs, plan.seed, test_pairs)
     fitting = fit_config(_QUICK_STEPS if plan.quick else None)
     fitted: list[LatentCausalModel] = []

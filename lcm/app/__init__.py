@@ -1,1 +1,1 @@
-"""The command line, one file a command, and sweeps over many fits."""
+"""The command line, one file a command; sweeps over many fits; the explorer."""

@@ -36,6 +36,7 @@ def atomic_write(path: str | Path, size: int | None = None) -> Iterator[Path]:
 
     Raises:
         NoRoomError: a full disk, or a file above a limit of the process.
+        OSError: another process writes the same file.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")

@@ -54,6 +54,8 @@ Sections = Mapping[str, type[Any]]
 
 @final
 class Mismatch(ValueError):
+    """A value of a config that is not what was expected; `expected` says what was."""
+
     def __init__(self, expected: str, value: Any) -> None:
         super().__init__(f"Expected {expected}; got {described(value)}")
         self.expected = expected
@@ -89,6 +91,7 @@ def require_one_of(config: object, key: str, choices: Sequence[str]) -> None:
 
 
 def one_of(value: Any, choices: Sequence[Any]) -> Any:
+    """The choice that equals a value in type and value. Raises Mismatch, with the choices and a close one, for none."""
     for choice in choices:
         if type(choice) is type(value) and choice == value:
             return choice
@@ -98,11 +101,13 @@ def one_of(value: Any, choices: Sequence[Any]) -> Any:
 
 
 def suggestion(value: Any, choices: list[str]) -> str:
+    """A hint at the choice that is closest to a value; "" for none."""
     close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def described(value: Any) -> str:
+    """A value as messages name it: in the words of YAML, short and printable."""
     if value is None:
         return "null"
     if isinstance(value, bool):

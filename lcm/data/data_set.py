@@ -120,7 +120,8 @@ def generate(
         draw: draws some pairs of images to a file, pairs.png; by default there is none.
 
     Raises:
-        ValueError: `out` is a file or a folder that is not empty, the seed is negative, or a scene cannot be drawn.
+        ValueError: `out` is a file, a folder that is not empty, or one that another process is writing to; the seed is
+            negative; the data do not fit into the memory or onto the disk; or a scene cannot be drawn.
     """
     config = config if seed is None else replace(config, seed=seed)
     require_room(config)

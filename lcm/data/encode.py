@@ -93,7 +93,7 @@ def encode_data(model: PairModel, data: PairData) -> dict[str, NDArray[np.float3
     target_probability: (N, K), one column for each entry of `target_columns`; rows sum to 1.
 
     Raises:
-        ValueError: observations of another shape than the model's.
+        ValueError: as `encode_pairs`.
     """
     encoded = encode_pairs(model, data)
     tensors = {name: getattr(encoded, name) for name in ("z", "z_tilde", "noise", "noise_tilde")}
@@ -111,7 +111,7 @@ def write_encoding(
         names: of the variables, for the columns of a table and the metadata; default: z0, z1, …
 
     Raises:
-        ValueError: observations of another shape than the model's, or another suffix.
+        ValueError: as `encode_pairs`, or another suffix.
     """
     tensors, sets = encode_data(model, data), target_columns(model)
     names = default_names(model.n) if names is None else names

@@ -56,7 +56,7 @@ def spectrum(x: NDArray[Any], x_tilde: NDArray[Any], unrelated: NDArray[np.bool_
     Unrelated columns (d,) count as constant.
 
     x_tilde counts too. An intervention breaks a near-deterministic mechanism. In x_tilde, a direction that is nearly
-    empty in x therefore fills up if it belongs to a variable, but not if it belongs to measurement noise.
+    empty in x therefore fills up if it belongs to a variable, but not if it belongs to sensor noise.
     """
     step = -(-len(x) // max(_MAX_ROWS, 10 * x.shape[1]))
     chosen = np.arange(0, len(x), step)

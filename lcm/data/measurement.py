@@ -52,8 +52,9 @@ class ColumnSigns(NamedTuple):
 def column_signs(x: NDArray[Any]) -> ColumnSigns:
     """Read the signs from up to 20,000 evenly spaced rows of x (N, d).
 
-    A column is likely clipped if at least 0.5 % of rows hold its largest or smallest value, and it has over 20 others.
-    It is rounded if it has at most half as many values as rows, all whole steps apart.
+    A column of over 20 values is likely clipped if at least 0.5 % of rows hold its largest or smallest one, which is
+    over 20 times as many as hold its values in the median. It is rounded if it has at most half as many values as rows,
+    all whole steps apart.
     """
     clipped, few, rounded = [], [], []
     for column, (values, counts) in enumerate(_levels(_spaced(x, _ROWS))):

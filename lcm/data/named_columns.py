@@ -60,7 +60,11 @@ def with_columns_of(data: PairData, columns: Sequence[str]) -> PairData:
 
 
 def frame_in_fitted_order(x: Any, columns: Sequence[str]) -> Any:
-    """The same for a DataFrame of observations; anything else stays as it is."""
+    """A DataFrame of observations with the columns of a fit in their order; anything else stays as it is.
+
+    Raises:
+        ValueError: a column of the fit that the DataFrame lacks.
+    """
     if not (hasattr(x, "columns") and hasattr(x, "iloc")):
         return x
     order = _order([str(name) for name in x.columns], columns, "x")

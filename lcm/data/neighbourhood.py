@@ -38,7 +38,7 @@ def local_dimension(x: NDArray[np.floating], x_tilde: NDArray[np.floating], nois
 
     A variance across it that vanishes to rounding is no sign of curvature but of values that repeat. Rows that repeat
     count once, heavy tails have no scale to find neighbours in, and noise is not scaled up beyond a tenth. Usual
-    numbers of rows show sheets of up to about six dimensions (docs/method.md section 1).
+    numbers of rows show sheets of up to about six dimensions. docs/method.md section 1 describes the whole estimate.
 
     Args:
         noise: variance of sensor noise in each direction; 0 for none.

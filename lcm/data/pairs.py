@@ -1,4 +1,4 @@
-"""Pairs of observations before and after an unknown intervention: the container and its files."""
+"""Pairs of observations before and after an unknown intervention: the container."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class PairData:
     Build it with `load_pairs` or `PairData.from_arrays`, which validate the data. The constructor does not.
 
     Attributes:
-        x, x_tilde: observations before and after the intervention, float32 (N, d) or uint8 (N, H, W, C).
+        x, x_tilde: observations before and after the intervention, float32 (N, d), or float64 where float32 is too
+            coarse for a column; or uint8 (N, H, W, C).
         z, z_tilde: true causal variables, float32 (N, n). The truth, from here to adjacency, is for scores only.
         noise, noise_tilde: s⁻¹(z) and s⁻¹(z_tilde), both in the model without intervention, float32 (N, n).
         targets: bool (N, n), whether the variable was a target.

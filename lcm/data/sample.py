@@ -41,7 +41,8 @@ def sample_data(
 ) -> PairData:
     """Draw `n_pairs` pairs and their truth, in chunks of `chunk` pairs to limit memory.
 
-    The draw depends on `generator` and `chunk`. Raises ValueError if the model gives values that are not finite.
+    The draw depends on `generator` and `chunk`. Raises ValueError if the pairs do not fit into the memory at hand, or
+    if the model gives values that are not finite.
     """
     require_memory(_COPIES * pair_width(model.n, model.d) * n_pairs, f"{n_pairs:,} pairs")
     parts = []
@@ -57,6 +58,7 @@ def sample_pairs(model: PairModel, n_pairs: int, *, seed: int = 0) -> PairData:
     """Draw `n_pairs` pairs and their truth from the model's own p(x, x̃).
 
     Raises:
+        ValueError: a negative seed, pairs that do not fit into the memory at hand, or values that are not finite.
         NotImplementedError: a model without mechanisms.
     """
     return sample_data(model, n_pairs, torch_generator(seed, "sample"), _metadata(seed, {}))
@@ -70,7 +72,7 @@ def sample_counterfactuals(
     n: int | None = None,
     seed: int = 0,
 ) -> PairData:
-    """Pairs whose x̃ is the counterfactual of x under hard interventions: abduct, act, predict.
+    """Pairs whose x̃ is the counterfactual of x under perfect interventions: abduct, act, predict.
 
     Args:
         values: the value of each learned variable (0-based) that is set, in the units of z. All are set at once.

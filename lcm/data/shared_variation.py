@@ -37,9 +37,9 @@ class SharedDirections(NamedTuple):
 def shared_directions(rows: Array, rows_tilde: Array, least: float) -> SharedDirections:
     """Count the directions that x and x̃ share, of centred rows (M, d) whose columns have unit variance.
 
-    Directions are whitened over both observations. One is correlated if its canonical correlation is at least three
-    times its standard error for all d, or if at least 4 % of pairs leave it still: an intervention can fill a direction
-    that is all but empty in x. Counts are 0 for too few rows.
+    Directions are whitened over both observations. One is correlated if its canonical correlation exceeds 3 √(d / M),
+    or if more than 4 % of pairs leave it still: an intervention can fill a direction that is all but empty in x. Counts
+    are 0 for too few rows.
 
     Args:
         least: variances below this share of the largest are rounding.

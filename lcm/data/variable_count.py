@@ -22,7 +22,7 @@ _CLEARLY = 0.05
 class DimensionEvidence(NamedTuple):
     """Evidence for n from observations alone.
 
-    estimate: by the floor of the spectrum or local principal variances (`lcm.data.intrinsic_dimension`).
+    estimate: from the directions that x and x̃ share, or from a curved sheet (`lcm.data.intrinsic_dimension`).
     neighbours: by distances of nearest neighbours, a real number; too small for many dimensions, too large under noise.
     rank: numerical rank of x, above rounding.
     plausible: ascending, every number that one of the estimates leaves open.

@@ -38,7 +38,8 @@ def _geoopt() -> Any:
 class Factor(ABC):
     """Abstract: a complete Riemannian manifold of dimension n with points (..., width).
 
-    Tangent vectors have the same coordinates as points. `ProductManifold` checks all arguments; a factor does not.
+    Tangent vectors have the same coordinates as points. `ProductManifold` checks all arguments; a factor only raises
+    ValueError for opposite points of a sphere, and for geodesics that leave the hyperbolic range.
     """
 
     n: int = 1

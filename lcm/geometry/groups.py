@@ -84,7 +84,7 @@ class SymmetricGroup(Group[tuple[int, ...]]):
 
 
 def plane_rotations() -> GroupAction[float]:
-    """SO(2) on the plane, x (N, 2), counter-clockwise."""
+    """SO(2) on the plane, x (N, 2), counter-clockwise; when acting, ValueError for points of another shape."""
 
     def act(angle: float, points: Tensor) -> Tensor:
         require_columns(points, 2)
@@ -100,7 +100,7 @@ def circle_rotations() -> GroupAction[float]:
 
 
 def cyclic_shifts(n: int) -> GroupAction[int]:
-    """ℤ_n on sequences (N, n): entry i moves to position i + k modulo n."""
+    """ℤ_n on sequences (N, n): entry i moves to position i + k modulo n; ValueError for n < 1 or, acting, another n."""
 
     def act(shift: int, points: Tensor) -> Tensor:
         require_columns(points, n)
@@ -110,7 +110,7 @@ def cyclic_shifts(n: int) -> GroupAction[int]:
 
 
 def permutations(n: int) -> GroupAction[tuple[int, ...]]:
-    """S_n on tuples (N, n): entry i moves to position p[i]."""
+    """S_n on tuples (N, n): entry i moves to position p[i]; ValueError for n < 1 or, acting, another n."""
     group = SymmetricGroup(n)
 
     def act(permutation: tuple[int, ...], points: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class IsomorphismGroup(Group[Isomorphism]):
 
 
 def variable_action(n: int) -> GroupAction[Isomorphism]:
-    """The action on causal variables z (N, n): z′_{π(i)} = h_i(z_i)."""
+    """The action on causal variables z (N, n): z′_{π(i)} = h_i(z_i); when acting, ValueError for another n."""
 
     def act(element: Isomorphism, z: Tensor) -> Tensor:
         return _moved(element, element.variable_map, z)
@@ -166,7 +166,7 @@ def variable_action(n: int) -> GroupAction[Isomorphism]:
 
 
 def noise_action(n: int) -> GroupAction[Isomorphism]:
-    """The action on noise (N, n): ε′_{π(i)} = k_i(ε_i)."""
+    """The action on noise (N, n): ε′_{π(i)} = k_i(ε_i); when acting, ValueError for another n."""
 
     def act(element: Isomorphism, noise: Tensor) -> Tensor:
         return _moved(element, element.noise_map, noise)

@@ -21,7 +21,8 @@ _TOLERANCE = 1e-5
 class ProductManifold:
     """The product of `factors`; a point is the concatenation (N, D) of theirs.
 
-    All methods accept any batch shape in place of N. Points and tangent vectors are checked to 1e-5.
+    All methods accept any batch shape in place of N. Points and tangent vectors are checked to 1e-5; ValueError names
+    the first row that is off.
     """
 
     def __init__(self, factors: Sequence[Factor]) -> None:
@@ -119,6 +120,9 @@ class ProductManifold:
         Args:
             x, y: (N, D).
             t: a number, or a tensor that broadcasts against (N,): (T, 1) gives curves (T, N, D).
+
+        Raises:
+            ValueError: as `log` and `exp`.
         """
         times = torch.as_tensor(t, dtype=x.dtype, device=x.device).unsqueeze(-1)
         velocity = times * self.log(x, y)
@@ -167,6 +171,9 @@ class ProductManifold:
             mean: (N, D).
             scale: standard deviation of the tangent vector, one for all factors or one each, positive.
             generator: of the device of `mean`.
+
+        Raises:
+            ValueError: another number of scales, one that is not positive, or as `exp`.
         """
         scales = self._scales(scale)
         self.check_point(mean)
@@ -179,6 +186,9 @@ class ProductManifold:
         A sum over all tangent vectors whose exponential is x; on circles and spheres, over the windings within eight
         standard deviations. On Sⁿ with n ≥ 2 it is unbounded at the point opposite to the mean, where the exponential
         map takes a whole sphere to a point.
+
+        Raises:
+            ValueError: another number of scales, one that is not positive, or points off the manifold.
         """
         scales = self._scales(scale)
         self.check_point(x)

@@ -120,7 +120,11 @@ def _singular_values(j: Tensor, z: Tensor) -> Tensor:
 
 
 def curve_length(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -> Tensor:
-    """Length (...) in 𝒳 of curves (..., T, n) in 𝒵: the polygon through the T decoded points, a lower bound."""
+    """Length (...) in 𝒳 of curves (..., T, n) in 𝒵: the polygon through the T decoded points, a lower bound.
+
+    Raises:
+        ValueError: curves of fewer than two points.
+    """
     return torch.linalg.vector_norm(_chords(as_decode(decoder), curve), dim=-1).sum(-1)
 
 
@@ -128,6 +132,9 @@ def curve_energy(decoder: Decoder | LatentCausalModel | Decode, curve: Tensor) -
     """Energy `½ ∫ |ẋ|² dt` (...) of the same polygon, traversed in unit time with equal time for each side.
 
     It is at least half the squared length, with equality at constant speed only.
+
+    Raises:
+        ValueError: curves of fewer than two points.
     """
     chords = _chords(as_decode(decoder), curve)
     return 0.5 * chords.shape[-2] * chords.square().sum((-1, -2))

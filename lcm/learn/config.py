@@ -98,7 +98,7 @@ class MechanismsConfig:
         bins: of the splines of p_ε and p̃.
         steps: at most.
         batch_size: pairs a step.
-        learning_rate: the largest.
+        learning_rate: the largest step size; it falls to a hundredth of it in the second half of the steps.
     """
 
     kind: str = "location-scale"

@@ -21,7 +21,7 @@ _MOST_COLUMNS, _LONGEST_NAME, _WIDEST_CAPTION = 30, 24, 54
 
 
 def draw_answer(path: str | Path, answer: Answer) -> None:
-    """Write a figure: the graph with what changes, the variables before and after, and x before and after."""
+    """Write a figure: the graph with the edges that are cut, the variables before and after, and x before and after."""
     shown = 3 if answer.is_image else min(len(answer.columns), _MOST_COLUMNS)
     height = max(3.6, 1.2 + 0.24 * max(len(answer.names), shown))
     figure = new_figure(11.5, height)

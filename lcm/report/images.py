@@ -124,7 +124,8 @@ def draw_traversals(
     """Write a grid of one image (H, W, C) with one row per variable, which runs through its range.
 
     Each variable runs from the 2nd to the 98th percentile of z (N, n) in the data. The other variables stay fixed or,
-    with `act`, change as effects: the counterfactual under do(z_i = v). Raises ValueError for a peer without a decoder.
+    with `act`, change as effects: the counterfactual under do(z_i = v). Raises NotImplementedError for a model without
+    mechanisms.
     """
     import torch
 

@@ -16,7 +16,7 @@ def certificate_section(result: Outcome) -> str:
     return f"""## Certificate
 
 {certificate.summary()}. `holds` means that a test found nothing,
-with the power that is stated; the level of each test is 0.01 % (docs/certificate.md).
+with the power that is stated; the level of most tests is 0.01 % (docs/certificate.md).
 
 {in_names(result, certificate.markdown())}{notes}
 """

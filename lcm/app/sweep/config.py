@@ -127,7 +127,7 @@ def _require_no_section(paths: list[str], where: str) -> None:
 class DataConfig:
     """Data sets of a sweep: two files, or the data sets that a config for `lcm generate` gives.
 
-    name: the name in cells and tables; by default the name of the file.
+    name: the name in cells and tables; by default that of the file less _train, or of the folder if the file is train.
     train, test: files of pairs to fit and to score on.
     values: columns of the table that describe the files, such as {n: 4}.
     generate: a config for `lcm generate`. `base` replaces some of its keys; `grid` and `list` give a data set for each

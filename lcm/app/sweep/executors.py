@@ -37,7 +37,7 @@ class Update:
 
 
 class Executor(ABC):
-    """Runs tasks, many at a time."""
+    """Abstract: runs tasks, as many at a time as `jobs` says."""
 
     @property
     @abstractmethod

@@ -213,7 +213,8 @@ def make_tasks(waiting: Sequence[Cell], retried: Sequence[Cell], out: Path, limi
     """The tasks of cells that are not finished, ensembles first.
 
     Cells with data of one shape and configs that differ in the seed alone form an ensemble. A cell that failed before,
-    was started alone, or has restarts stays alone. An interrupted ensemble resumes with the same members.
+    was started alone, has restarts, or whose data are not one .safetensors file stays alone. An interrupted ensemble
+    resumes with the same members.
 
     Args:
         waiting: cells that have not ended yet.

@@ -1,1 +1,1 @@
-"""Existing sets of images as files of pairs: CausalCircuit, Causal3DIdent, and any folder with a CSV."""
+"""Existing sets of images and readings as files of pairs: published sets, listed folders, grids, causal chambers."""

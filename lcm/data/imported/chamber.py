@@ -43,7 +43,8 @@ class ChamberColumns:
         actuators: the variables; None for those of the protocol, or else red, green, blue, pol_1 and pol_2.
         sensors: the observation; None for those of the light tunnel.
         images: the column with the names of image files, which are then the observation instead.
-        image_folder: the folder of the images, beside the CSV; None for the only one named images_….
+        image_folder: the folder of the images, beside the CSV; None for the only one whose name begins with images, or
+            that of the CSV where there is none.
     """
 
     actuators: Sequence[str] | None = None
@@ -78,7 +79,7 @@ def import_chamber(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Write the pairs of one experiment to data.safetensors in the folder `out`; return the file and its pairs.
+    """Write the pairs of one experiment to data.safetensors in the folder `out`; return the file and how many they are.
 
     The truth is z and z_tilde, the values of the actuators, and targets; with a protocol also the adjacency.
 

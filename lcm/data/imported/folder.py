@@ -35,7 +35,7 @@ def import_folder(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Write the pairs that a CSV or JSON file lists to data.safetensors in the folder `out`; return it and its pairs.
+    """Write the pairs that a CSV or JSON file lists to data.safetensors in `out`; return the file and their number.
 
     Args:
         source: the CSV, with the header before,after or before,after,target; or the JSON index (`read_index`), with
@@ -48,7 +48,8 @@ def import_folder(
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: a bad list, a missing or bad image, `out` is not new, or the disk is full.
+        ValueError: a size or an n out of range, an n without targets, a bad list, a missing or bad image, `out` is not
+            new, or the disk is full.
     """
     require_size(size)
     require_new(Path(out))

@@ -78,7 +78,7 @@ def import_grid(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Write train, val and test.safetensors to the folder `out`, pairs of images of a grid; return their pairs.
+    """Write train, val and test.safetensors to `out`, pairs of images of a grid; return the files and numbers of pairs.
 
     The truth is z, z_tilde, noise, noise_tilde, targets and adjacency of the model. The metadata hold the cuts between
     the levels: the level of a variable is the number of its cuts that z is not below.
@@ -96,7 +96,7 @@ def import_grid(
 
     Raises:
         ValueError: no such array, another type or shape, sizes whose product is not N, a factor or a level that there
-            is none of, a model with a decoder, or `out` is not new.
+            is none of, a model with a decoder, a scene or observation noise, too many pairs, or `out` is not new.
     """
     require_size(size)
     require_new(Path(out))

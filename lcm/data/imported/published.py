@@ -119,7 +119,7 @@ class _Split(PairSource):
 def import_causal_circuit(
     folder: str | Path, out: str | Path, size: int = 64, *, threads: int | None = None, progress: bool = False
 ) -> dict[Path, int]:
-    """Write train, val and test.safetensors to the folder `out`, from the archives that exist; return their pairs.
+    """Write train, val and test.safetensors to `out`, from the archives that exist; return files and numbers of pairs.
 
     The truth is z, z_tilde, the noise before the intervention, targets and the graph of red, green, blue and arm.
 
@@ -241,7 +241,7 @@ def import_causal3dident(
     threads: int | None = None,
     progress: bool = False,
 ) -> dict[Path, int]:
-    """Write train and test.safetensors to the folder `out`, from the sets that exist; return their pairs.
+    """Write train and test.safetensors to `out`, from the sets that exist; return the files and numbers of pairs.
 
     Every image of one object is the x of a pair; `neighbours` finds its x_tilde. The truth is z and z_tilde, the
     latents of the two images, and targets, the latent that was redrawn. The other latents change too, because the
@@ -256,8 +256,8 @@ def import_causal3dident(
         progress: whether to show progress bars on stderr.
 
     Raises:
-        ValueError: no such files (the message says where to get them), an array of a wrong type, shape or range, a
-            missing or bad image, `out` is not new, or the disk is full.
+        ValueError: an object class or a seed out of range, no such files (the message says where to get them), an array
+            of a wrong type, shape or range, a missing or bad image, `out` is not new, or the disk is full.
     """
     require_size(size)
     require_new(Path(out))

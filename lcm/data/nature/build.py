@@ -24,7 +24,8 @@ _BYTES_OF_AN_ENTRY = 16
 def build_nature(config: NatureConfig, seed: int) -> LatentCausalModel:
     """Draw the ground truth that `config` describes; the same seed gives the same model.
 
-    Raises ValueError for a negative seed; everything else was checked when the config was made.
+    Raises ValueError for a negative seed, and for a model whose weights do not fit into the memory at hand; everything
+    else was checked when the config was made.
     """
     with EntryBudget(available_bytes() // _BYTES_OF_AN_ENTRY, "which fit into the memory at hand"):
         return _build(config, seed)

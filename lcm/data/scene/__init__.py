@@ -1,1 +1,1 @@
-"""Pairs of images: scenes that an SCM drives, rendered by a simulator; published sets and folders; large files."""
+"""Pairs of images: scenes that an SCM drives, rendered by a simulator or by a formula."""

@@ -32,7 +32,7 @@ class DisentanglementConfig:
         constant_share, ramp_share: the weight stays, then rises to `beta` linearly, for these shares of the steps.
         steps: of the optimiser.
         batch_size: pairs a step.
-        learning_rate: the largest.
+        learning_rate: the largest step size; it falls to a hundredth of it in the second half of the steps.
     """
 
     aggregation: Literal["adaptive", "posterior"] = "adaptive"

@@ -37,7 +37,6 @@ def fit_disentanglement_vae(
 
     Raises:
         ValueError: vae-supervised-interventions without targets.
-        FloatingPointError: a bound that is not finite.
     """
     if kind == SupervisedVAE.kind and prepared.targets is None:
         raise ValueError(f"Expected targets of every pair, which {kind} is to know; got none.")

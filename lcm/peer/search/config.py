@@ -26,7 +26,7 @@ class NetworksConfig:
         bins: of monotone splines.
         steps: at most; with 0, they are linear closed forms without networks.
         batch_size: pairs a step.
-        learning_rate: the largest.
+        learning_rate: the largest step size; it falls to a hundredth of it in the second half of the steps.
     """
 
     hidden: int = 32

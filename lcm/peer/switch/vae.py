@@ -155,7 +155,7 @@ class SwitchVAE(VariationalModel):
         return BoundParts(fit, latent, moved)
 
     def imposed_log_density(self, noise: Tensor, after: Tensor, switch: Tensor) -> Tensor:
-        """log p(ẽ_i | e, v) (N, n), as if each i were a target: of z̃_i and its slope in ẽ_i (paper, eqs. 5 and 6)."""
+        """log p(ẽ_i | e, v) (N, n), as if each i were a target: of z̃_i and its slope in ẽ_i (source, eqs. 5 and 6)."""
         shift, log_scale = self.solution.shift_and_scale(noise)
         if not self.config.switch:
             return standard_normal_log_density(shift + log_scale.exp() * after) + log_scale
@@ -168,7 +168,7 @@ class SwitchVAE(VariationalModel):
         return Normals(mean, log_deviation.expand_as(mean)).log_density(y).sum(-1)
 
     def encode_coordinates(self, y: Tensor, y_tilde: Tensor) -> EncodedPairs:
-        """Noise from the means of the encoder, and z = s(noise): the switch is left out, as in the paper.
+        """Noise from the means of the encoder, and z = s(noise): the switch is left out, as in the source.
 
         log_density is the bound without the term for ỹ − y, for the most probable target set only, at eight fixed
         quasi-random draws.
