@@ -18,6 +18,8 @@ from small import small_data, without
 import lcm
 from lcm.model.pair_model import PairModel
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 ROOT = Path(__file__).parent.parent
 KINDS: dict[str, Callable[[NDArray[np.float32]], Any]] = {
     "array": lambda x: x,

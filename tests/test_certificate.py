@@ -23,7 +23,6 @@ from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pair_files import save_pairs
 from lcm.data.pairs import PairData
 from lcm.model.intervention import TargetDistribution
-from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.run.assumption import BROKEN, CANNOT_BE_KNOWN, HOLDS, VERDICTS, Certificate, CertificateRow
 from lcm.run.certificate.power import (
     LEVEL,
@@ -234,7 +233,6 @@ def test_a_row_says_what_its_verdict_rests_on() -> None:
     broken = ROW("a", "b", "test", "c", findings=("one.", "two."), unknown="why")
     assert (broken.said(), broken.reason, broken.verdict) == ("one. two.", "", BROKEN)
     assert {field.name for field in fields(CertificateRow)} == set(Certificate((broken,)).to_json()["rows"][0])
-    assert isinstance(NATURE, LatentCausalModel)
 
 
 def test_pairs_with_several_known_targets_are_not_taken_for_strangers(sound: FitResult) -> None:

@@ -12,6 +12,7 @@ from small import SHORT, fit_in, small_data, thick_nature
 from lcm.base.files import read_json
 from lcm.data.pair_files import save_pairs
 from lcm.data.pairs import PairData
+from lcm.isomorphism import find
 from lcm.learn.restarts import Restart, compare_restarts
 from lcm.model.graph import Graph
 from lcm.model.storage import save_model
@@ -106,7 +107,8 @@ def test_bad_input_is_one_line(
     assert "Expected at least 100 pairs" in refused(capsys, "compare", *two_runs, few)
 
 
-def test_restarts_are_compared_with_the_best(tmp_path: Path) -> None:
+def test_restarts_are_compared_with_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_PROBES", 500)
     result = fit_in(tmp_path / "run", "linear", replace(MORE_STEPS, restarts=3))
     assert [restart.restart for restart in result.other_restarts] == [r for r in range(3) if r != result.restart]
     saved = load_run(tmp_path / "run").fit
@@ -168,13 +170,14 @@ def test_the_agreement_is_one_sentence(
 
 
 @pytest.mark.usefixtures("laid_out")
-def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_figures_of_many_variables_and_of_no_graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_PROBES", 500)
     from lcm.data.nature.build import build_nature
     from lcm.data.nature.config import NatureConfig
     from lcm.isomorphism import find_isomorphism
     from lcm.isomorphism.views import encoded_variables
 
-    nature = build_nature(NatureConfig(14), 0)
+    nature = build_nature(NatureConfig(13), 0)
     from small import sampled
 
     data = sampled(nature, 500)
@@ -183,5 +186,5 @@ def test_figures_of_many_variables_and_of_no_graphs(two_runs: tuple[Path, Path],
     draw_comparison(tmp_path / "many.png", found, (z, z), (nature.scm.graph, nature.scm.graph))
     draw_comparison(tmp_path / "none.png", found, (z, z))
     assert (tmp_path / "none.png").stat().st_size > 10_000
-    with pytest.raises(ValueError, match=r"Expected two tables of 14 variables; got shapes \(500, 14\) and \(500, 3\)"):
+    with pytest.raises(ValueError, match=r"Expected two tables of 13 variables; got shapes \(500, 13\) and \(500, 3\)"):
         draw_comparison(tmp_path / "bad.png", found, (z, z[:, :3]), (Graph([[0]]), Graph([[0]])))

@@ -18,6 +18,8 @@ from lcm.data.pair_files import load_pairs, save_pairs
 from lcm.data.pairs import PairData
 from lcm.data.table import read_table, write_table
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 ROWS = 600
 
 

@@ -93,7 +93,7 @@ def test_a_promise_is_kept_by_edges_that_are_decided_rightly() -> None:
 def test_a_run_is_written_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = ["--natures", "2", "--first", "2", "--pairs", "200", "--out", str(tmp_path)]
+    argv = ["--natures", "2", "--first", "2", "--pairs", "100", "--out", str(tmp_path)]
     main(argv)
     said = capsys.readouterr().out
     assert "[2/2] seed 3, further pairs: plan " in said and "pilot rare" in said
@@ -109,8 +109,8 @@ def test_a_run_is_written_and_resumed(
         assert levelled.min() >= uniform.min()
     for cell in content["cells_at_once"]:
         plan, as_many, as_needed = cell["arms"].values()
-        # at most 200 of each target
-        assert plan["of"] and 0 < plan["further"] <= as_many["further"] <= as_needed["further"] <= 200 * cell["n"]
+        # at most 100 of each target
+        assert plan["of"] and 0 < plan["further"] <= as_many["further"] <= as_needed["further"] <= 100 * cell["n"]
     assert [row["undecided"] for row in content["at_once"]] == [
         sum(len(cell["arms"]["plan"]["of"]) for cell in content["cells_at_once"])
     ] * 3

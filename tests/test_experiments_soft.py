@@ -23,7 +23,9 @@ def test_every_arm_is_fitted_to_the_same_pairs_with_known_targets(
     cells = content["cells"]
     assert len({cell["data_sha256"] for cell in cells}) == 1 and len({cell["config_sha256"] for cell in cells}) == 4
     assert {cell["model"] for cell in cells} == {"icrl-sm", "ilcm-vae", "linear"}
-    assert all(0.0 <= cell["noise_mcc"] <= 1.0 and cell["n_pairs"] == 500 for cell in cells)
+    assert all(cell["n_pairs"] == 500 for cell in cells)
+    # the linear unmixing finds the noise of a linear mixing without a step
+    assert [cell["noise_mcc"] > 0.9 for cell in cells if cell["model"] == "linear"] == [True]
     monkeypatch.setattr(soft, "_noise", None)
     soft.main(argv)
     assert read_json(tmp_path / "results.json") == content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pairs import PairData
-from lcm.isomorphism import Comparison, Isomorphism, find_isomorphism
+from lcm.isomorphism import Comparison, Isomorphism, find, find_isomorphism
 from lcm.isomorphism.find import _finite_rows, _imposed_on
 from lcm.isomorphism.likelihood import divergences, thicknesses
 from lcm.isomorphism.monotone import map_through, mapped, normal_scores, quantile_map
@@ -35,7 +36,8 @@ _PAIRS = 2_000
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_images_of_natures_of_every_kind_are_isomorphic(seed: int) -> None:
+def test_images_of_natures_of_every_kind_are_isomorphic(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_PROBES", 2_000)
     nature = random_nature(seed)
     image, _ = random_image(nature, seed)
     found = find_isomorphism(nature, image, sampled(nature, _PAIRS))
@@ -143,10 +145,14 @@ def test_imposed_values_of_a_variable_that_is_never_a_target_are_not_compared() 
     assert found.numbers()["imposed_r2"][1] is None
 
 
-def with_numbers(**changed: object) -> Comparison:
+@cache
+def copied() -> Comparison:
     nature = chain()
-    found = find_isomorphism(nature, copy.deepcopy(nature), sampled(nature, 200))
-    return replace(found, **changed)  # type: ignore[arg-type]
+    return find_isomorphism(nature, copy.deepcopy(nature), sampled(nature, 200))
+
+
+def with_numbers(**changed: object) -> Comparison:
+    return replace(copied(), **changed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

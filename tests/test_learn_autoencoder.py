@@ -19,6 +19,7 @@ from lcm.base.files import read_tensors, write_text
 from lcm.data.encode import encode_pairs
 from lcm.data.pair_files import load_pairs, save_pairs
 from lcm.data.pairs import PairData
+from lcm.isomorphism import find
 from lcm.learn.config import ImageConfig, MechanismsConfig, NoiseEncoderConfig
 from lcm.metric.scores import evaluate
 from lcm.model.do import Do
@@ -89,7 +90,7 @@ def test_an_intervention_acts_on_the_image(folder: Path) -> None:
     """do() on the place, a cause, moves the spot and changes the patch; on the brightness it leaves the spot alone."""
     model, data = fitted(folder), load_pairs(folder / "test.safetensors")
     encoded = encode_pairs(model, data)
-    permutation = evaluate(model, data, n_jobs=1)["permutation"]
+    permutation = evaluate(model, data, keys=("permutation",))["permutation"]
     images = torch.from_numpy(data.x[:40])
 
     def change(variable: int, part: slice) -> float:
@@ -162,7 +163,8 @@ def test_peers_are_fitted_to_the_codes(model: Any, tmp_path: Path, figures: None
             run.model.decode(torch.zeros(1, 2))
 
 
-def test_restarts_share_the_autoencoder() -> None:
+def test_restarts_share_the_autoencoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_PROBES", 500)
     result = fit_pairs(image_pairs(400), replace(SHORT, restarts=2))
     assert isinstance(result.model, ImageModel)
     stages = {(record["stage"], record["restart"]) for record in result.records}
@@ -191,7 +193,7 @@ def test_known_targets_number_the_variables() -> None:
     encoder = replace(CONFIG.noise_encoder, steps=200)
     config = replace(SHORT, known=known, noise_encoder=encoder, image=replace(IMAGE, passes=8.0))
     result = fit_pairs(image_pairs(600), config)
-    assert evaluate(result.model, image_pairs(500, 1), n_jobs=1)["permutation"] == [0, 1]
+    assert evaluate(result.model, image_pairs(500, 1), keys=("permutation",))["permutation"] == [0, 1]
 
 
 REFUSED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ CPU = torch.device("cpu")
 ROWS = 6_000
 
 
+@cache
 def graph_of_a_function(bend: float = 1.0, fold: bool = False, noise: float = 0.0) -> PairData:
     """Two variables and two columns that are functions of them, all columns mixed and in different units.
 

@@ -120,8 +120,8 @@ def test_the_degree_is_what_the_rows_can_bear(rows: int, degree: int) -> None:
     assert bearable_degree(rows, 0) == 0
     weights = torch.zeros(150, 3)
     weights[:rows, 1] = 1.0
-    found = independence_tests(normal(150, 3), normal(150, 3, seed=5), weights, none(3)).p_value() < 1.0
-    assert found[:, 1].tolist() == [degree > 0, False, degree > 0] or degree > 0
+    found = independence_tests(normal(150, 3), normal(150, 3, seed=5), weights, none(3)).statistic > 0.0
+    assert found[:, 1].tolist() == [degree > 0, False, degree > 0]
     assert not found[:, [0, 2]].any()
 
 

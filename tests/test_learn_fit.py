@@ -38,6 +38,8 @@ from lcm.run.fitting import choose_n, fit_pairs, resolve_device, target_distribu
 from lcm.run.public import fit
 from lcm.run.result import FitResult
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 QUICK = FitConfig(
     noise_encoder=NoiseEncoderConfig(layers=6, hidden=24, steps=500, marginal_steps=300),
     mechanisms=MechanismsConfig(hidden=16, steps=200, batch_size=1024),

@@ -31,13 +31,14 @@ def test_each_response_has_the_settings_of_the_smallest_leave_one_out_error() ->
     inputs, responses = smooth()
     fit = fit_kernel_ridge(inputs, responses, GAMMAS, RIDGES)
     fresh = np.random.default_rng(1).normal(size=(10, 2))
+    left_out = {
+        (gamma, ridge): responses
+        - cross_val_predict(KernelRidge(kernel="rbf", gamma=gamma, alpha=ridge), inputs, responses, cv=LeaveOneOut())
+        for gamma in GAMMAS
+        for ridge in RIDGES
+    }
     for column, response in enumerate(responses.T):
-        errors = {}
-        for gamma in GAMMAS:
-            for ridge in RIDGES:
-                regression = KernelRidge(kernel="rbf", gamma=gamma, alpha=ridge)
-                left_out = response - cross_val_predict(regression, inputs, response, cv=LeaveOneOut())
-                errors[gamma, ridge] = np.mean(left_out**2), left_out
+        errors = {key: (np.mean(error[:, column] ** 2), error[:, column]) for key, error in left_out.items()}
         best = min(errors, key=lambda settings: errors[settings][0])
         assert (fit.gamma[column], fit.ridge[column]) == best
         np.testing.assert_allclose(fit.residuals[:, column], errors[best][1], atol=1e-8)
@@ -62,16 +63,17 @@ def test_r2_is_that_of_scikit_learn_at_the_same_settings() -> None:
     order = np.random.default_rng(7).permutation(100)
     fitted, scored = order[:80], order[80:]
     inputs, responses = ((table - table[fitted].mean(0)) / table[fitted].std(0) for table in (learned, true))
+    scores: list[list[tuple[float, float]]] = [[], []]
+    for gamma in np.logspace(-2, 2, 4):
+        for ridge in (1.0, 0.1, 0.01, 0.001):
+            regression = KernelRidge(kernel="rbf", gamma=gamma, alpha=ridge)
+            left_out = cross_val_predict(regression, inputs[fitted], responses[fitted], cv=LeaveOneOut())
+            predicted = regression.fit(inputs[fitted], responses[fitted]).predict(inputs[scored])
+            error = np.mean((left_out - responses[fitted]) ** 2, axis=0)
+            for i in range(2):
+                scores[i].append((error[i], r2_score(responses[scored, i], predicted[:, i])))
     for i in range(2):
-        scores = []
-        for gamma in np.logspace(-2, 2, 4):
-            for ridge in (1.0, 0.1, 0.01, 0.001):
-                regression = KernelRidge(kernel="rbf", gamma=gamma, alpha=ridge)
-                left_out = cross_val_predict(regression, inputs[fitted], responses[fitted, i], cv=LeaveOneOut())
-                predicted = regression.fit(inputs[fitted], responses[fitted, i]).predict(inputs[scored])
-                error = np.mean((left_out - responses[fitted, i]) ** 2)
-                scores.append((error, r2_score(responses[scored, i], predicted)))
-        assert found[i] == pytest.approx(min(scores)[1], abs=1e-7)
+        assert found[i] == pytest.approx(min(scores[i])[1], abs=1e-7)
 
 
 def test_a_mixture_has_the_information_and_the_match_alone_has_not() -> None:

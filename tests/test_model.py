@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from laws import (
     DECODERS,
     GRAPH,
@@ -164,13 +162,11 @@ def test_density_on_an_image_of_more_dimensions_is_with_respect_to_its_volume() 
 
 
 @every_model
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_pair_density_is_the_mixture_over_target_sets(name: str, seed: int) -> None:
+def test_pair_density_is_the_mixture_over_target_sets(name: str) -> None:
     latent = MODELS[name]()
-    pairs, distribution = latent.sample_pairs(5, generator(seed)), latent.target_distribution
+    pairs, distribution = latent.sample_pairs(50, generator()), latent.target_distribution
     given_sets = [
-        latent.pair_log_density_given(pairs.x, pairs.x_tilde, mask.expand(5, N))
+        latent.pair_log_density_given(pairs.x, pairs.x_tilde, mask.expand(50, N))
         + distribution.log_probabilities()[index]
         for index, mask in enumerate(distribution.target_sets)
     ]
@@ -179,8 +175,10 @@ def test_pair_density_is_the_mixture_over_target_sets(name: str, seed: int) -> N
     density = latent.pair_log_density(pairs.x, pairs.x_tilde)
     assert torch.allclose(density, torch.logsumexp(joint, 1), atol=1e-6)
     posterior = latent.target_posterior(pairs.x, pairs.x_tilde)
-    assert torch.allclose(posterior.sum(1), torch.ones(5))
-    assert torch.allclose(posterior.log(), joint - density.unsqueeze(1), atol=1e-6) or bool((posterior == 0).any())
+    assert torch.allclose(posterior.sum(1), torch.ones(50))
+    # the smallest probabilities are zero in the precision of numbers
+    some = posterior > 0.0
+    assert torch.allclose(posterior[some].log(), (joint - density.unsqueeze(1))[some], atol=1e-6)
 
 
 @every_model

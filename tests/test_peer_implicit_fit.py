@@ -185,10 +185,16 @@ def test_known_targets_are_the_only_sets_looked_at() -> None:
 def test_learned_probabilities_move_towards_the_posterior() -> None:
     learned = objective_of(1, replace(CONFIG, learn_probabilities=True))
     fixed = objective_of(1)
+    batch = learned.batch(torch.arange(16))
+    before = fixed.model.target_distribution.probabilities.clone()
+    with torch.no_grad():
+        posterior = learned.model.log_posterior(learned.model.moments(*batch[:2])).exp().mean(0)
     for objective in (learned, fixed):
         objective.loss(objective.batch(torch.arange(16)), 0.9)
     probabilities = learned.model.target_distribution.probabilities
-    assert not torch.equal(probabilities, fixed.model.target_distribution.probabilities)
+    assert torch.equal(fixed.model.target_distribution.probabilities, before)
+    moved, wanted = probabilities - before, posterior - before
+    assert float(moved @ wanted / (moved.norm() * wanted.norm())) > 0.99 and float(wanted.norm()) > 0.01
     torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0))
 
 

@@ -86,7 +86,7 @@ def test_what_is_undecided_needs_the_target_of_its_effect(plan: PairPlan, result
     for i in range(3):
         into = [edge.pairs for edge in plan.edges if edge.effect == i]
         assert plan.needed[i] == pytest.approx(max(into, default=0.0))
-    assert undecided and all(edge.power < 0.9 or edge.pairs > 0.0 for edge in undecided)
+    assert undecided and all(edge.pairs > 0.0 for edge in undecided)
     assert sum(plan.pairs) == int(np.ceil(plan.total)) and plan.uniform_total == pytest.approx(3 * max(plan.needed))
 
 

@@ -29,6 +29,8 @@ from lcm.run.result import FitResult
 from lcm.run.runs import fit_run, load_run
 from lcm.run.suggestions import next_steps
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 FIGURES = {"graph.png", "number_of_variables.png", "training.png", "pairs.png"}
 ROOT = Path(__file__).parent.parent
 DATA = {name: small_data(name) for name in NATURES}

@@ -31,6 +31,8 @@ from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_ensemble, fit_pairs
 from lcm.run.result import FitResult
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 FLOWS = ("residual", "spline", "affine")
 FEW = replace(
     SHORT,

@@ -26,6 +26,8 @@ from lcm.peer.switch import SwitchVAEConfig
 from lcm.run.config import FitConfig, models
 from lcm.run.fitting import fit_pairs
 
+pytestmark = pytest.mark.usefixtures("cheap_scores")
+
 STORED = Path(__file__).with_name("weights.json")
 STEPS = 30
 CONFIG = replace(
