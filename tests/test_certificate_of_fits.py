@@ -10,10 +10,12 @@ import pytest
 import torch
 from small import sampled
 
+from lcm.data.encode import encode_pairs
 from lcm.data.nature.build import build_nature
 from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pairs import PairData
+from lcm.isomorphism.matching import correlation_matrix, match_variables, mean_correlation
 from lcm.learn.config import MechanismsConfig, NoiseEncoderConfig
 from lcm.learn.restarts import Restart
 from lcm.model.decoder import RotationDecoderConfig
@@ -39,6 +41,16 @@ def sound() -> FitResult:
 
 def test_a_sound_fit_is_not_doubted(sound: FitResult) -> None:
     assert sound.doubts == ()
+
+
+def test_exchanged_pairs_give_the_noise_without_edges_and_a_hidden_common_cause() -> None:
+    assert DATA.noise is not None and DATA.z is not None
+    found = fit_pairs(PairData.from_arrays(DATA.x_tilde, DATA.x), replace(CONFIG, model="linear"))
+    encoded = encode_pairs(found.model, DATA)
+    noise, z = (correlation_matrix(part, encoded.noise.double().numpy()) for part in (DATA.noise, DATA.z))
+    assert mean_correlation(noise, match_variables(noise)) > 0.99
+    assert mean_correlation(z, match_variables(z)) < 0.95
+    assert found.graph.edges() == [] and found.certificate.broken == ("common_cause",)
 
 
 def test_a_wide_thickness_is_doubted(sound: FitResult) -> None:
