@@ -32,11 +32,15 @@ def draw_scalings(record: Record, folder: Path, stem: str) -> list[Path]:
 
 
 def draw_scaling(rows: Sequence[Row], path: Path) -> None:
-    """Write the figure of one suite: a panel for each unit, a line for each figure, its range as a band."""
-    units = list(dict.fromkeys(row.unit for row in rows))
-    figure = new_figure(4.4 * len(units), 3.6)
-    for ax, unit in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
-        _draw_panel(ax, [row for row in rows if row.unit == unit])
+    """Write the figure of one suite: a panel for each unit and axis, a line for each figure, its range as a band."""
+    panels = list(dict.fromkeys((row.unit, row.axis) for row in rows))
+    figure = new_figure(4.4 * len(panels), 3.6)
+    first: dict[str, Axes] = {}
+    for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        if panel[0] in first:
+            ax.sharey(first[panel[0]])
+        first.setdefault(panel[0], ax)
+        _draw_panel(ax, [row for row in rows if (row.unit, row.axis) == panel])
     save_figure(figure, path)
 
 

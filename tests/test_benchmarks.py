@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from scipy.stats import linregress, t
 
 from benchmarks import __main__ as program
 from benchmarks import machine, run
 from benchmarks.compare import compare_records, ratio
 from benchmarks.exponents import UNIT, with_exponents
-from benchmarks.figure import draw_scalings
+from benchmarks.figure import draw_scaling, draw_scalings
 from benchmarks.record import Record, new_record, read_record
 from benchmarks.row import Label, Plan, Row, repeated, timed
 from benchmarks.suites import MODULES, Case
@@ -169,6 +170,14 @@ def test_figures_are_drawn_of_what_is_varied(tmp_path: Path) -> None:
     assert draw_scalings(record_of(row([1.0]), row([1.0], case="b")), tmp_path, "run") == []
     assert draw_scalings(varied, tmp_path, "run") == [tmp_path / "run-jobs.png"]
     assert (tmp_path / "run-jobs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_varied_in_two_ways_has_two_panels(tmp_path: Path) -> None:
+    rows = [Label("growth", "case", axis, at).row("fit", "s", [at]) for axis in ("n", "pairs") for at in (2.0, 4.0)]
+    for name, drawn in (("one", rows[:2]), ("two", rows)):
+        draw_scaling(drawn, tmp_path / f"{name}.png")
+    one, two = (imread(tmp_path / f"{name}.png").shape[1] for name in ("one", "two"))
+    assert two == pytest.approx(2 * one, abs=2)
 
 
 def test_a_power_law_has_its_exponent_and_no_width() -> None:
