@@ -25,7 +25,7 @@ from experiments.families import FAMILIES
 ROOT = Path(__file__).parent.parent
 TYPED = {
     "README.md": 7,
-    "docs/benchmarks.md": 13,
+    "docs/benchmarks.md": 14,
     "docs/certificate.md": 16,
     "docs/chambers.md": 3,
     "docs/disentanglement-peers.md": 12,
