@@ -84,7 +84,7 @@ lint: $(STAMP) ## check style and layout
 types: $(STAMP) ## check types
 	$(BIN)/mypy
 
-bench: $(STAMP) ## time everything, about an hour; BENCH_FLAGS=--quick for two
+bench: $(STAMP) ## time everything; BENCH_FLAGS=--quick for two
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 bench-quick: $(STAMP) ## time small sizes in two minutes, and print the ratios to those in results/; never fails

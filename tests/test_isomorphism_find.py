@@ -327,7 +327,11 @@ def test_an_isomorphism_with_imposed_values_far_from_the_observed_ones_is_found(
     assert found.isomorphic, found.reasons
 
 
-def test_a_constant_variable_is_found_by_neither_side() -> None:
+@pytest.mark.parametrize(
+    "second",
+    [False, pytest.param(True, marks=pytest.mark.xfail(strict=True, reason="the R² of a constant of the second is 1"))],
+)
+def test_a_constant_variable_is_found_by_neither_side(second: bool) -> None:
     data = sampled(build_nature(NatureConfig(2), 0), 1000)
     collapsed = vae(2)
     encode = collapsed.encode
@@ -337,11 +341,9 @@ def test_a_constant_variable_is_found_by_neither_side() -> None:
         return Encoding(z, z, None)
 
     collapsed.encode = collapse  # type: ignore[method-assign]
-    found, other = (find_isomorphism(*pair, data) for pair in ((collapsed, vae(2)), (vae(2), collapsed)))
-    assert np.isfinite(found.r2).all() and np.isfinite(other.r2).all()
+    found = find_isomorphism(*((vae(2), collapsed) if second else (collapsed, vae(2))), data)
+    assert np.isfinite(found.r2).all()
     assert not found.parts_agree and found.r2.min() < 0.5
-    # known fault: no map explains a constant, but the R² of one is 1 (the least R² of both directions would say so)
-    assert other.r2.max() == 1.0
 
 
 def test_the_isomorphism_can_be_applied_to_a_model_in_single_precision() -> None:

@@ -16,6 +16,7 @@ from command_line import called, refused
 from sweeps import InProcess, assert_equal_scores, opened, sweep_file
 
 from lcm.app.cli import main
+from lcm.app.sweep import executors
 from lcm.app.sweep.executors import LocalExecutor
 from lcm.app.sweep.sweep import cells_that_failed, run_sweep
 from lcm.app.sweep.table import read_results
@@ -101,6 +102,10 @@ def test_ctrl_c_leaves_a_sweep_that_resumes(
     assert lines[-1] == f"lcm sweep: interrupted; the same command resumes the sweep in {out}"
     _wait_for(lambda: not _is_alive(started.pid))
     assert list(out.glob("cells/*/checkpoint/*.safetensors")) and not list(out.glob("cells/*/.*"))
+    # without the seconds of another process
+    monkeypatch.setattr(
+        executors, "LocalExecutor", lambda device, jobs, threads: executors.InProcessExecutor(device, threads)
+    )
     assert main([*argv, "--quiet"]) == 0
     assert finished.read_bytes() == content
     whole = opened(tmp_path / "whole", list=steps)

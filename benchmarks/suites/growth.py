@@ -20,12 +20,16 @@ _VARIABLES, _NUMBERS, _COLUMNS = (2, 3, 4, 6), (10_000, 30_000, 100_000), (3, 6,
 def cases(plan: Plan) -> dict[str, Callable[[], list[Row]]]:
     """One case for each number of variables, of pairs, and of columns of x; quick: few pairs alone."""
     numbers = (4_000, 8_000, 16_000) if plan.quick else _NUMBERS
+    n, pairs = f"n = {_N}", f"{_PAIRS:,} pairs"
     found: dict[str, Callable[[], list[Row]]] = {
-        f"{pairs:,} pairs": partial(_case, "pairs", pairs, curved(_N), pairs, plan) for pairs in numbers
+        f"{at:,} pairs": partial(_case, n, "pairs", at, curved(_N), at, plan) for at in numbers
     }
     if not plan.quick:
-        found |= {f"n = {n}": partial(_case, "n", n, curved(n), _PAIRS, plan) for n in _VARIABLES}
-        found |= {f"{d} columns": partial(_case, "columns", d, _in_columns(d), _PAIRS, plan) for d in _COLUMNS}
+        found |= {f"n = {at}": partial(_case, pairs, "n", at, curved(at), _PAIRS, plan) for at in _VARIABLES}
+        found |= {
+            f"{at} columns": partial(_case, f"{n}, {pairs}", "columns", at, _in_columns(at), _PAIRS, plan)
+            for at in _COLUMNS
+        }
     return found
 
 
@@ -35,9 +39,7 @@ def _in_columns(d: int) -> NatureConfig:
     return replace(config, decoder=replace(config.decoder, dim_x=d))
 
 
-def _case(axis: str, at: int, config: NatureConfig, pairs: int, plan: Plan) -> list[Row]:
-    fixed = {"n": f"n = {config.n}", "pairs": f"{pairs:,} pairs", "columns": "as many columns as variables"}
-    others = ", ".join(text for name, text in fixed.items() if name != axis and (name, axis) != ("columns", "n"))
-    label = Label(SUITE, f"mixing 0.25, {others}, seed {plan.seed}", axis, at)
+def _case(fixed: str, axis: str, at: int, config: NatureConfig, pairs: int, plan: Plan) -> list[Row]:
+    label = Label(SUITE, f"mixing 0.25, {fixed}, seed {plan.seed}", axis, at)
     budgets = BUDGETS[2:4] if plan.quick else BUDGETS
     return time_to_quality(draw(config, pairs, plan.seed), label, plan.seed, budgets, plan)

@@ -8,9 +8,11 @@ from functools import partial
 
 from benchmarks.problems import Problem, draw, linear, toy2d, usual_pairs
 from benchmarks.row import Label, Plan, Row, counted
+from benchmarks.suites.quality import budget_text
 from experiments._experiment import fit_config
 from lcm.data.nature.config import NatureConfig
 from lcm.metric.scores import evaluate
+from lcm.peer import PEERS
 from lcm.run.config import KnownConfig, models
 from lcm.run.fitting import FitResult, fit_pairs
 
@@ -18,7 +20,6 @@ SUITE = "peers"
 LEAST_DCI = 0.95
 BUDGETS = (100, 200, 400, 800, 1_600, 3_200, 6_400)
 _FIGURE = f"fit with disentanglement >= {LEAST_DCI}"
-_KNOWN_TARGETS = ("icrl-sm", "vae-supervised-interventions")
 
 
 def cases(plan: Plan) -> dict[str, Callable[[], list[Row]]]:
@@ -46,19 +47,19 @@ def time_to_disentanglement(model: str, problem: Problem, label: Label, plan: Pl
     most = 50 if plan.quick else None
     reached = _disentanglement(_fit(model, problem, plan.seed, most), problem)
     if reached < LEAST_DCI:
-        return [label.missing(_FIGURE, "s", f"not reached: {reached:.3f} with {_words(most)}")]
+        return [label.missing(_FIGURE, "s", f"not reached: {reached:.3f} with {budget_text(most)}")]
     budget: int | None = most
     for fewer in () if plan.quick else BUDGETS:
         if (found := _disentanglement(_fit(model, problem, plan.seed, fewer), problem)) >= LEAST_DCI:
             budget, reached = fewer, found
             break
     seconds = counted(lambda: _fit(model, problem, plan.seed, budget).seconds, plan)
-    return [label.row(_FIGURE, "s", seconds, f"{_words(budget)}; disentanglement {reached:.3f}")]
+    return [label.row(_FIGURE, "s", seconds, f"{budget_text(budget)}; disentanglement {reached:.3f}")]
 
 
 def _fit(model: str, problem: Problem, seed: int, steps: int | None) -> FitResult:
     config = replace(fit_config(steps), model=model, n=problem.nature.n, seed=seed)
-    if model in _KNOWN_TARGETS:
+    if model in PEERS and PEERS[model].needs_targets:
         config = replace(config, known=KnownConfig(targets=True))
     return fit_pairs(problem.train, config)
 
@@ -66,7 +67,3 @@ def _fit(model: str, problem: Problem, seed: int, steps: int | None) -> FitResul
 def _disentanglement(result: FitResult, problem: Problem) -> float:
     scores = evaluate(result, problem.test, n_jobs=1, keys=("dci_disentanglement",))
     return float(scores["dci_disentanglement"])
-
-
-def _words(budget: int | None) -> str:
-    return "the default steps" if budget is None else f"{budget} steps"

@@ -58,7 +58,7 @@ def time_to_quality(
         mcc, shd = quality(_fit(problem, seed, budget), problem)
         if mcc >= LEAST_MCC and shd == 0:
             break
-    note = f"{_words(budget)}; MCC {mcc:.4f}, SHD {shd}"
+    note = f"{budget_text(budget)}; MCC {mcc:.4f}, SHD {shd}"
     if mcc < LEAST_MCC or shd > 0:
         return [label.missing("fit with MCC >= 0.99 and SHD = 0", "s", f"not reached with {note}")]
     seconds = counted(lambda: _fit(problem, seed, budget).seconds, plan)
@@ -79,5 +79,6 @@ def _fit(problem: Problem, seed: int, budget: int | None) -> FitResult:
     return fit_pairs(problem.train, replace(fit_config(budget), seed=seed))
 
 
-def _words(budget: int | None) -> str:
+def budget_text(budget: int | None) -> str:
+    """A number of steps in words; None is that of a fit by default."""
     return "the default steps" if budget is None else f"{budget} steps"
