@@ -23,6 +23,7 @@ class Part:
         hours: of CPU on one core, as guessed from earlier runs; a finished part says what it took.
         figures: names of figures in its folder figures/ that documents show.
         keep: patterns of other files that results/ keeps; data and weights stay in runs/.
+        sample: further options, by which a share of its cells is made; empty where there is no such share.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Part:
     hours: float = 0.1
     figures: tuple[str, ...] = ()
     keep: tuple[str, ...] = ("results.json", "results.md", "*.png")
+    sample: tuple[str, ...] = ()
 
 
 FAMILY_HOURS = {
@@ -65,16 +67,18 @@ FAMILY_HOURS = {
 SPLINE_SEEDS = "3"
 """Of `spline-couplings-5`: the nature of seed 3 has values of 10⁷, which a fit refuses."""
 
+ONE_SEED = ("--data-seeds", "1")
+
 
 def _family(name: str, hours: float) -> Part:
     seeds = SPLINE_SEEDS if name == "spline-couplings-5" else "5"
     options = ("--family", name, "--data-seeds", seeds)
-    return Part(f"families/{name}", "families", options, hours, keep=("results.json", "bars.json"))
+    return Part(f"families/{name}", "families", options, hours, keep=("results.json", "bars.json"), sample=ONE_SEED)
 
 
 FAMILIES = tuple(_family(name, hours) for name, hours in FAMILY_HOURS.items())
 INSTRUMENTS = tuple(
-    Part(f"physics/{'-'.join(names)}", "physics", ("--data-seeds", "3", "--instrument", *names), 0.6)
+    Part(f"physics/{'-'.join(names)}", "physics", ("--data-seeds", "3", "--instrument", *names), 0.6, sample=ONE_SEED)
     for names in (("arm", "tanks"), ("polarisers", "photodiodes"))
 )
 PAPER = tuple(
@@ -89,8 +93,14 @@ PAPER = tuple(
     )
 )
 INTERVALS = (
-    Part("intervals/linear", "intervals", ("--kinds", "linear"), 0.2),
-    Part("intervals/curved", "intervals", ("--kinds", "curved", "--sizes", "2000", "10000", "--natures", "10"), 1.5),
+    Part("intervals/linear", "intervals", ("--kinds", "linear"), 0.2, sample=("--natures", "2")),
+    Part(
+        "intervals/curved",
+        "intervals",
+        ("--kinds", "curved", "--sizes", "2000", "10000", "--natures", "10"),
+        1.5,
+        sample=("--natures", "1", "--sizes", "2000"),
+    ),
 )
 IMAGES = Part(
     "images",
@@ -102,10 +112,10 @@ IMAGES = Part(
 
 PARTS: tuple[Part, ...] = (
     *FAMILIES[:8],
-    Part("toy2d", "toy2d", ("--data-seeds", "5", "--model-seeds", "1"), 0.1),
-    Part("dimension", "dimension", ("--seeds", "7", "8"), 0.2),
+    Part("toy2d", "toy2d", ("--data-seeds", "5", "--model-seeds", "1"), 0.1, sample=ONE_SEED),
+    Part("dimension", "dimension", ("--seeds", "7", "8"), 0.2, sample=("--seeds", "7", "--n", "2", "5")),
     *INSTRUMENTS,
-    Part("ablations", "ablations", (), 2.5),
+    Part("ablations", "ablations", (), 2.5, sample=(*ONE_SEED, "--arms", "default", "splines")),
     Part("agreement", "agreement", (), 0.2),
     Part("false_discoveries", "false_discoveries", (), 0.3),
     *FAMILIES[8:12],

@@ -69,17 +69,24 @@ class Place:
         return found
 
     def state(self) -> str:
-        """fresh, stale (made by other code), missing, or old (made before there was a pipeline)."""
+        """fresh, confirmed (a sample is equal), stale (by other code), missing, or old (before the pipeline)."""
         record = self.record()
-        if record is not None:
-            return "fresh" if record["code"] == self.code else "stale"
-        return "old" if self.results.is_dir() else "missing"
+        if record is None:
+            return "old" if self.results.is_dir() else "missing"
+        if record["code"] == self.code:
+            return "fresh"
+        return "confirmed" if record.get("confirmed", {}).get("code") == self.code else "stale"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the kept results are those of the code of now."""
+        return self.state() in ("fresh", "confirmed")
 
 
 def run(place: Place) -> bool:
     """Run a part, resuming what was done of it, and keep its results; False if it failed. Its log is in its folder."""
     place.work.mkdir(parents=True, exist_ok=True)
-    session = _run_once(place)
+    session = execute(place, place.command, place.work)
     path = place.work / _SESSIONS
     sessions = [*(read_json(path) if path.is_file() else []), session]
     write_json(path, sessions)
@@ -90,13 +97,14 @@ def run(place: Place) -> bool:
     return True
 
 
-def _run_once(place: Place) -> dict[str, Any]:
+def execute(place: Place, lcm_command: list[str], work: Path) -> dict[str, Any]:
+    """Run a command of the package for a part, with its files and its log in `work`; what it used, and how it ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     start, load = time.monotonic(), os.getloadavg()[0]
-    command = [sys.executable, "-m", "lcm", *place.command, "--out", str(place.work)]
+    command = [sys.executable, "-m", "lcm", *lcm_command, "--out", str(work)]
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with (place.work / "log.txt").open("a", encoding="utf-8") as log:
+    with (work / "log.txt").open("a", encoding="utf-8") as log:
         done = subprocess.run(command, cwd=place.root, env=os.environ | one_thread, stdout=log, stderr=log, check=False)
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {

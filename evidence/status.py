@@ -1,4 +1,4 @@
-"""What is fresh, what is stale, and what all of it costs."""
+"""What is fresh, confirmed or stale, and what all of it costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def status_text(places: Sequence[Place]) -> str:
     """A table of the parts, with the hours that they took, or "about" the hours that are guessed."""
     rows = [_row(place) for place in places]
     total = sum(hours_of(place) for place in places)
-    left = sum(hours_of(place) for place in places if place.state() != "fresh")
+    left = sum(hours_of(place) for place in places if not place.is_current)
     table = to_text([list(HEADINGS), *rows])
     return f"{table}\nAll of it takes about {total:.1f} hours of CPU; {left:.1f} of them are to be run."
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from evidence import runner
+from evidence.confirm import confirm
 from evidence.dependencies import DRAWN, dependencies, digest
 from evidence.fill import documents, filled_text
 from evidence.parts import FAMILY_HOURS, PARTS, Part, named, one_of_each
@@ -137,7 +139,7 @@ def test_the_options_of_a_part_are_those_of_its_experiment(part: Part, capsys: p
     main = import_module(f"experiments.{part.experiment}").main
     # a wrong option or value before it ends with 2
     with pytest.raises(SystemExit, match=r"^0$"):
-        main([*part.options, "--help"])
+        main([*part.options, *part.sample, "--help"])
     assert "--out" in (text := capsys.readouterr().out) and "--quick" in text
 
 
@@ -180,7 +182,21 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     )
     python.chmod(0o755)
     monkeypatch.setattr(runner.sys, "executable", str(python))
-    return Place(project(tmp_path / "project", **SMALL), Part("one", "one", ("--seeds", "1"), 0.5, ("two",)))
+    part = Part("one", "one", ("--seeds", "1"), 0.5, ("two",), sample=("--seeds", "0"))
+    return Place(project(tmp_path / "project", **SMALL), part)
+
+
+def with_other_code(place: Place) -> Place:
+    """The same part after a change of a module that it imports."""
+    project(place.root, lcm__beside="x = 3\n")
+    runner_cache_cleared()
+    return Place(place.root, place.part)
+
+
+def writes(place: Place, text: str) -> None:
+    """From now on, the experiment has these results."""
+    python = Path(runner.sys.executable)
+    python.write_text(f"#!/bin/sh\nfor last; do :; done\necho '{text}' > \"$last/results.json\"\n")
 
 
 def test_a_part_is_missing_then_fresh_then_stale(place: Place) -> None:
@@ -192,9 +208,55 @@ def test_a_part_is_missing_then_fresh_then_stale(place: Place) -> None:
     assert record["command"] == "OMP_NUM_THREADS=1 lcm reproduce one -- --seeds 1" and record["code"] == place.code
     keys = {"command", "code", "commit", "versions", "machine", "wall_seconds", "cpu_seconds", "sessions"}
     assert set(record) == keys and set(record["sessions"][0]) >= {"started", "load_before", "load_after", "exit"}
-    project(place.root, lcm__beside="x = 3\n")
+    assert with_other_code(place).state() == "stale"
+
+
+def test_a_sample_that_is_equal_but_for_times_confirms_a_stale_part(place: Place) -> None:
+    writes(place, '{"cells": [{"mcc": 0.5, "fit_seconds": 3.0}, {"mcc": 0.7, "fit_seconds": 3.0}]}')
+    assert run(place)
+    kept = (place.results / "results.json").read_bytes()
+    writes(place, '{"cells": [{"mcc": 0.7, "fit_seconds": 4.0}]}')
+    changed = with_other_code(place)
+    assert confirm(changed) is None
+    assert changed.state() == "confirmed" and "0.0 of them are to be run" in status_text([changed])
+    assert (place.results / "results.json").read_bytes() == kept
+    said = json.loads((place.results / RECORD).read_text())["confirmed"]
+    assert (said["cells"], said["of"], said["sample"], said["session"]["exit"]) == (1, 2, "--seeds 0", 0)
+    # the results of before are of neither code any more
+    project(place.root, lcm__beside="x = 4\n")
     runner_cache_cleared()
     assert Place(place.root, place.part).state() == "stale"
+
+
+@pytest.mark.parametrize(
+    ("again", "why"),
+    [
+        (
+            '{"cells": [{"seed": 0, "mcc": 0.5}, {"seed": 1, "mcc": 0.6}]}',
+            "another result .* mcc is 0.6 in place of 0.7",
+        ),
+        ('{"cells": [{"seed": 0, "mcc": 0.5, "more": 1}]}', "another result .* more is 1 in place of None"),
+        ('{"cells": []}', "the sample has no cells"),
+    ],
+)
+def test_a_sample_with_another_result_leaves_a_part_stale(place: Place, again: str, why: str) -> None:
+    writes(place, '{"cells": [{"seed": 0, "mcc": 0.5}, {"seed": 1, "mcc": 0.7}]}')
+    assert run(place)
+    writes(place, again)
+    changed = with_other_code(place)
+    assert re.search(why, confirm(changed) or "")
+    assert changed.state() == "stale"
+
+
+def test_what_cannot_be_confirmed_says_why(place: Place) -> None:
+    assert "that the pipeline has not made" in str(confirm(place))
+    assert run(place)
+    assert "without a sample" in str(confirm(replace(place, part=replace(place.part, sample=()))))
+    changed = with_other_code(place)
+    failing = place.root / "runs" / "evidence-confirm" / changed.work.name / "fail"
+    failing.parent.mkdir(parents=True)
+    failing.touch()
+    assert "the sample failed, see " in str(confirm(changed)) and changed.state() == "stale"
 
 
 def runner_cache_cleared() -> None:

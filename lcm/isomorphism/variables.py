@@ -81,8 +81,10 @@ class MatchedVariables:
         """
         source, target = self.scores_a[: self.n_data], self.scores_b[: self.n_data]
         train = np.arange(self.n_data) % 2 == 0
-        residual = (target - mapped(self.between_scores, source)) / _spread(target)
-        r2 = 1.0 - np.mean(np.square(residual[~train]), axis=0)
+        varies = _varies(target)
+        residual = (target - mapped(self.between_scores, source)) / np.where(varies, target.std(0), 1.0)
+        # a constant, which a collapsed model has, is a function of everything and says nothing of it
+        r2 = np.where(varies, 1.0 - np.mean(np.square(residual[~train]), axis=0), 0.0)
         leaks = leakage(residual, source, train)
         return {
             "permutation": tuple(self.permutation.tolist()),
@@ -90,7 +92,7 @@ class MatchedVariables:
             "r2": r2,
             "leakage": leaks.total,
             "leakage_matrix": leaks.by_source,
-            "monotone_gain": _free_r2(source, target, train) - r2,
+            "monotone_gain": np.where(varies, _free_r2(source, target, train) - r2, 0.0),
             "consistency": consistency_of(self.z_a[: self.n_data], self.z_b[: self.n_data], leaks.by_source, mixing),
             "variable_map": self.variable_map,
         }
@@ -108,10 +110,10 @@ def _match(first: View, second: View, n_data: int) -> IntArray:
     return match_variables(scores)
 
 
-def _spread(table: FloatArray) -> FloatArray:
-    """Standard deviations (n,); 1 for a column that is constant to rounding, which no map explains."""
-    spread = table.std(0)
-    return np.where(spread > 1e-9 * np.abs(table).max(0), spread, 1.0)
+def _varies(table: FloatArray) -> BoolArray:
+    """Which columns (n,) are not constant to rounding."""
+    varies: BoolArray = table.std(0) > 1e-9 * np.abs(table).max(0)
+    return varies
 
 
 def _free_r2(source: FloatArray, target: FloatArray, train: BoolArray) -> FloatArray:

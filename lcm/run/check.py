@@ -64,7 +64,26 @@ class PairCheck(Mapping[str, Any]):
         return len(self.numbers)
 
     def __str__(self) -> str:
-        return format_check(self)
+        """The numbers in plain words, one line each."""
+        lines = [
+            ("pairs", f"{self['n_pairs']:,} of shape {tuple(self['shape'])}, {self['dtype']}"),
+            ("duplicates", f"{self['duplicate_rows']:,} rows of x equal an earlier one"),
+            ("unchanged", f"{self['unchanged_share']:.1%} of pairs have x == x_tilde exactly"),
+        ]
+        if self["rank"] is None:
+            by = " by the dimension of the sheet that the images lie on"
+            lines.append(("variables", _UNKNOWN if self["n_guess"] is None else f"n = {self['n_guess']}{by}"))
+        else:
+            values = self["singular_values"]
+            lines.append(("rank", f"{self['rank']} of {len(values)} columns"))
+            lines.append(("spectrum", "singular values " + _listed([f"{value:.3g}" for value in values])))
+            lines.append(("variables", _number_text(self)))
+            lines.append(("one-sparse", verdict(self)))
+        if self["target_shares"] is not None:
+            shares = _listed([f"{share:.1%}" for share in self["target_shares"]])
+            lines.append(("targets", f"{shares} of pairs, by a linear estimate"))
+        lines += [("doubt", text) for text in self["doubts"]]
+        return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
 def check_pairs(x: Any, x_tilde: Any = None, *, seed: int = 0) -> PairCheck:
@@ -142,29 +161,6 @@ def _refusal(require: Callable[..., None], *arguments: Any) -> list[str]:
     except ValueError as error:
         return [f"lcm fit refuses these pairs: {error}"]
     return []
-
-
-def format_check(report: Mapping[str, Any]) -> str:
-    """The numbers of `check_pairs` in plain words, one line each."""
-    lines = [
-        ("pairs", f"{report['n_pairs']:,} of shape {tuple(report['shape'])}, {report['dtype']}"),
-        ("duplicates", f"{report['duplicate_rows']:,} rows of x equal an earlier one"),
-        ("unchanged", f"{report['unchanged_share']:.1%} of pairs have x == x_tilde exactly"),
-    ]
-    if report["rank"] is None:
-        by = " by the dimension of the sheet that the images lie on"
-        lines.append(("variables", _UNKNOWN if report["n_guess"] is None else f"n = {report['n_guess']}{by}"))
-    else:
-        values = report["singular_values"]
-        lines.append(("rank", f"{report['rank']} of {len(values)} columns"))
-        lines.append(("spectrum", "singular values " + _listed([f"{value:.3g}" for value in values])))
-        lines.append(("variables", _number_text(report)))
-        lines.append(("one-sparse", verdict(report)))
-    if report["target_shares"] is not None:
-        shares = _listed([f"{share:.1%}" for share in report["target_shares"]])
-        lines.append(("targets", f"{shares} of pairs, by a linear estimate"))
-    lines += [("doubt", text) for text in report["doubts"]]
-    return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
 def _number_text(report: Mapping[str, Any]) -> str:

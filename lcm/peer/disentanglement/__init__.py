@@ -92,6 +92,4 @@ _WITH_TARGETS = frozenset({"targets", "graph"})
 
 DVAE_PEER = _peer("dvae", "an autoencoder whose pairs share all variables but a few", _WITH_TARGETS)
 BETA_VAE_PEER = _peer("beta-vae", "an autoencoder of single observations, without the pairs", frozenset())
-SUPERVISED_VAE_PEER = _peer(
-    "vae-supervised-interventions", "an autoencoder that knows the targets: an upper bound of dvae", _WITH_TARGETS, True
-)
+SUPERVISED_VAE_PEER = _peer("vae-supervised-interventions", "dvae, with targets that are known", _WITH_TARGETS, True)

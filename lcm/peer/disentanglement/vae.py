@@ -259,7 +259,7 @@ class DVAE(_SharingVAE):
 
 @final
 class SupervisedVAE(_SharingVAE):
-    """A disentanglement VAE that is fitted with known targets, which number its variables: an upper bound of `dvae`.
+    """A disentanglement VAE that is fitted with known targets, which number its variables.
 
     Pairs without targets are encoded as in `dvae`.
     """
