@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ ROWS = 50
 PRECISION = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
-def plain_blocks(value: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+def plain_blocks(
+    value: Tensor, inner: Tensor, bias: Tensor, outer: Tensor, measured: int | None = None
+) -> tuple[Tensor, Tensor]:
     """The blocks as in their formula, one Jacobian per row and its determinant by LAPACK."""
     log_det = value.new_zeros(len(value))
     for first, shift, last in zip(inner, bias, outer, strict=True):
@@ -28,7 +31,7 @@ def plain_blocks(value: Tensor, inner: Tensor, bias: Tensor, outer: Tensor) -> t
         slope = torch.einsum("ih,bh,hj->bij", last, 1.0 - hidden.square(), first)
         log_det = log_det + torch.linalg.slogdet(torch.eye(value.shape[1], dtype=value.dtype) + slope)[1]
         value = value + hidden @ last.T
-    return value, log_det
+    return value, log_det[:measured]
 
 
 def plain_spline(inputs: Tensor, raw: Tensor, bound: float, inverse: bool = False) -> tuple[Tensor, Tensor]:
@@ -79,6 +82,18 @@ def test_blocks_of_many_rows_are_inverted_in_groups(monkeypatch: pytest.MonkeyPa
         assert_near(with_gradients(through_blocks, inputs), expected, 1e-12)
 
 
+@pytest.mark.parametrize("measured", [1, 17, ROWS])
+def test_log_determinants_of_the_first_rows_are_theirs(measured: int) -> None:
+    value = torch.randn(ROWS, 5, generator=generator(1), dtype=torch.float64).requires_grad_()
+    inputs = [value, *(part[0].detach().requires_grad_() for part in block_parameters(5, torch.float64))]
+    found, expected = (
+        with_gradients(lambda *parts, blocks=blocks: blocks(*parts, measured), inputs)
+        for blocks in (through_blocks, plain_blocks)
+    )
+    assert len(found[1]) == measured
+    assert_near(found, expected, 1e-12)
+
+
 def test_only_one_result_may_have_a_gradient() -> None:
     value = torch.randn(ROWS, 3, generator=generator(1), dtype=torch.float64).requires_grad_()
     inputs = [value, *(part[0].detach().requires_grad_() for part in block_parameters(3, torch.float64))]
@@ -89,18 +104,20 @@ def test_only_one_result_may_have_a_gradient() -> None:
         assert_near(list(both[0]), list(both[1]), 1e-12)
 
 
+@pytest.mark.parametrize("measured", [None, 9])
 @pytest.mark.parametrize("shared", [False, True])
-def test_blocks_of_several_members_equal_each_alone(shared: bool) -> None:
+def test_blocks_of_several_members_equal_each_alone(shared: bool, measured: int | None) -> None:
     parts = block_parameters(3, torch.float64, members=4)
     value = torch.randn(4, ROWS, 3, generator=generator(2), dtype=torch.float64).requires_grad_()
     rows = value[0] if shared else value
 
     def together(value: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = vmap(through_blocks, in_dims=(None if shared else 0, 0, 0, 0))(value, *parts)
+        blocks = partial(through_blocks, measured=measured)
+        found: tuple[Tensor, Tensor] = vmap(blocks, in_dims=(None if shared else 0, 0, 0, 0))(value, *parts)
         return found
 
     def apart(value: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        each = [plain_blocks(value if shared else value[k], *(part[k] for part in parts)) for k in range(4)]
+        each = [plain_blocks(value if shared else value[k], *(part[k] for part in parts), measured) for k in range(4)]
         values, log_dets = zip(*each, strict=True)
         return torch.stack(values), torch.stack(log_dets)
 
@@ -177,3 +194,27 @@ def test_a_step_has_the_loss_and_gradients_of_automatic_differentiation(monkeypa
     monkeypatch.setattr(residual, "through_blocks", plain_blocks)
     monkeypatch.setattr("lcm.model.elementwise.monotone_spline", plain_spline)
     assert_near(found, loss_and_gradients(), 1e-5)
+
+
+def test_a_share_of_log_determinants_is_right_on_average() -> None:
+    parts, rows = 4, 24
+    flow = ResidualDecoder(6, blocks=2)
+    flow.draw_weights(generator(5), strength=0.7)
+    implicit = implicit_model([])
+    implicit.noise_decoder = ChainDecoder([flow, LinearDecoder(6)])
+    implicit.width = torch.ones(2)
+    x, x_tilde = torch.randn(2, rows, 6, generator=generator(1))
+
+    def mean_and_gradients(measured: int | None, shift: int) -> list[Tensor]:
+        flow.zero_grad()
+        pairs = implicit.encode_pairs(x.roll(shift, 0), x_tilde.roll(shift, 0), measured)
+        mean = pairs.log_det.mean()
+        mean.backward()
+        unrolled = pairs.normal.roll(-shift, 0), pairs.normal_tilde.roll(-shift, 0), pairs.across.roll(-shift, 0)
+        return [mean.detach(), *(part.grad for part in (flow.inner, flow.outer)), *unrolled]  # type: ignore[list-item]
+
+    assert implicit.noise_decoder.measured_share < 1.0 == ResidualDecoder(2).measured_share
+    each = [mean_and_gradients(rows // parts, k * rows // parts) for k in range(parts)]
+    averaged = [sum(same) / parts for same in zip(*each, strict=True)]
+    assert_near(averaged, mean_and_gradients(None, 0), 1e-5)
+    assert float(torch.stack([one[0] for one in each]).std()) > 1e-3

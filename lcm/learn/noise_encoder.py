@@ -27,6 +27,8 @@ _FEW_STAYING = 0.05
 class NoisePairs(NamedTuple):
     """Standard-normal noise encodings u, ũ (N, n) of a batch of pairs and the summed log-determinants (N,).
 
+    log_det: where the first pairs alone were measured, theirs over their share, and 0 for the others, so that the mean
+    is right in expectation.
     across: w and w̃ (N, 2, r − n), how far the two observations lie off the sheet of dimension n in r coordinates. Their
     log-density is part of `log_det`.
     """
@@ -95,13 +97,23 @@ class ImplicitModel(nn.Module):
         self.solution.noise = PushforwardNoise(self.solution.noise.noise, marginal)
         self.linear = True
 
-    def encode_pairs(self, x: Tensor, x_tilde: Tensor) -> NoisePairs:
-        """Noise encodings of both observations (N, r) in one pass."""
-        n, (found, log_det) = len(self.thickness), self.noise_decoder.inverse(torch.cat([x, x_tilde]))
-        first, second = found[:, :n].chunk(2)
-        across = found[:, n:].unflatten(0, (2, -1)).transpose(0, 1)
+    def encode_pairs(self, x: Tensor, x_tilde: Tensor, measured: int | None = None) -> NoisePairs:
+        """Noise encodings of both observations (N, r) in one pass; log-determinants of the first `measured` pairs."""
+        n, size = len(self.thickness), len(x)
+        measured = size if measured is None else measured
+        rows = torch.cat([x[:measured], x_tilde[:measured], x[measured:], x_tilde[measured:]])
+        found, log_det = self.noise_decoder.inverse_measuring(rows, 2 * measured)
+        parts = (
+            found[: 2 * measured].unflatten(0, (2, measured)),
+            found[2 * measured :].unflatten(0, (2, size - measured)),
+        )
+        first, second = both = torch.cat(parts, 1)
+        across = both[..., n:].transpose(0, 1)
+        log_det = log_det.view(2, -1).sum(0)
+        if measured < size:
+            log_det = nn.functional.pad(log_det * (size / measured), (0, size - measured))
         off_sheet = stay_log_density(across, self.width).sum((1, 2))
-        return NoisePairs(first, second, log_det.view(2, -1).sum(0) + off_sheet, across)
+        return NoisePairs(first[:, :n], second[:, :n], log_det + off_sheet, across)
 
     def terms(self, pairs: NoisePairs, thickness: Tensor | None = None, growth: Tensor | None = None) -> PairTerms:
         """Likelihood terms of encoded pairs, at a thickness (n,) and a growth in place of the model's own."""

@@ -44,6 +44,9 @@ class NoiseEncoderObjective(Objective):
     Where there are more coordinates than variables, the width of the sheet is treated like the thickness. The density
     of an exact sheet has no bound, and its likelihood could rise for ever by flattening it. So each observation of a
     batch is blurred by fresh noise, which also lets the encoder see on which side of the sheet a point lies.
+
+    Where Jacobians would be most of its work, a step takes log-determinants of a share of its pairs, divided by that
+    share. They do not depend on the target set, so that the gradient stays unbiased.
     """
 
     closed_form: Tensor
@@ -107,7 +110,7 @@ class NoiseEncoderObjective(Objective):
         if self._blurred:
             model.width.copy_(self.closed_width.clamp_min(floor))
             x, x_tilde = (part + self._blur(progress) * blur[:, k] for k, part in enumerate((x, x_tilde)))
-        pairs = model.encode_pairs(x, x_tilde)
+        pairs = model.encode_pairs(x, x_tilde, math.ceil(model.noise_decoder.measured_share * len(x)))
         growth = self.log_growth.clamp_max(_MOST_LOG_GROWTH).exp() if annealed else 0.0 * self.log_growth
         model.growth.copy_(growth.detach().sum())
         # an unchanged pair fits any thickness at no change, and the thinner the better (docs/theory.md section 2)

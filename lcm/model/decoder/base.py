@@ -28,6 +28,11 @@ class Decoder(Component, family=True):
         return torch.zeros(self.n, dtype=torch.bool)
 
     @property
+    def measured_share(self) -> float:
+        """Share of rows, in (0, 1], of which a step of a fit takes log-determinants: all, where they cost little."""
+        return 1.0
+
+    @property
     def observation_dtype(self) -> torch.dtype | None:
         """The precision that x needs: float64 where float32 loses x beside a constant; None for that of the model."""
         return None
@@ -52,6 +57,11 @@ class Decoder(Component, family=True):
         """z = g⁻¹(x) (N, n) alone, where the log-determinant would cost more."""
         z: Tensor = self.inverse(x)[0]
         return z
+
+    def inverse_measuring(self, x: Tensor, measured: int) -> tuple[Tensor, Tensor]:
+        """z = g⁻¹(x) (N, n) and the log-determinants (M,) of the first M = `measured` rows, where all N cost more."""
+        z, log_det = self.inverse(x)
+        return z, log_det[:measured]
 
     def deepened(self, generator: torch.Generator) -> Decoder:
         """The same map with more layers, drawn by the generator on its device; itself where none can be added."""

@@ -53,6 +53,10 @@ class ChainDecoder(Decoder):
         return first.circular
 
     @property
+    def measured_share(self) -> float:
+        return min(float(part.measured_share) for part in self.parts)  # type: ignore[arg-type]
+
+    @property
     def observation_dtype(self) -> torch.dtype | None:
         last: Decoder = self.parts[-1]  # type: ignore[assignment]
         return last.observation_dtype
@@ -71,9 +75,12 @@ class ChainDecoder(Decoder):
         return values, log_det
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        values, log_det = x, x.new_zeros(len(x))
+        return self.inverse_measuring(x, len(x))
+
+    def inverse_measuring(self, x: Tensor, measured: int) -> tuple[Tensor, Tensor]:
+        values, log_det = x, x.new_zeros(measured)
         for part in reversed(self.parts):
-            values, log_part = part.inverse(values)  # type: ignore[operator]
+            values, log_part = part.inverse_measuring(values, measured)  # type: ignore[operator]
             log_det = log_det + log_part
         return values, log_det
 
