@@ -211,11 +211,11 @@ def test_a_part_is_missing_then_fresh_then_stale(place: Place) -> None:
     assert with_other_code(place).state() == "stale"
 
 
-def test_a_sample_that_is_equal_but_for_times_confirms_a_stale_part(place: Place) -> None:
-    writes(place, '{"cells": [{"mcc": 0.5, "fit_seconds": 3.0}, {"mcc": 0.7, "fit_seconds": 3.0}]}')
+def test_a_sample_that_is_equal_but_for_times_and_rounding_confirms_a_stale_part(place: Place) -> None:
+    writes(place, '{"cells": [{"mcc": 0.5, "fit_seconds": 3.0}, {"mcc": 0.7, "each": [0.7], "fit_seconds": 3.0}]}')
     assert run(place)
     kept = (place.results / "results.json").read_bytes()
-    writes(place, '{"cells": [{"mcc": 0.7, "fit_seconds": 4.0}]}')
+    writes(place, '{"cells": [{"mcc": 0.70001, "each": [0.70001], "fit_seconds": 4.0}]}')
     changed = with_other_code(place)
     assert confirm(changed) is None
     assert changed.state() == "confirmed" and "0.0 of them are to be run" in status_text([changed])
@@ -236,6 +236,7 @@ def test_a_sample_that_is_equal_but_for_times_confirms_a_stale_part(place: Place
             "another result .* mcc is 0.6 in place of 0.7",
         ),
         ('{"cells": [{"seed": 0, "mcc": 0.5, "more": 1}]}', "another result .* more is 1 in place of None"),
+        ('{"cells": [{"seed": 1, "mcc": 0.7003}]}', "another result .* mcc is 0.7003 in place of 0.7"),
         ('{"cells": []}', "the sample has no cells"),
     ],
 )
