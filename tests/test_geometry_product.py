@@ -328,6 +328,13 @@ def test_opposite_points_of_a_sphere_have_no_logarithm() -> None:
     assert torch.allclose(manifold.distance_sum(x, -x), torch.tensor(math.pi))
 
 
+def test_the_logarithm_of_a_point_at_itself_has_a_gradient() -> None:
+    x = points(ProductManifold([Sphere(2)]))
+    y = x.clone().requires_grad_()
+    ProductManifold([Sphere(2)]).log(x, y).sum().backward()
+    assert y.grad is not None and bool(y.grad.isfinite().all())
+
+
 @pytest.mark.parametrize("gap", [1e-3, 1e-2])
 def test_logarithms_of_nearly_opposite_points_are_tangent_in_single_precision(gap: float) -> None:
     manifold = ProductManifold([Sphere(2)])

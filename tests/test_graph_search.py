@@ -226,3 +226,14 @@ def test_the_settings_need_no_torch() -> None:
     code = "import sys, lcm.peer.search.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert set(OWN_METHODS) < set(METHODS)
+
+
+@pytest.mark.parametrize("method", [method for method in FINDING if method != "enco"])
+@pytest.mark.parametrize("constants", [(0,), (0, 1)])
+def test_a_constant_is_cause_and_effect_of_nothing(constants: tuple[int, ...], method: SearchMethod) -> None:
+    variables = chain_variables()
+    parts = (variables.z, variables.z_tilde, variables.noise, variables.noise_tilde)
+    tables = [part.index_fill(1, torch.tensor(constants), 0.3) for part in parts]
+    found = discover(FittedVariables(*tables, variables.target_weights), method, config=CLOSED_FORM)
+    assert np.isfinite(found.edge_strength).all()
+    assert not any(constant in edge for edge in found.graph.edges() for constant in constants)

@@ -9,9 +9,15 @@ from laws import generator, normal
 from scipy.stats import kstest
 from torch import Tensor
 
+from lcm.learn.config import KnownConfig
+from lcm.learn.known import with_known
+from lcm.model.graph import Graph
 from lcm.model.mechanism import LocationScaleMechanism
+from lcm.model.noise import NormalNoise
+from lcm.model.scm import SCM
+from lcm.readout.ancestors import find_ancestry
 from lcm.readout.dependence import Dependence
-from lcm.readout.edges import fitted_mechanisms, parent_tests, strength_errors
+from lcm.readout.edges import find_edges, fitted_mechanisms, parent_tests, strength_errors
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -155,3 +161,17 @@ def test_standard_errors_are_those_of_repeated_draws() -> None:
     spread, mean = torch.stack(strengths).std(0), torch.stack(errors).square().mean(0).sqrt()
     for edge in ((0, 1), (1, 2)):
         assert 0.75 < float(mean[edge] / spread[edge]) < 1.4
+
+
+@pytest.mark.parametrize("constant", [0, 1, 2])
+def test_a_constant_has_no_edges_also_where_the_order_is_known(constant: int) -> None:
+    noise, noise_tilde = normal(3000, 3), normal(3000, 3, seed=2)
+    targets = torch.nn.functional.one_hot(torch.arange(3000) % 3, 3).float()
+    noise_tilde = torch.where(targets > 0, noise_tilde, noise)
+    noise[:, constant], noise_tilde[:, constant] = 0.3, 0.3
+    ancestry = with_known(find_ancestry(noise, noise_tilde, targets, 0.01), KnownConfig(order=(0, 1, 2)))
+    mechanism = LocationScaleMechanism.untrained(torch.from_numpy(ancestry.candidates.copy()), 8)
+    scm = SCM(Graph(ancestry.candidates), mechanism, NormalNoise(3)).requires_grad_(False)
+    found = find_edges(scm, ancestry, (noise_tilde, noise, targets), (noise, noise))
+    assert np.isfinite(found.edge_strength).all() and found.edge_p_value.min() > 1e-3
+    assert np.array_equal(found.edge_p_value[:, constant], np.ones(3))

@@ -112,3 +112,15 @@ def test_empty_batch() -> None:
 
 def test_floor_is_the_documented_one() -> None:
     assert THICKNESS_FLOOR == 1e-3
+
+
+def test_a_target_that_moved_by_many_widths_leaves_the_digits_of_the_others() -> None:
+    distribution = TargetDistribution.family(3, "atomic")
+    base, stay, move = normal(50), normal(50, 3, seed=2), normal(50, 3, seed=3)
+    # the stay of a target, whose difference is of 10⁴ widths
+    targets = torch.arange(50) % 3
+    stay[torch.arange(50), targets] = -5e7
+    parts = (PairTerms(*(part.to(dtype) for part in (base, stay, move))) for dtype in (torch.float32, torch.float64))
+    sets = distribution.target_sets, distribution.log_probabilities()
+    single, double = (pair_log_density(terms, sets[0], sets[1].to(terms.base)) for terms in parts)
+    torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-5)

@@ -167,12 +167,11 @@ def test_trainable_mechanisms_start_at_the_noise_and_can_be_made_linear(kind: st
     noise, z = normal(20, N), normal(20, N, seed=2)
     assert torch.allclose(mechanism(noise, z)[0], noise)
     weights, parents = torch.tensor([0.7]), torch.nonzero(mechanism.adjacency[:, 0]).flatten()[:1]
-    mechanism.set_linear(0, parents, weights, torch.tensor(-0.3), torch.tensor(0.1))
-    value = mechanism(noise, z)[0]
-    # the log-scale of location-scale mechanisms is squashed, by next to nothing here
-    linear = 0.7 * z[:, parents[0]] - 0.3 + math.exp(0.1) * noise[:, 0]
-    assert torch.allclose(value[:, 0], linear, atol=1e-3)
-    assert torch.allclose(value[:, 1:], noise[:, 1:])
+    for log_scale in (-3.5, 0.1, 2.0):
+        mechanism.set_linear(0, parents, weights, torch.tensor(-0.3), torch.tensor(log_scale))
+        value = mechanism(noise, z)[0]
+        assert torch.allclose(value[:, 0], 0.7 * z[:, parents[0]] - 0.3 + math.exp(log_scale) * noise[:, 0])
+        assert torch.allclose(value[:, 1:], noise[:, 1:])
 
 
 @pytest.mark.parametrize("kind", TRAINABLE)

@@ -102,6 +102,27 @@ def test_an_encoding_depends_on_its_own_pair_alone(name: str, models: dict[str, 
 
 
 @every_model
+def test_no_pairs_have_no_likelihoods(name: str, models: dict[str, PairModel], data: PairData) -> None:
+    none = torch.from_numpy(data.x[:0])
+    assert models[name].encode_pairs(none, none).log_density.shape == (0,)
+
+
+@every_model
+def test_variables_are_decoded_in_the_units_of_the_data_or_not_at_all(
+    name: str, models: dict[str, PairModel], data: PairData
+) -> None:
+    z = encode_pairs(models[name], data).z
+    try:
+        found = models[name].decode(z)
+    except NotImplementedError:
+        assert name in ("ilcm-vae", "icrl-sm", "elcm-vae")
+    else:
+        assert found.shape == data.x.shape
+        if name in ("flow", "linear", "elcm-flow"):
+            torch.testing.assert_close(found, torch.from_numpy(data.x), rtol=1e-2, atol=1e-2)
+
+
+@every_model
 def test_a_saved_model_encodes_alike(name: str, models: dict[str, PairModel], data: PairData, tmp_path: Path) -> None:
     save_model(models[name], tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")

@@ -85,7 +85,7 @@ def set_by_set(model: ImplicitVAE, y: Tensor, y_tilde: Tensor, draws: Tensor) ->
         imposed = normal_density(0.0, 1.0).log_prob(z) + log_slope - after.log_prob(noise_tilde)
         value = (normal_density(0.0, 1.0).log_prob(noise) - before.log_prob(noise) + targets * imposed).sum(1)
         for observed, hidden in ((y, noise), (y_tilde, noise_tilde)):
-            value = value + normal_density(model.decode(hidden), deviation).log_prob(observed).sum(1)
+            value = value + normal_density(model.decode_noise(hidden), deviation).log_prob(observed).sum(1)
         log_prior = model.target_distribution.probabilities[k].log()
         total = total + log_q[:, k].exp() * (value + log_prior - log_q[:, k])
     return total

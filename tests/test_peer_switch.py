@@ -116,8 +116,8 @@ def test_weights_of_draws_have_the_evidence_for_their_mean() -> None:
         nothing = torch.zeros(rows, N, dtype=torch.bool)
         parts = model.bound(one, two, model.moments(one, two), nothing, model.draw(rows, generator(9)))
         found = (parts.fit + parts.latent).logsumexp(0) - math.log(rows)
-        mean = model.decode(torch.zeros(1, N))[0]
-        mixing = (model.decode(torch.eye(N)) - mean).T
+        mean = model.decode_noise(torch.zeros(1, N))[0]
+        mixing = (model.decode_noise(torch.eye(N)) - mean).T
         both, variance = torch.cat([mixing, mixing]), (model.log_variance.exp() + 1e-4).repeat(2)
         law = torch.distributions.MultivariateNormal(mean.repeat(2), both @ both.T + torch.diag(variance))
         torch.testing.assert_close(found, law.log_prob(torch.cat([one[0], two[0]])), rtol=0.0, atol=0.03)

@@ -349,3 +349,14 @@ def test_bad_targets_are_one_line(
     ]
     assert BAD_TARGETS[text] in refused(capsys, *argv)
     assert not (tmp_path / "p.txt").exists()
+
+
+@pytest.mark.parametrize("pairs", [(1, 1, 1, 0), (3, 7, 11, 0), (1, 2, 4, 8, 16, 0), (0, 5, 0), (0, 0, 0)])
+def test_recommended_targets_are_probabilities(pairs: tuple[int, ...]) -> None:
+    n, needed = len(pairs), tuple(map(float, pairs))
+    names = {"names": tuple(f"z{i}" for i in range(n)), "related": ("",) * n}
+    asked = {"false_discovery_rate": 0.05, "power": 0.9, "width": 0.2, "least": 0.1}
+    curves: dict[str, Any] = {"curves": (), "steps": (), "uniform_total": 900.0, "curve_kind": "power", "aim": 0.9}
+    plan = PairPlan("graph", None, (), (50.0,) * n, needed, pairs, edges=(), **curves, **names, **asked)  # type: ignore[arg-type]
+    listed = yaml.safe_load(plan.targets_yaml())["probabilities"]
+    assert min(listed) >= 0.0 and sum(listed) == pytest.approx(1.0, abs=1e-12)

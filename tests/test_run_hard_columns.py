@@ -15,6 +15,7 @@ from small import SHORT, small_data
 
 import lcm
 from lcm.data.encode import encode_pairs
+from lcm.isomorphism.likelihood import log_densities
 from lcm.peer.search.config import GraphSearchConfig
 from lcm.readout.dependence import not_far_out
 
@@ -115,6 +116,15 @@ def test_far_observations_survive_decoding_saving_and_loading(name: str, tmp_pat
     for each in (model, lcm.load(tmp_path / "model.safetensors")):
         again = each.decode(each.encode(torch.from_numpy(x)).z)
         np.testing.assert_allclose(again.numpy() - OFFSETS[name], x - OFFSETS[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OFFSETS)
+def test_a_constant_changes_no_likelihood_that_fits_are_compared_by(name: str) -> None:
+    x, x_tilde = far(name)
+    data = lcm.PairData.from_arrays(x, x_tilde)
+    model = lcm.fit(data, model="linear", quiet=True).model
+    found = log_densities(model, data, model.thickness)
+    np.testing.assert_allclose(found.numpy(), model.log_prob(x, x_tilde), atol=0.05)
 
 
 def test_integers_beyond_float32_are_kept() -> None:

@@ -207,7 +207,8 @@ class Sphere(Factor):
             )
         across = self.project_tangent(x, y - x)
         length = torch.linalg.vector_norm(across, dim=-1)
-        stretch = torch.where(length > 0, self.distance(x, y) / length, 1.0)
+        # the branch that is not taken has a gradient too
+        stretch = torch.where(length > 0, self.distance(x, y) / torch.where(length > 0, length, 1.0), 1.0)
         # near the opposite point the stretch is large and amplifies rounding errors
         return self.project_tangent(x, across * stretch.unsqueeze(-1))
 

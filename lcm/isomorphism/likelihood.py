@@ -110,7 +110,7 @@ def log_densities(model: LatentCausalModel, data: PairData, thickness: Tensor, g
 def _log_densities(
     model: LatentCausalModel, x: Tensor, x_tilde: Tensor, thickness: Tensor, growth: float | None
 ) -> Tensor:
-    pairs = (part.to(model.thickness) for part in (x, x_tilde))
+    pairs = (part.to(model.like_observations) for part in (x, x_tilde))
     # one number for each pair and target set is held at a time
     size = max(1, min(_CHUNK_ROWS, _CHUNK_ENTRIES // len(model.target_distribution.target_sets)))
     (values,) = in_chunks(

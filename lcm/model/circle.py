@@ -80,14 +80,15 @@ class CircleNoise(Noise):
 
     def from_normal(self, normal: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         concentration = pick(self.concentration, variables)
-        gap = _gap_of_tail(ndtr(-normal.abs()), concentration)
-        noise = wrap(pick(self.mean, variables) + torch.sign(normal) * (math.pi - gap))
+        side = _side(normal)
+        gap = _gap_of_tail(ndtr(-side * normal), concentration)
+        noise = wrap(pick(self.mean, variables) + side * (math.pi - gap))
         return noise, standard_normal_log_density(normal) - _log_density_at(gap, concentration)
 
     def to_normal(self, noise: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         concentration, centred = pick(self.concentration, variables), self._centred(noise, variables)
         gap = _gap(centred)
-        normal = -torch.sign(centred) * ndtri(_tail(gap, concentration))
+        normal = -_side(centred) * ndtri(_tail(gap, concentration))
         return normal, _log_density_at(gap, concentration) - standard_normal_log_density(normal)
 
     def log_density(self, noise: Tensor, variables: Tensor | None = None) -> Tensor:
@@ -98,9 +99,14 @@ class CircleNoise(Noise):
         return wrap(noise - pick(self.mean, variables))
 
 
+def _side(values: Tensor) -> Tensor:
+    """−1 below 0, else 1; unlike the sign, it leaves values at 0 their derivative."""
+    return torch.where(values < 0.0, -1.0, 1.0).to(values)
+
+
 def _gap(centred: Tensor) -> Tensor:
     """Distance from the antipode of the mean, kept above the resolution of an angle near π."""
-    return (math.pi - centred.abs()).clamp_min(torch.finfo(centred.dtype).eps)
+    return (math.pi - _side(centred) * centred).clamp_min(torch.finfo(centred.dtype).eps)
 
 
 def _log_density_at(gap: Tensor, concentration: Tensor) -> Tensor:

@@ -98,14 +98,18 @@ class _TailNoise(_StandardNoise):
         """F⁻¹(exp(log_probability)) for probabilities ≤ 1/2."""
 
     def from_normal(self, normal: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        lower = -normal.abs()
-        noise = -torch.sign(normal) * self._lower_quantile(log_ndtr(lower))
+        # by its sign, since |u| has no derivative at 0
+        is_lower = normal < 0.0
+        quantile = self._lower_quantile(log_ndtr(torch.where(is_lower, normal, -normal)))
+        noise = torch.where(is_lower, quantile, -quantile)
         return noise, standard_normal_log_density(normal) - self._log_density(noise)
 
     def to_normal(self, noise: Tensor, variables: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # clamped where the tail underflows (|u| of 37 in float64, 12 in float32), or u would be infinite
-        tail = self._log_lower_tail(-noise.abs()).exp().clamp_min(torch.finfo(noise.dtype).tiny)
-        normal = -torch.sign(noise) * ndtri(tail)
+        is_lower = noise < 0.0
+        tail = self._log_lower_tail(torch.where(is_lower, noise, -noise)).exp()
+        quantile = ndtri(tail.clamp_min(torch.finfo(noise.dtype).tiny))
+        normal = torch.where(is_lower, quantile, -quantile)
         return normal, self._log_density(noise) - standard_normal_log_density(normal)
 
 

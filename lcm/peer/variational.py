@@ -163,7 +163,7 @@ class Perceptron(nn.Module):
         first = (layers[0][0] * self.seen.unsqueeze(1)).flatten(0, 1)
         values = _affine(rows, first, layers[0][1].flatten())
         values = activate(values) if len(layers) > 1 else values
-        values = values.view(len(rows), len(self.seen), -1).transpose(0, 1)
+        values = values.unflatten(1, (len(self.seen), len(first) // len(self.seen))).transpose(0, 1)
         for index, (weight, bias) in enumerate(layers[1:]):
             values = torch.baddbmm(bias, activate(values) if index else values, weight.mT)
         return values

@@ -23,6 +23,7 @@ _RIDGE = 1e-9
 _MAX_LEVERAGE = 0.99
 _ROWS = 16_384
 _FAR_OUT = 10.0
+_CONSTANT = 1e-9
 
 
 class Dependence(NamedTuple):
@@ -159,9 +160,14 @@ def concentration_of(influences: Tensor, covariance: Tensor) -> Tensor:
 
 
 def standardise(values: Tensor) -> Tensor:
-    """Values (M, ...) in standard deviations from their mean, clipped at four."""
-    values = (values - values.mean(0)) / values.std(0).clamp_min(1e-12)
+    """Values (M, ...) in standard deviations from their mean, clipped at four; 0 where they are constant."""
+    values = torch.where(varies(values), (values - values.mean(0)) / values.std(0).clamp_min(1e-12), 0.0)
     return values.clamp(-_CLIP, _CLIP)
+
+
+def varies(values: Tensor) -> Tensor:
+    """Which columns (...) of values (M, ...) are not constant to rounding."""
+    return values.std(0) > _CONSTANT * values.abs().amax(0)
 
 
 def log_spread(residuals: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from lcm.readout.dependence import (
     not_far_out,
     standardise,
     tail,
+    varies,
 )
 from lcm.readout.evidence import GraphEvidence
 
@@ -71,7 +72,8 @@ def edge_strengths(scm: SCM, z: Tensor) -> NDArray[np.float64]:
     squares = torch.stack([_squared_slopes(scm, part) for part in z.split(_SLOPE_ROWS)]).sum(0) / len(z)
     spread = z.std(0)
     strength: NDArray[np.float64] = (squares.sqrt() * spread.unsqueeze(1) / spread).cpu().numpy()
-    return strength * scm.graph.adjacency
+    # a constant is no effect of anything
+    return np.where(scm.graph.adjacency & varies(z).cpu().numpy(), strength, 0.0)
 
 
 def _squared_slopes(scm: SCM, z: Tensor) -> Tensor:
@@ -195,6 +197,8 @@ def _test_candidates(
         coefficients, residuals = regression.fit(targets)
         influences = regression.influences(coefficients, residuals)
         covariance = torch.einsum("mkd,mke->kde", influences, influences) + further
+        # a constant has no influences; it depends on nothing
+        covariance.diagonal(dim1=1, dim2=2).add_(1e-300)
         statistic = regression.wald(coefficients, covariance)
         concentration = concentration_of(influences, covariance)
         p_value = tail(statistic, regression.degree, regression.degrees_of_freedom, allowed, concentration)
@@ -203,8 +207,9 @@ def _test_candidates(
     further = propagated_covariance(own, regression, fitted) / scale.square().view(-1, 1, 1)
     statistic, mean, without = test(standardise(raw), further)
     spread_statistic, spread, _ = test(log_spread(without), 0.0)
-    excess = torch.maximum(statistic, spread_statistic).sqrt() - allowed.sqrt()
-    return mean, spread, excess.clamp_min(0.0)
+    excess = (torch.maximum(statistic, spread_statistic).sqrt() - allowed.sqrt()).clamp_min(0.0)
+    tested = varies(own.z[:, own.index])
+    return torch.where(tested, mean, 1.0), torch.where(tested, spread, 1.0), torch.where(tested, excess, 0.0)
 
 
 def _without_each_candidate(mechanism: TrainableMechanism, own: FittedMechanism, regression: Regression) -> Tensor:

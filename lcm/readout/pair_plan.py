@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lcm.readout.allocation import shares_of
+from lcm.readout.allocation import shares_of, whole_numbers
 
 _SELDOM = 0.5
 _ABOUT_UNIFORM = 0.95
@@ -180,9 +180,7 @@ class PairPlan:
 
     def targets_yaml(self) -> str:
         """The recommended targets as YAML: for `lcm protocol --targets`, or as keys of `nature.intervention`."""
-        last = _DIGITS - sum(round(share * _DIGITS) for share in self.shares[:-1])
-        listed = [*(round(share * _DIGITS) for share in self.shares[:-1]), last]
-        probabilities = ", ".join(f"{part / _DIGITS:.9f}" for part in listed)
+        probabilities = ", ".join(f"{part / _DIGITS:.9f}" for part in whole_numbers(self.shares, _DIGITS))
         lines = "# recommended by lcm plan, in the numbering of its run", "targets: atomic"
         return "\n".join([*lines, f"probabilities: [{probabilities}]\n"])
 

@@ -23,6 +23,7 @@ from lcm.model.mechanism.location_scale import (
     LocationScaleMechanism,
     LocationScaleMechanismConfig,
     UniformWeightConfig,
+    raw_log_scale,
 )
 from lcm.model.mechanism.product import ProductMechanism
 from lcm.model.mechanism.spline import SplineMechanism, SplineMechanismConfig
@@ -45,5 +46,6 @@ __all__ = [
     "SplineMechanismConfig",
     "TrainableMechanism",
     "UniformWeightConfig",
+    "raw_log_scale",
     "require_trainable",
 ]

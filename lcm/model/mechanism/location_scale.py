@@ -17,7 +17,7 @@ from lcm.model.mechanism.base import MechanismConfig, TrainableMechanism
 from lcm.model.mechanism.network import NetworkMechanism, NetworkMechanismConfig, ParentNetwork
 from lcm.model.noise import Noise
 
-_LOG_SCALE_BOUND = 4.0
+_LOG_SCALE_BOUND, _MOST_SHARE = 4.0, 0.998
 
 
 class ShiftAndScale(TrainableMechanism):
@@ -120,7 +120,7 @@ class LocationScaleMechanism(ShiftAndScale, NetworkMechanism):
     @torch.no_grad()
     def set_linear(self, i: int, parents: Tensor, weight: Tensor, bias: Tensor, log_scale: Tensor) -> None:
         self.network.linear[i, parents, 0] = weight
-        self.bias[i], self.log_scale[i] = bias, log_scale
+        self.bias[i], self.log_scale[i] = bias, raw_log_scale(log_scale)
 
     @torch.no_grad()
     def set_offsets(self, variables: Tensor, offsets: Tensor) -> None:
@@ -130,6 +130,11 @@ class LocationScaleMechanism(ShiftAndScale, NetworkMechanism):
         location, raw = self.network(z, variables).unbind(-1)
         raw = raw + pick(self.log_scale, variables)
         return location + pick(self.bias, variables), _LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)
+
+
+def raw_log_scale(log_scale: Tensor) -> Tensor:
+    """What a location-scale mechanism squashes into this log-scale, or into ±3.99 where that is nearer to 0."""
+    return _LOG_SCALE_BOUND * torch.atanh((log_scale / _LOG_SCALE_BOUND).clamp(-_MOST_SHARE, _MOST_SHARE))
 
 
 class WeightConfig(KindConfig, ABC, family=True):

@@ -19,7 +19,7 @@ from lcm.model.graph import Graph
 from lcm.model.intervention import PerfectIntervention, TargetDistribution
 from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.likelihood import THICKNESS_FLOOR, PairTerms, joint_log_density, pair_log_density, stay_log_density
-from lcm.model.mechanism import LocationScaleMechanism
+from lcm.model.mechanism import LocationScaleMechanism, raw_log_scale
 from lcm.model.noise import NormalNoise, PushforwardNoise, standard_normal_log_density
 from lcm.model.scm import SCM
 from lcm.peer.explicit import ExplicitConfig
@@ -165,7 +165,7 @@ class SampledMechanism(nn.Module):
         scale = abduction.diagonal()
         weight = (-abduction / scale.unsqueeze(1)).fill_diagonal_(0.0)
         self.mechanism.network.linear[..., 0].copy_(weight)
-        self.mechanism.log_scale.copy_(-scale.log())
+        self.mechanism.log_scale.copy_(raw_log_scale(-scale.log()))
 
     def abduct(self, z: Tensor, adjacency: Tensor) -> tuple[Tensor, Tensor]:
         """Noise and log|∂ε_i/∂z_i|, both (N, n), of z (N, n)."""

@@ -116,7 +116,7 @@ class ImplicitVAEObjective(Objective):
     def _single(self, y: Tensor, y_tilde: Tensor, encoded: Normals, draws: Tensor) -> Tensor:
         """The loss of a β-VAE of single observations."""
         noise = self.model.draw_noise(encoded, draws)
-        fit = self.model.log_likelihood(torch.stack([y, y_tilde]), self.model.decode(noise)).sum(0)
+        fit = self.model.log_likelihood(torch.stack([y, y_tilde]), self.model.decode_noise(noise)).sum(0)
         squares = 0.5 * (noise.square() - draws[:, :2].transpose(0, 1).square())
         divergence = (squares - encoded.log_deviation).sum((0, 2))
         return (self.config.pretrain_beta * divergence - fit).mean()

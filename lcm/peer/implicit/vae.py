@@ -125,7 +125,7 @@ class ImplicitVAE(VariationalModel):
         mean = mean + both @ self.unmixing.T if self.linear else mean
         return Normals(mean, nn.functional.hardtanh(log_deviation, *_LOG_DEVIATION))
 
-    def decode(self, noise: Tensor) -> Tensor:
+    def decode_noise(self, noise: Tensor) -> Tensor:
         """Means (..., n) of observations, in the coordinates of the fit, given noise (..., n)."""
         mean: Tensor = self.decoder(noise)
         return mean + noise @ self.mixing.T if self.linear else mean
@@ -197,7 +197,7 @@ class ImplicitVAE(VariationalModel):
 
     def _decode(self, masks: Tensor, moved: Tensor, stay: Tensor) -> Tensor:
         """Means (K, 2, N, n) of x and x̃ for sets (K, 1, n) or (1, N, n) of changed noise."""
-        return self.decode(torch.where(masks.unsqueeze(1), moved, stay))
+        return self.decode_noise(torch.where(masks.unsqueeze(1), moved, stay))
 
     def _imposed(self, masks: Tensor, after: Tensor, stay: Tensor) -> Tensor:
         """2 log p̃(ζ_i) + 2 log ∂ζ_i/∂ẽ_i + log 2π, as if each i were a target: (N, n) or (K, N, n)."""

@@ -21,9 +21,11 @@ from lcm.learn.training.objective import Job, Objective, ParameterGroup, Schedul
 from lcm.model.decoder import ChainDecoder, LinearDecoder
 from lcm.model.graph import Graph
 from lcm.model.intervention import TargetDistribution
+from lcm.model.mechanism import raw_log_scale
 from lcm.peer.search.config import NetworksConfig
 from lcm.peer.search.variables import FittedVariables
 from lcm.readout.ancestors import causes_first, find_ancestry
+from lcm.readout.dependence import varies
 from lcm.readout.edges import find_edges
 from lcm.readout.evidence import GraphEvidence
 
@@ -116,7 +118,7 @@ class SolutionObjective(Objective):
                 scale = 1.0 / (effect - design @ solution).std().clamp_min(1e-3)
                 slopes = -solution * scale
             mechanism.network.linear[i, others, 0] = slopes[:-1].to(mechanism.bias)
-            mechanism.bias[i], mechanism.log_scale[i] = slopes[-1], scale.log()
+            mechanism.bias[i], mechanism.log_scale[i] = slopes[-1], raw_log_scale(scale.log())
 
 
 def fit_solution(
@@ -205,8 +207,7 @@ def jacobian_strengths(solution: SolutionObjective) -> NDArray[np.float64]:
     diagonal = inverse.diagonal(dim1=1, dim2=2)
     diagonal = torch.where(diagonal.abs() < _LEAST_DIAGONAL, _LEAST_DIAGONAL, diagonal)
     effects = (inverse / diagonal.unsqueeze(2))[failed == 0]
-    spread = z.double().std(0).clamp_min(1e-12)
-    strength = effects.square().mean(0).sqrt().T * spread.unsqueeze(1) / spread
+    strength = effects.square().mean(0).sqrt().T * z.double().std(0).unsqueeze(1) / _spread_of_effects(z.double())
     strength = torch.nan_to_num(strength.fill_diagonal_(0.0), nan=0.0, posinf=0.0)
     found: NDArray[np.float64] = strength.cpu().numpy()
     return found
@@ -232,9 +233,14 @@ def dependence_strengths(solution: SolutionObjective) -> tuple[NDArray[np.float6
     """
     noise = solution.noise(solution.points[:_FEW_POINTS])
     z = solution.solve(noise)
-    spread = math.sqrt(2.0) * z.std(0).clamp_min(1e-12)
+    spread = math.sqrt(2.0) * _spread_of_effects(z)
     order = causes_first(_numbers(_noise_effects(solution, noise, z) / spread))
     return _numbers(_direct_effects(solution, noise, z, order) / spread), order
+
+
+def _spread_of_effects(z: Tensor) -> Tensor:
+    """Standard deviations (n,) of z (N, n); infinite for a constant, so that it is no effect of anything."""
+    return torch.where(varies(z), z.std(0), torch.inf)
 
 
 def _noise_effects(solution: SolutionObjective, noise: Tensor, z: Tensor) -> Tensor:

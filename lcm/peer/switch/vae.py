@@ -108,7 +108,7 @@ class SwitchVAE(VariationalModel):
             return PairEncoding(noise, Normals(torch.zeros_like(y), torch.zeros_like(y)))
         return PairEncoding(noise, _normals(self.switch_encoder(y_tilde - y)))
 
-    def decode(self, noise: Tensor) -> Tensor:
+    def decode_noise(self, noise: Tensor) -> Tensor:
         """Means (..., n) of observations, in the coordinates of the fit, given noise (..., n)."""
         mean: Tensor = self.decoder(noise)
         return mean + noise @ self.mixing.T if self.config.start == "linear" else mean
@@ -139,7 +139,7 @@ class SwitchVAE(VariationalModel):
         before = laws[0].where(targets, shared)
         noise = before.at(draws[:, 0])
         after = torch.where(targets, laws[1].at(draws[:, 1]), noise)
-        decoded = self.decode(torch.stack([noise, after]))
+        decoded = self.decode_noise(torch.stack([noise, after]))
         fit = self._log_likelihood(torch.stack([y, y_tilde]), decoded, self.log_variance).sum(0)
         switch = encoded.switch.at(draws[:, 2]) if self.config.switch else torch.zeros_like(y)
         latent = standard_normal_log_density(noise) - before.log_density_at(draws[:, 0])
