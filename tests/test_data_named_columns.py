@@ -44,6 +44,15 @@ def test_columns_without_names_of_their_own_stay_where_they_are(
     assert in_fitted_order(data, fitted) is data
 
 
+def test_numbered_columns_in_another_order_are_moved() -> None:
+    data = pairs_of("x2", "x0", "x1")
+    moved = in_fitted_order(data, ("x0", "x1", "x2"))
+    assert moved.columns == ("x0", "x1", "x2")
+    np.testing.assert_array_equal(moved.x, data.x[:, [1, 2, 0]])
+    fit = SimpleNamespace(columns=("x0", "x1", "x2"))
+    np.testing.assert_array_equal(in_order_of(data, fit).x, moved.x)
+
+
 def test_a_column_of_the_fit_that_is_missing_is_named() -> None:
     message = r"some\.csv: x: Expected the columns of the fit \(a, b\); got none named 'b', but a, c"
     with pytest.raises(ValueError, match=message):
@@ -138,7 +147,7 @@ def test_the_page_of_two_tables_names_both_and_judges_the_pairs_that_it_shows(
 ) -> None:
     called(capsys, "report", run, tables / "before-turned.csv", tables / "after-turned.csv")
     html = (run / "report.html").read_text(encoding="utf-8")
-    assert f"lcm fit {tables / 'before.csv'} {tables / 'after.csv'} --config run/config.yaml" in html
+    assert f"lcm fit {tables / 'before.csv'} {tables / 'after.csv'} --config {run / 'config.yaml'}" in html
     assert "Causal model of before.csv and after.csv" in html
     assert "Judged from the pairs of before-turned.csv" in html and "0 broken" in html
     # strangers: each x with the x_tilde of another row

@@ -437,3 +437,25 @@ def test_printed_pairs_name_the_first_columns() -> None:
     pairs = PairData.from_arrays(x, x + 1, columns=tuple("abcdefgh"))
     assert repr(pairs) == "<PairData: 5 pairs of 8 columns (a, b, c, d, e, f, …), float32>"
     assert repr(PairData.from_arrays(x[:, :6], x[:, :6] + 1, columns=tuple("abcdef"))).count("…") == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("a",), "x: Expected 2 names of columns; got 1"),
+        (("a", "b", "c"), "x: Expected 2 names of columns; got 3"),
+        (("a", "a"), "x: Expected names of columns that differ; got 'a' twice"),
+    ],
+)
+def test_names_of_columns_are_one_for_each(columns: tuple[str, ...], message: str) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    with pytest.raises(ValueError, match=message):
+        PairData.from_arrays(x, x + 1.0, columns=columns)
+
+
+@pytest.mark.parametrize("noted", ["no JSON", "3", "[1, 2]"])
+def test_a_file_that_notes_no_names_of_columns_is_refused(noted: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 2)).astype(np.float32)
+    write_tensors(tmp_path / "a.safetensors", {"x": x, "x_tilde": x + 1.0}, {"columns": noted})
+    with pytest.raises(ValueError, match=r"a\.safetensors: columns: Expected a JSON list of names; got "):
+        load_pairs(tmp_path / "a.safetensors")

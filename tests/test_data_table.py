@@ -15,7 +15,7 @@ from small import small_data
 
 from lcm.data.pair_files import load_pairs, save_pairs
 from lcm.data.pairs import PairData
-from lcm.data.table import MARKS, Table, pair_columns, read_table, split, write_table
+from lcm.data.table import MARKS, Table, pair_columns, read_heading, read_table, split, write_table
 
 ENDINGS = (".safetensors", ".npz", ".csv", ".parquet")
 FLOATS = st.floats(-(2.0**99), 2.0**99, width=32)
@@ -194,3 +194,65 @@ def test_every_command_takes_tables(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "mcc" in scores
     line = refused(capsys, "encode", run, before, after, "--out", tmp_path / "encoded.txt")
     assert "Expected a .safetensors, .npz, .csv or .parquet file to write to; got the suffix '.txt'" in line
+
+
+def test_the_numbers_that_pandas_writes_over_an_array_are_no_row(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k + 1},{k + 3}\n" for k in range(4))
+    for file, shift in (("a.csv", 0), ("b.csv", 1)):
+        written(tmp_path / file, "0,1,2\n" + rows.replace("0,1,3", f"{shift},1,3"))
+    data = load_pairs(tmp_path / "a.csv", tmp_path / "b.csv")
+    assert data.x.shape == (4, 3) and data.x[0].tolist() == [0.0, 1.0, 3.0]
+
+
+def test_a_heading_with_underscores_is_no_row_of_numbers(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv", "1_1,1_2\n0.5,1\n2,3\n")
+    assert read_table(tmp_path / "a.csv").names == ("1_1", "1_2")
+
+
+@pytest.mark.parametrize("third", ["z1", "z2"])
+def test_columns_that_only_sound_like_the_truth_are_columns(third: str, tmp_path: Path) -> None:
+    names = ("x1", "y1", third)
+    head = ",".join([*names, *(f"{name}_tilde" for name in names)])
+    written(tmp_path / "a.csv", f"{head}\n0,1,2,3,4,5\n1,3,5,3,4,7\n3,1,8,9,4,5\n")
+    data = load_pairs(tmp_path / "a.csv")
+    assert data.columns == names and data.z is None
+
+
+def test_columns_that_may_be_the_truth_are_refused(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv", "x0,y0,z0,x0_tilde,y0_tilde,z0_tilde\n0,1,2,3,4,5\n1,3,2,3,4,7\n")
+    with pytest.raises(
+        ValueError, match=r"a\.csv: Expected z0, … beside noise0, … or target_z0, … .* got z0 beside x0"
+    ):
+        load_pairs(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("labels", [[10, 20, 30], [10, 20, 35], ["u", "v", "w"]])
+def test_the_index_of_a_parquet_file_labels_the_rows(labels: list[Any], tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    before = pandas.DataFrame({"a": [0.0, 1.0, 4.0], "b": [1.0, 5.0, 2.0], "time": labels}).set_index("time")
+    after = (before + 0.5).iloc[::-1]
+    before.to_parquet(tmp_path / "a.parquet")
+    after.to_parquet(tmp_path / "b.parquet")
+    data = load_pairs(tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert data.columns == ("a", "b") == read_heading(tmp_path / "a.parquet").names
+    np.testing.assert_allclose(data.x_tilde, data.x + 0.5)
+    before.set_index("a", append=True).to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(ValueError, match=r"Expected rows with one label each; got an index of .*'a'"):
+        read_table(tmp_path / "c.parquet")
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        b"no JSON",
+        b"[]",
+        b'{"index_columns": 3}',
+        b'{"index_columns": [{"start": 5, "stop": 1e300, "step": 1}]}',
+        b'{"index_columns": [{"start": 5, "stop": 5, "step": 0}]}',
+    ],
+)
+def test_what_a_parquet_file_notes_of_pandas_need_not_make_sense(noted: bytes, tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"a": [0.0, 1.0], "b": [2.0, 5.0]}).replace_schema_metadata({b"pandas": noted})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet").names == ("a", "b")

@@ -59,7 +59,8 @@ def column_signs(x: NDArray[Any]) -> ColumnSigns:
     clipped, few, rounded = [], [], []
     for column, (values, counts) in enumerate(_levels(_spaced(x, _ROWS))):
         if len(values) <= _LEAST_LEVELS:
-            few.append(column)
+            # of so few rows, nothing can be told
+            few += [column] if counts.sum() > _LEAST_LEVELS else []
             continue
         usual = np.median(counts)
         for end in (0, -1):

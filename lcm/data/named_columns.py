@@ -36,7 +36,9 @@ def in_order_of(data: PairData, *fits: Any) -> PairData:
     Raises:
         ValueError: a column of a fit that the data lack, or fits of other columns or another order.
     """
-    named = [tuple(fit.columns) for fit in fits if _are_names(getattr(fit, "columns", ()))]
+    named = [tuple(fit.columns) for fit in fits if getattr(fit, "columns", ())]
+    # a fit to an array has columns of any order
+    named = [columns for columns in named if _are_names(columns)] or named[:1]
     if len(set(named)) > 1:
         got = " and ".join(", ".join(columns) for columns in named)
         raise ValueError(f"Expected fits of the same columns in the same order; got {got}")
@@ -73,7 +75,9 @@ def frame_in_fitted_order(x: Any, columns: Sequence[str]) -> Any:
 
 def _order(given: Sequence[str], fitted: Sequence[str], where: str) -> list[int] | None:
     """The places of the fitted columns among the given ones; None where nothing has to move."""
-    if not _are_names(given) or not _are_names(fitted) or list(given) == list(fitted):
+    # x0, x1, … in another order are names too
+    same = set(given) == set(fitted)
+    if not _are_names(given) or not (same or _are_names(fitted)) or list(given) == list(fitted):
         return None
     places = {name: place for place, name in enumerate(given)}
     missing = [name for name in fitted if name not in places]

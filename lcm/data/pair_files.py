@@ -15,6 +15,7 @@ from lcm.base.atomic import atomic_write
 from lcm.base.files import read_tensor_names, read_tensors, write_tensors
 from lcm.base.npy import opened_archive, read_npz
 from lcm.base.stamp import FileStamp
+from lcm.base.text import shown
 from lcm.data.image_files import ShardedImages, found_shards
 from lcm.data.pairs import PairData
 from lcm.data.table import (
@@ -115,7 +116,8 @@ def _from_tables(tables: Sequence[Table], mark: str | None, frame: Any) -> PairD
     x, x_tilde = joined(before, after)
     source, *elsewhere = [""] if frame is not None else [table.source for table in tables]
     valid = validate_pairs({"x": x, "x_tilde": x_tilde}, source, before.names, "".join(elsewhere))
-    return PairData(**valid, source=source, after="".join(elsewhere), columns=before.names, frame=frame)
+    given = (mark or "") if len(tables) == 1 else ""
+    return PairData(**valid, source=source, after="".join(elsewhere), mark=given, columns=before.names, frame=frame)
 
 
 def _load_tensors(path: str | Path) -> PairData:
@@ -129,8 +131,21 @@ def _load_tensors(path: str | Path) -> PairData:
         arrays, metadata = read_npz(path, TENSORS), {}
     else:
         raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
-    columns = tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
+    columns = _noted_columns(metadata, path)
     return PairData(**validate_pairs(arrays, str(path), columns), metadata=metadata, source=str(path), columns=columns)
+
+
+def _noted_columns(metadata: Mapping[str, str], path: str | Path) -> tuple[str, ...]:
+    """The names of the columns of x that a file of tensors notes; () where it notes none."""
+    if "columns" not in metadata:
+        return ()
+    try:
+        found = json.loads(metadata["columns"])
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path}: columns: Expected a JSON list of names; got {shown(metadata['columns'])}")
+    return tuple(found)
 
 
 def _joined(parts: list[PairData], source: str) -> PairData:
@@ -231,4 +246,4 @@ def columns_of_file(path: str | Path) -> tuple[str, ...]:
     else:
         raise ValueError(f"{path}: Expected a .safetensors, .npz, .csv or .parquet file; got the suffix {suffix!r}")
     require_observations(names, str(path))
-    return tuple(json.loads(metadata["columns"])) if "columns" in metadata else ()
+    return _noted_columns(metadata, path)

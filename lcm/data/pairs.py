@@ -45,7 +45,7 @@ class PairData:
         adjacency: uint8 (n, n), `adjacency[i, j]` is 1 iff i -> j.
         metadata: program that made the data, seed, package version.
         source: file of the data, which errors name; "" for arrays.
-        after: file of x_tilde, if it is another one; else "".
+        after: file of x_tilde, if it is another one; else "". mark: of its columns in one table, if it was given.
         columns: names of the columns of x, if a table gave them.
         frame: the DataFrame of x, without its columns; None for other sources.
         stamps: of the files that the data were read from.
@@ -73,6 +73,7 @@ class PairData:
     frame: Any = None
     stamps: tuple[FileStamp, ...] = ()
     after: str = ""
+    mark: str = ""
 
     @classmethod
     def from_arrays(
@@ -88,8 +89,11 @@ class PairData:
         adjacency: Any = None,
         metadata: Mapping[str, str] | None = None,
         columns: Any = (),
+        drawn: bool = False,
     ) -> PairData:
         """Build pairs from numpy arrays or torch tensors with the shapes above. A ValueError names a bad array.
+
+        Only pairs that a model has `drawn` may have constant columns.
 
         Arrays of the right type are kept, not copied. Two DataFrames x and x_tilde are aligned by the names of their
         columns and rows.
@@ -100,7 +104,7 @@ class PairData:
         given = dict(zip(TENSORS, (x, x_tilde, z, z_tilde, noise, noise_tilde, targets, adjacency), strict=True))
         arrays = {key: _as_numpy(value, key) for key, value in given.items() if value is not None}
         names = tuple(columns)
-        return cls(**validate_pairs(arrays, "", names), metadata=dict(metadata or {}), columns=names)
+        return cls(**validate_pairs(arrays, "", names, drawn=drawn), metadata=dict(metadata or {}), columns=names)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -176,7 +180,8 @@ class PairData:
     @cached_property
     def dimension_evidence(self) -> DimensionEvidence:
         """Evidence for the number of variables of vectors x (`lcm.data.variable_count`), computed once."""
-        return dimension_evidence(self.spectrum, self.x, self.estimated_n)
+        related = self.x[:, ~self.unrelated] if self.unrelated.any() else self.x
+        return dimension_evidence(self.spectrum, related, self.estimated_n)
 
     def directions(self, n: int) -> int:
         """How many principal directions of vectors x a curved sheet of n dimensions may need, at least n."""

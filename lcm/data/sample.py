@@ -41,9 +41,11 @@ def sample_data(
 ) -> PairData:
     """Draw `n_pairs` pairs and their truth, in chunks of `chunk` pairs to limit memory.
 
-    The draw depends on `generator` and `chunk`. Raises ValueError if the pairs do not fit into the memory at hand, or
-    if the model gives values that are not finite.
+    The draw depends on `generator` and `chunk`. Raises ValueError for no pairs, if they do not fit into the memory at
+    hand, or if the model gives values that are not finite.
     """
+    if n_pairs < 1:
+        raise ValueError(f"n: Expected at least one pair; got {n_pairs}")
     require_memory(_COPIES * pair_width(model.n, model.d) * n_pairs, f"{n_pairs:,} pairs")
     parts = []
     for start in range(0, n_pairs, chunk):
@@ -51,7 +53,7 @@ def sample_data(
         parts.append({name: value.cpu().numpy() for name, value in pairs._asdict().items()})
     tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     adjacency = model.graph.adjacency.astype(np.uint8)
-    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata)
+    return PairData.from_arrays(**tensors, adjacency=adjacency, metadata=metadata, drawn=True)
 
 
 def sample_pairs(model: PairModel, n_pairs: int, *, seed: int = 0) -> PairData:
@@ -105,7 +107,9 @@ def sample_counterfactuals(
     targets = np.zeros((len(z), model.n), dtype=np.bool_)
     targets[:, list(values)] = True
     adjacency = model.graph.adjacency.astype(np.uint8)
-    found = PairData.from_arrays(x, **tensors, targets=targets, adjacency=adjacency, metadata=_metadata(seed, values))
+    found = PairData.from_arrays(
+        x, **tensors, targets=targets, adjacency=adjacency, metadata=_metadata(seed, values), drawn=True
+    )
     return found if source is None else replace(found, columns=source.columns)
 
 

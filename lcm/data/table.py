@@ -11,22 +11,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.atomic import atomic_write
 from lcm.base.files import existing_file
-from lcm.base.memory import available_bytes
+from lcm.data.parquet import parquet_columns, read_parquet, require_parquet
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MARKS = ("_tilde", "_after", "after_")
 """Default marks of the columns of x̃ in a table that holds both. They are tried in this order."""
 
 _TRUTH = re.compile(r"(z|noise)(\d+)(_tilde)?|target_z(\d+)")
-# where pandas keeps the labels of the rows
-_INDEX = "__index_level_0__"
+_NUMBERED = re.compile(r"x\d+(_tilde)?")
 _DELIMITERS = ",;\t"
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _POINT = " (decimals need a point, not a comma)"
@@ -54,7 +53,8 @@ def read_table(path: str | Path) -> Table:
     """Read a CSV or a Parquet file of numbers.
 
     The cells of a CSV file are separated by commas, semicolons or tabs. The first row names the columns, unless all its
-    cells are numbers. A first column without a name, as pandas writes it, holds the labels of the rows.
+    cells are numbers; 0, 1, 2, …, as pandas writes for a plain array, are names. A first column without a name holds
+    the labels of the rows, and so does the index of a DataFrame in a Parquet file.
 
     Raises:
         ValueError: a file that is missing or of another type, or a cell that is not a number. The message gives the row
@@ -62,7 +62,8 @@ def read_table(path: str | Path) -> Table:
         ImportError: a Parquet file without the extra `parquet`.
     """
     if Path(path).suffix == ".parquet":
-        return _read_parquet(path)
+        names, values, labels = read_parquet(path)
+        return _checked(values, names, labels, str(path))
     try:
         text = existing_file(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,12 +74,7 @@ def read_table(path: str | Path) -> Table:
 def read_heading(path: str | Path) -> Table:
     """The columns of a CSV or a Parquet file, without its rows; errors as of `read_table`."""
     if Path(path).suffix == ".parquet":
-        parquet = _pyarrow(path)
-        existing_file(path)
-        try:
-            names = [name for name in parquet.ParquetFile(path).schema_arrow.names if name != _INDEX]
-        except Exception as error:
-            _refuse_parquet(path, error)
+        names = parquet_columns(path)
     else:
         try:
             with existing_file(path).open(encoding="utf-8-sig") as file:
@@ -109,7 +105,8 @@ def _csv_parts(text: str, source: str) -> tuple[list[str], list[list[str]], list
         raise ValueError(f"{source}: Expected a CSV file; got {error}") from error
     if not rows:
         raise ValueError(f"{source}: Expected rows of numbers; got an empty file")
-    named = not all(_number(cell) is not None for cell in rows[0])
+    numbered = len(rows[0]) > 1 and [cell.strip() for cell in rows[0]] == [str(k) for k in range(len(rows[0]))]
+    named = numbered or not all(_number(cell) is not None for cell in rows[0])
     header = [cell.strip() for cell in rows[0]] if named else [f"x{column}" for column in range(len(rows[0]))]
     body = rows[1:] if named else rows
     for index, row in enumerate(body):
@@ -126,6 +123,9 @@ def _csv_parts(text: str, source: str) -> tuple[list[str], list[list[str]], list
 
 
 def _number(cell: str) -> float | None:
+    # to Python, 1_1 is eleven
+    if "_" in cell:
+        return None
     try:
         return float(cell)
     except ValueError:
@@ -147,56 +147,6 @@ def _checked(values: NDArray[np.float64], names: Sequence[str], labels: Any, sou
     if not len(values) or not len(names):
         raise ValueError(f"{source}: Expected at least one row and one column; got shape {values.shape}")
     return Table(values, tuple(names), labels, source)
-
-
-def _read_parquet(path: str | Path) -> Table:
-    parquet = _pyarrow(path)
-    existing_file(path)
-    try:
-        _require_memory(parquet.ParquetFile(path).metadata)
-        table = parquet.read_table(path)
-    except Exception as error:
-        _refuse_parquet(path, error)
-    names = [name for name in table.column_names if name != _INDEX]
-    columns = []
-    for name in names:
-        column = table.column(name)
-        if column.null_count:
-            row = column.is_null().to_pylist().index(True)
-            raise ValueError(f"{path}: row {row}, column {name!r}: Expected a number; got an empty cell")
-        try:
-            columns.append(np.asarray(column.to_numpy(), dtype=np.float64))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise ValueError(f"{path}: column {name!r}: Expected numbers; got {column.type}") from error
-    values = np.stack(columns, 1) if columns else np.empty((0, 0))
-    labels = table.column(_INDEX).to_pylist() if len(names) < table.num_columns else None
-    return _checked(values, names, labels, str(path))
-
-
-def _refuse_parquet(path: str | Path, error: Exception) -> NoReturn:
-    # on bad bytes pyarrow raises errors of many kinds
-    reason = " ".join(str(error).split())
-    raise ValueError(f"{path}: Expected a whole Parquet file; got an unreadable one ({reason})") from error
-
-
-def _require_memory(metadata: Any) -> None:
-    """Raise ValueError for a file that claims more than fits into free memory, before it is read."""
-    claimed = max(
-        metadata.num_rows * metadata.num_columns * 8,
-        sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)),
-    )
-    free = available_bytes()
-    if claimed > free:
-        raise ValueError(f"a file that claims {claimed:,} bytes, where {free:,} are free")
-
-
-def _pyarrow(path: str | Path) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        message = f"{path}: Expected the extra parquet for a Parquet file: pip install 'latent-causal-models[parquet]'"
-        raise ImportError(message) from error
-    return pyarrow.parquet
 
 
 def is_frame(value: Any) -> bool:
@@ -304,8 +254,15 @@ def own_layout(table: Table) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]] 
     """The tensors, by name, of a table that `pair_columns` has made, and names of columns; None for another table."""
     truth = [match for match in map(_TRUTH.fullmatch, table.names) if match]
     kinds = {(match[1] or "target") + (match[3] or "") for match in truth}
-    if not {"z", "z_tilde"} <= kinds or len(truth) == len(table.names):
+    numbers = {int(match[2]) for match in truth if match[1] == "z"}
+    if not {"z", "z_tilde"} <= kinds or len(truth) == len(table.names) or numbers != set(range(len(numbers))):
         return None
+    rest = [index for index, name in enumerate(table.names) if not _TRUTH.fullmatch(name)]
+    if kinds == {"z", "z_tilde"} and any(not _NUMBERED.fullmatch(table.names[index]) for index in rest):
+        raise ValueError(
+            f"{table.source}: Expected z0, … beside noise0, … or target_z0, … (variables of the truth), or columns of x"
+            f" with other names; got z0 beside {table.names[rest[0]]}"
+        )
     tensors: dict[str, NDArray[Any]] = {}
     for kind in sorted(kinds):
         names = [match[0] for match in truth if (match[1] or "target") + (match[3] or "") == kind]
@@ -314,7 +271,6 @@ def own_layout(table: Table) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]] 
         tensors["targets" if kind == "target" else kind] = values
         if kind == "target" and np.isin(values, (0, 1)).all():
             tensors["targets"] = values.astype(np.bool_)
-    rest = [index for index, name in enumerate(table.names) if not _TRUTH.fullmatch(name)]
     observed = Table(table.values[:, rest], tuple(table.names[index] for index in rest), table.labels, table.source)
     before, after = split(observed, MARKS[0])
     numbered = before.names == tuple(f"x{i}" for i in range(len(before.names)))
@@ -357,7 +313,7 @@ def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
         ImportError: a Parquet file without the extra `parquet`.
     """
     if Path(path).suffix == ".parquet":
-        parquet = _pyarrow(path)
+        parquet = require_parquet(path)
         import pyarrow
 
         with atomic_write(path) as temporary:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm.base.rows import row_blocks
+from lcm.base.text import shown
 from lcm.model.graph import validate_adjacency
 
 OBSERVATIONS = ("x", "x_tilde")
@@ -21,7 +22,7 @@ _MOST_LISTED = 10
 
 
 def validate_pairs(
-    arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = (), after: str = ""
+    arrays: Mapping[str, _Array], source: str, columns: Sequence[str] = (), after: str = "", drawn: bool = False
 ) -> dict[str, Any]:
     """Check the tensors of a data set and return them in the types of `lcm.PairData`; or raise ValueError.
 
@@ -30,7 +31,8 @@ def validate_pairs(
     "z_tilde", "noise", "noise_tilde": real (N, n), returned as float32; "targets": (N, n) of 0 and 1, returned as bool;
     and "adjacency": (n, n), acyclic, returned as uint8. Other names are dropped. Each message begins with `source`.
     `columns` are the names of the columns of x, for messages; () where they have none. `after` is the source of
-    x_tilde, if it is another one.
+    x_tilde, if it is another one. Columns may be constant where a model has `drawn` them: it gives the mean of those
+    that its fit left out.
     """
     where = {key: f"{source}: {key}" if source else key for key in TENSORS}
     if after:
@@ -43,7 +45,9 @@ def validate_pairs(
         raise ValueError(
             f"{where['x_tilde']}: Expected the shape of x, {valid['x'].shape}; got {valid['x_tilde'].shape}"
         )
-    _require_varying_columns(valid["x"], where["x"], columns)
+    _require_names(columns, valid["x"], where["x"])
+    if not drawn:
+        _require_varying_columns(valid["x"], where["x"], columns)
     for key in VARIABLES:
         if key in arrays:
             valid[key] = _real(arrays[key], where[key], "(N, n)")
@@ -53,6 +57,17 @@ def validate_pairs(
         valid["adjacency"] = _adjacency(arrays["adjacency"], where["adjacency"])
     _require_equal_sizes(valid, where)
     return valid
+
+
+def _require_names(columns: Sequence[str], x: _Array, where: str) -> None:
+    """Raise ValueError unless there are no names of columns, or one for each column of x, no two of them equal."""
+    if not columns:
+        return
+    width = x.shape[1] if x.ndim == 2 else 0
+    if len(columns) != width:
+        raise ValueError(f"{where}: Expected {width} names of columns; got {len(columns)}")
+    if twice := [name for k, name in enumerate(columns) if name in columns[:k]]:
+        raise ValueError(f"{where}: Expected names of columns that differ; got {shown(twice[0])} twice")
 
 
 def require_observations(names: Iterable[str], source: str) -> None:

@@ -55,13 +55,14 @@ def fit_noise_encoder(
             schedule = Schedule(config.marginal_steps, config.batch_size)
             yield Job(STAGE, MarginalObjective(model, prepared, config), schedule, generator)
             _start_closed_form(model, prepared)
-        share = encode_prepared(model, prepared)[0].posterior.mean(0)
-        model.target_distribution.probabilities.copy_(share)
+        _set_shares_of_targets(model, prepared)
         return model
     model.noise_decoder = ChainDecoder([_flow(prepared, config, generator), linear])
     objective = NoiseEncoderObjective(model, prepared, config, generator)
     progress = yield from fit_in_rounds(objective, config, generator)
     model.converged = not progress.limited
+    # where the start is what validated best, they are those of the start
+    _set_shares_of_targets(model, prepared)
     return model
 
 
@@ -88,6 +89,12 @@ def component_order(prepared: Prepared, targets: TargetDistribution) -> Tensor:
         found = still[label_components(x[:, still], x_tilde[:, still], targets.target_sets.cpu().numpy())]
     rest = np.setdiff1d(np.arange(prepared.n), found)
     return torch.from_numpy(np.concatenate([found, rest])).to(device)
+
+
+def _set_shares_of_targets(model: ImplicitModel, prepared: Prepared) -> None:
+    """Make p_𝓘 what maximises the likelihood given the posterior of the training pairs."""
+    share = encode_prepared(model, prepared)[0].posterior.mean(0)
+    model.target_distribution.probabilities.copy_(share)
 
 
 def _start_closed_form(model: ImplicitModel, prepared: Prepared) -> None:

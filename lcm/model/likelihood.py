@@ -89,9 +89,11 @@ def stay_log_density(difference: Tensor, thickness: Tensor) -> Tensor:
 
 def joint_log_density(terms: PairTerms, target_sets: Tensor, log_probabilities: Tensor) -> Tensor:
     """log p(x, x̃, I) for every target set: (N, K), from target_sets bool (K, n) and log p_𝓘 (K,)."""
-    moves = target_sets.to(terms.stay.dtype)
+    # sensor noise gives stay in float64
+    dtype = torch.promote_types(terms.stay.dtype, terms.move.dtype)
+    moves = target_sets.to(dtype)
     # never the stay of a target, whose difference of many σ would leave nothing of the digits of the others
-    bracket = terms.stay @ (1.0 - moves).T + terms.move @ moves.T
+    bracket = terms.stay.to(dtype) @ (1.0 - moves).T + terms.move.to(dtype) @ moves.T
     if terms.changes is not None:
         bracket = bracket + _growth_gain(terms.changes, target_sets)
     return terms.base.unsqueeze(1) + bracket + log_probabilities

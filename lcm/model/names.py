@@ -14,6 +14,7 @@ LONGEST_NAME = 40
 # what has a meaning in a command, a table, a formula, a web page or a graph file
 _RESERVED = frozenset("\"'`\\$<>&|=,;+#*@[]{}")
 _PREFIXES, _SUFFIXES = ("noise", "probability_", "target_"), ("_tilde", "_low", "_high", "_error")
+_OF_NO_VARIABLE = frozenset({"none", "nothing"})
 _NUMBERED = re.compile(r"z(\d+)", re.IGNORECASE)
 _IN_TEXT = re.compile(r"\bz(\d+)\b")
 
@@ -71,6 +72,8 @@ def _checked(name: Any, index: int, where: str) -> str:
     if reserved or not name[0].isalnum():
         got = f"{shown(name)} with {reserved[0]}" if reserved else shown(name)
         raise ValueError(f"{here}: Expected a letter or digit first, and none of {_listed()}; got {got}")
+    if name.casefold() in _OF_NO_VARIABLE:
+        raise ValueError(f"{here}: Expected a name of its own; got {shown(name)}, which means no variable")
     if name.isdecimal() or ((numbered := _NUMBERED.fullmatch(name)) and name != f"z{index}"):
         got = f"that of variable {numbered[1]}" if not name.isdecimal() and numbered else "a number"
         raise ValueError(f"{here}: Expected a name of its own; got {shown(name)}, {got}")

@@ -11,13 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from lcm.base.text import shortened
 from lcm.report.answer import BEYOND, Answer
 from lcm.report.graph import draw_graph, graph_labels
-from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, new_figure, save_figure
+from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, literal, new_figure, save_figure
 
 Array = NDArray[Any]
-_MOST_COLUMNS, _LONGEST_NAME, _WIDEST_CAPTION = 30, 24, 54
+_MOST_COLUMNS, _WIDEST_CAPTION = 30, 54
 
 
 def draw_answer(path: str | Path, answer: Answer) -> None:
@@ -64,7 +63,7 @@ def _draw_columns(ax: Axes, answer: Answer) -> None:
     if answer.usual is not None:
         ax.barh(rows, 1.0, color=PALE, height=0.8)
     off = answer.off_scale(answer.x)[kept], answer.off_scale(answer.x_after)[kept]
-    _draw_changes(ax, [shortened(answer.columns[i], _LONGEST_NAME) for i in kept], before[kept], after[kept], off)
+    _draw_changes(ax, [literal(answer.columns[i]) for i in kept], before[kept], after[kept], off)
     if answer.low is not None and answer.high is not None:
         low, high = answer.positions(answer.low)[kept], answer.positions(answer.high)[kept]
         ax.hlines(rows + 0.3, low, high, color=INK, linewidth=1.2)

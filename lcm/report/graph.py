@@ -15,7 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from lcm.model.graph import Graph, square_bool
 from lcm.readout.evidence import GraphEvidence
 from lcm.report.layout import Points, circle, curves_of, label_spots, trimmed
-from lcm.report.style import BLUE, GREY, INK, PALE, RED, clean, figure_names, new_figure, save_figure, variable_names
+from lcm.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    PALE,
+    RED,
+    clean,
+    figure_names,
+    literal,
+    new_figure,
+    save_figure,
+    variable_names,
+)
 
 _MAX_LABELLED_EDGES = 16
 _MAX_SHOWN = 30
@@ -77,7 +89,7 @@ def graph_labels(names: Sequence[str], below: Sequence[str] = ()) -> list[str]:
     for i, (name, inside) in enumerate(zip(names, figure_names(names), strict=True)):
         long = len(name) > _LONGEST_INSIDE
         beside = name if long else (below[i] if below and name == f"z{i}" else "")
-        labels.append((f"$z_{{{i}}}$" if long else inside) + (f"\n{beside}" if beside else ""))
+        labels.append((f"$z_{{{i}}}$" if long else inside) + (f"\n{literal(beside)}" if beside else ""))
     return labels
 
 

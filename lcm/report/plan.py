@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from lcm.readout.pair_plan import PairPlan
-from lcm.report.style import BLUE, GREY, INK, LINES, PALE, clean, new_figure, save_figure
+from lcm.report.style import BLUE, GREY, INK, LINES, PALE, clean, literal, new_figure, save_figure
 
 _AXIS = {
     "power": "power of the test of the edge",
@@ -68,7 +68,7 @@ def _draw_shares(ax: Axes, plan: PairPlan) -> None:
     ax.barh(places - 0.2, plan.past_shares, height=0.36, color=PALE, edgecolor=GREY, linewidth=0.6, label="so far")
     ax.barh(places + 0.2, plan.shares, height=0.36, color=BLUE, label="recommended")
     ax.axvline(1.0 / plan.n, color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="equal shares")
-    ax.set_yticks(places, [_symbols(label) for label in plan.labels])
+    ax.set_yticks(places, [_symbols(literal(label)) for label in plan.labels])
     ax.set_ylim(plan.n - 0.4, -0.6)
     ax.set_xlim(0.0, 1.25 * max(*plan.shares, *plan.past_shares))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lcm.base.atomic import atomic_write
+from lcm.base.text import shortened
 from lcm.report.palette import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, RED, SKY
 
 # with the colours, which figures take from here
@@ -26,6 +27,7 @@ __all__ = [
     "SKY",
     "clean",
     "figure_names",
+    "literal",
     "new_figure",
     "save_figure",
     "variable_names",
@@ -33,7 +35,7 @@ __all__ = [
 
 LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#333333", "#8C8C8C")
 
-_DOTS_PER_INCH = 150
+_DOTS_PER_INCH, _LONGEST_NAME = 150, 28
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -61,7 +63,12 @@ def clean(ax: Axes) -> Axes:
 
 def figure_names(names: Sequence[str], symbol: str = "z") -> list[str]:
     """Names of variables for a figure: z0 as a formula with the symbol, what somebody named as it is."""
-    return [f"${symbol}_{{{i}}}$" if name == f"z{i}" else name for i, name in enumerate(names)]
+    return [f"${symbol}_{{{i}}}$" if name == f"z{i}" else literal(name) for i, name in enumerate(names)]
+
+
+def literal(text: str) -> str:
+    """A name from the data as it is, and not as a formula, cut to what a figure has room for."""
+    return shortened(text, _LONGEST_NAME).replace("$", r"\$")
 
 
 def variable_names(n: int, labels: Sequence[str] | None = None, symbol: str = "z") -> list[str]:

@@ -13,7 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcm.isomorphism.matching import FloatArray, correlation_matrix, paired_columns
 from lcm.report.graph import draw_graph
-from lcm.report.style import BLUE, GREY, INK, PALE, clean, figure_names, new_figure, save_figure, variable_names
+from lcm.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    PALE,
+    clean,
+    figure_names,
+    literal,
+    new_figure,
+    save_figure,
+    variable_names,
+)
 
 if TYPE_CHECKING:
     from lcm.isomorphism import Comparison
@@ -111,15 +122,19 @@ def draw_pairs(
     """Write a figure of the first `n_arrows` pairs that differ, as arrows x -> x̃ over the cloud of all x.
 
     x and x̃ are (N, d), or images (N, …); with more than two dimensions, it shows the first two principal
-    components of x. `columns` names the columns of x. Raises ValueError for shapes that differ, or fewer than two rows.
+    components of x, of columns in units of their standard deviations. `columns` names the columns of x. Raises ValueError for shapes that differ, or fewer than two rows.
     """
     before = np.asarray(x, dtype=np.float64).reshape(len(np.asarray(x)), -1)
     after = np.asarray(x_tilde, dtype=np.float64).reshape(len(np.asarray(x_tilde)), -1)
     if before.shape != after.shape or len(before) < 2:
         raise ValueError(f"Expected two or more pairs of one shape; got x {before.shape} and x_tilde {after.shape}.")
     before, after = before[:_POINTS_IN_A_CLOUD], after[:_POINTS_IN_A_CLOUD]
+    if np.asarray(x).ndim == 2 and before.shape[1] > 2:
+        # columns may have any units
+        center, spread = before.mean(0), np.maximum(before.std(0), 1e-300)
+        before, after = (before - center) / spread, (after - center) / spread
     plane, names = _plane(before)
-    names = (columns[0], columns[1]) if len(columns) == 2 else names
+    names = (literal(columns[0]), literal(columns[1])) if len(columns) == 2 else names
     start, end = before @ plane, after @ plane
     changed = np.flatnonzero(np.linalg.norm(end - start, axis=1) > 1e-3 * start.std())[:n_arrows]
     figure = new_figure(5.6, 5.0)

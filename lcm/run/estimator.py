@@ -45,11 +45,11 @@ class LatentCausalRepresentation(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         n: int | None = None,
-        model: str = "flow",
+        model: str | None = None,
         *,
         config: FitConfig | None = None,
-        seed: int = 0,
-        restarts: int = 1,
+        seed: int | None = None,
+        restarts: int | None = None,
         device: str = "auto",
     ) -> None:
         self.n, self.model, self.config = n, model, config

@@ -207,7 +207,7 @@ def _best(
     models = [result.model for result in results if isinstance(result.model, LatentCausalModel)]
     if results[best].implicit is not None and held_out is not None:
         others = compare_restarts(models, best, data, held_out)
-    fitted, few = results[best], data.first(_ENCODED_ROWS)
+    fitted, few = results[best], data.without_outliers.first(_ENCODED_ROWS)
     if fitted.implicit is not None and isinstance(fitted.model, LatentCausalModel):
         learn_sensor_noise(fitted.model, data.without_outliers)
     encoded = encode_pairs(fitted.model, few)

@@ -26,7 +26,7 @@ from lcm.run.assumption import Certificate
 from lcm.run.outcome import Outcome
 from lcm.run.refits import Interval, Refits, refit_interval
 from lcm.run.report import fit_report, fit_text
-from lcm.run.support import beyond_data
+from lcm.run.support import beyond_data, not_in_intervals
 
 
 @final
@@ -144,7 +144,8 @@ class FitResult(Outcome):
     def counterfactual(self, x: Any, do: Do | Mapping[Any, float], interval: float | None = None) -> Any:
         """What each observation x (N, d) would have been after `do`.
 
-        Warns (UserWarning) of variables that `do` or x puts beyond the data of the fit, where the answer extrapolates.
+        Warns (UserWarning) of variables that `do` or x puts beyond the data of the fit, where the answer extrapolates,
+        and of sensor noise, which an interval does not count.
 
         Args:
             x: observations, as an array, a tensor or a DataFrame.
@@ -167,6 +168,8 @@ class FitResult(Outcome):
         if interval is None:
             return estimate
         refits = self._refitted()
+        for text in not_in_intervals(self):
+            warnings.warn(text, stacklevel=2)
         answers = refits.counterfactuals(x, do)
         ends = refit_interval(np.asarray(estimate, dtype=np.float64), answers, interval)
         kind = self.model.like_observations.dtype

@@ -289,7 +289,7 @@ def _import_the_rest() -> None:
 def _identity(data: PairData, config: FitConfig, device: torch.device) -> dict[str, Any]:
     return {
         "data": data.source,
-        **({"after": data.after} if data.after else {}),
+        **{key: value for key, value in (("after", data.after), ("after_mark", data.mark)) if value},
         "data_sha256": data_hash(data, with_targets=knows_targets(config)),
         "config_sha256": config_hash(config),
         "lcm": __version__,
@@ -332,7 +332,8 @@ def _draw(run: Path, result: FitResult, info: Mapping[str, Any]) -> None:
     # closed forms take no steps
     if result.records:
         draw_training(folder / "training.png", result.records)
-    draw_pairs(folder / "pairs.png", vectors.x[:_DRAWN_PAIRS], vectors.x_tilde[:_DRAWN_PAIRS], columns=vectors.columns)
+    some = vectors.without_outliers.first(_DRAWN_PAIRS)
+    draw_pairs(folder / "pairs.png", some.x, some.x_tilde, columns=vectors.columns)
     if isinstance(result.model, ImageModel):
         draw_image_figures(folder, result.model.cpu(), data, result.config.seed)
     write_fit_page(run, result, info, data)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lcm.model.do import Do
+from lcm.model.latent_causal_model import LatentCausalModel
 from lcm.model.pair_model import EncodedPairs
 from lcm.run.outcome import Outcome
 
@@ -43,6 +44,13 @@ def beyond_data(result: Outcome, x: Any, do: Do) -> list[str]:
                 )
     z = np.atleast_2d(np.asarray(torch.as_tensor(np.asarray(result.model.encode(_plain(x)).z)), dtype=np.float64))
     return [*texts, *(f"{text}, so their answers extrapolate." for text in observed_beyond(result, z))]
+
+
+def not_in_intervals(result: Outcome) -> list[str]:
+    """A text where intervals of counterfactuals leave out a noise that the fit has found; else empty."""
+    if not isinstance(result.latent, LatentCausalModel) or result.latent.sensor_noise is None:
+        return []
+    return ["the columns of x have sensor noise, which the interval does not count (docs/intervals.md)."]
 
 
 def observed_beyond(result: Outcome, z: NDArray[np.float64]) -> list[str]:

@@ -37,11 +37,13 @@ def run(arguments: argparse.Namespace) -> None:
     data = pairs_of(arguments)
 
     from lcm.base.files import write_json
+    from lcm.run.certificate_text import in_names
     from lcm.run.runs import load_run
 
-    certificate = load_run(arguments.run_folder).result().certify(data)
+    result = load_run(arguments.run_folder).result()
+    certificate = result.certify(data)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, {"run": arguments.run_folder, "data": arguments.data, **certificate.to_json()})
     if not arguments.quiet:
-        print(certificate)
+        print(in_names(result, str(certificate)))

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     refits = _refits(arguments) if arguments.interval is not None else None
     if values:
         pairs = sample_counterfactuals(opened.model, values, source, n=arguments.n, seed=arguments.seed)
-        _warn(opened, pairs, values)
+        _warn(opened, pairs, values, refits is not None)
     else:
         pairs = sample_pairs(opened.model, arguments.n, seed=arguments.seed)
     pairs = with_columns_of(pairs, (opened.run.columns if opened.run else ()) or pairs.columns)
@@ -112,13 +112,15 @@ def _refits(arguments: argparse.Namespace) -> Refits:
     return found
 
 
-def _warn(opened: Opened, pairs: PairData, values: dict[int, float]) -> None:
-    """Print what lies beyond the data of the fit."""
+def _warn(opened: Opened, pairs: PairData, values: dict[int, float], interval: bool) -> None:
+    """Print what lies beyond the data of the fit, and what an interval does not count."""
     from lcm.model.do import Do
-    from lcm.run.support import beyond_data
+    from lcm.run.support import beyond_data, not_in_intervals
 
     if opened.run is not None:
-        for text in beyond_data(opened.run.result(), pairs.x, Do(dict(values))):
+        result = opened.run.result()
+        texts = beyond_data(result, pairs.x, Do(dict(values))) + (not_in_intervals(result) if interval else [])
+        for text in texts:
             print(f"Warning: {text}", file=sys.stderr)
 
 

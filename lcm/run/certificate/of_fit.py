@@ -152,6 +152,10 @@ def _disagreeing(material: Material) -> list[str]:
     ]
 
 
+def _untargeted(fewest: int) -> str:
+    return "" if fewest else "Cannot be tested: a variable is the target in none of these pairs."
+
+
 def enough_pairs(material: Material, lost: bool) -> CertificateRow:
     """The row on the number of pairs: effects between variables can be seen at all."""
     smallest = smallest_effect(material)
@@ -169,7 +173,7 @@ def enough_pairs(material: Material, lost: bool) -> CertificateRow:
         "pairs of the variable that is the target least often, and the smallest effect that they show",
         "Edges are missing from the graph, and variables with few pairs are less exact.",
         findings=tuple(findings),
-        unknown="Cannot be tested: x and x_tilde are independent." if lost else "",
+        unknown="Cannot be tested: x and x_tilde are independent." if lost else _untargeted(fewest),
         statistic=float(fewest),
         smallest=smallest,
         power=f"The rarest target has {fewest:,} pairs. "

@@ -25,6 +25,7 @@ _SUPPORTED = 0.01
 _MAX_LISTED = 6
 _ALLOWED = 0.05
 _LOST = f"Cannot be tested: {LOST}."
+_TOO_FEW = "Cannot be tested: a variable is the target in too few of these pairs."
 _SOFT = (
     "An intervention that draws fresh noise and keeps the parents is perfect in another model with the same pairs, the"
     " one without these edges. No data can tell."
@@ -154,7 +155,7 @@ def acyclic(material: Material, lost: bool) -> CertificateRow:
         "whether a target's new noise depends on the noise of a variable that comes later in the causal order",
         "There is no causal order, and the graph leaves out at least one effect.",
         findings=() if lost else tuple(findings),
-        unknown=_LOST if lost else "",
+        unknown=_LOST if lost else _TOO_FEW if smallest >= 1.0 and not findings else "",
         p_value=p_value,
         smallest=smallest,
         power=f"A loop would have been seen in nine of ten cases if its weaker effect explained {smallest**2:.1%} or"

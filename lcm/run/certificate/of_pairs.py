@@ -27,6 +27,8 @@ _ROWS = 5_000
 _MAX_LISTED = 6
 _SHIFT = 0.02
 _INEXACT = 0.2
+_LEAST_PAIRS = 50
+_UNTESTED = f"no variable has {_LEAST_PAIRS} pairs in which it is no target and another variable is"
 _INEXACT_TEXT = "the encoder is too inexact to tell a change from its own error; see the row of the encoder"
 _TOLD = "the config lists target sets of several variables"
 _COUNTERFACTUAL = "pairs are counterfactual"
@@ -197,7 +199,7 @@ def drift(material: Material, lost: bool) -> CertificateRow:
     worst = _worst_shift(material)
     p_value, smallest = worst.p_value, worst.smallest
     findings = []
-    reason = LOST if lost else _INEXACT_TEXT if material.width > _INEXACT else ""
+    reason = LOST if lost else _INEXACT_TEXT if material.width > _INEXACT else _UNTESTED if worst.how == "" else ""
     if p_value < LEVEL and not reason:
         findings.append(
             f"One distribution before and after: noise of z{worst.variable} that is no target {worst.how} from x to"
@@ -239,7 +241,7 @@ def _worst_shift(material: Material) -> Shift:
     for j in range(n):
         stays = material.weights[:, j] < 0.5
         change, kept = material.change[stays, j], stays & few & ~material.moved[:, j]
-        if len(change) < 50 or kept.sum() < 50:
+        if min(len(change), kept.sum()) < _LEAST_PAIRS:
             continue
         median = float(np.median(change))
         beyond = int((np.sign(median) * change > _SHIFT).sum())

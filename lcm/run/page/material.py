@@ -59,7 +59,9 @@ def shown_pairs(result: Outcome, data: PairData, origin: str) -> ShownPairs:
     Raises:
         ValueError: observations of another shape than the model's, or beyond its reach.
     """
-    some = data.first(_IMAGE_ROWS if data.is_images else _ROWS)
+    some = data.without_outliers.first(_IMAGE_ROWS if data.is_images else _ROWS)
+    if not some.columns and some.n_dimensions == len(result.columns):
+        some = replace(some, columns=result.columns)
     encoded = encode_pairs(result.model, some)
     z, z_tilde, posterior = (
         np.asarray(part.double().cpu().numpy()) for part in (encoded.z, encoded.z_tilde, encoded.posterior)

@@ -15,7 +15,7 @@ from lcm.data.pairs import PairData
 from lcm.model.image import ImageModel
 from lcm.report.page import CodeBlock, Page, Paragraph, Picture, Section, TextTable, course_chart, write_page
 from lcm.run.assumption import CertificateRow
-from lcm.run.certificate_text import known_certificate
+from lcm.run.certificate_text import in_names, known_certificate
 from lcm.run.columns import coordinates_text
 from lcm.run.outcome import Outcome
 from lcm.run.page.found import graph_section, three_sentences
@@ -54,7 +54,7 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
         _certificate(result, "the pairs of the fit" if pairs is None else _origin_of(pairs, result)),
         _course(result),
         *_number(result, figures),
-        _settings(result, info, run.name),
+        _settings(result, info, str(run)),
     ]
     page = run / PAGE_FILE
     write_page(page, Page(f"Causal model of {_data_name(info)}", three_sentences(result, shown), sections))
@@ -105,7 +105,7 @@ def _certificate(result: Outcome, origin: str) -> Section:
         return Section("Certificate", [*notes, Paragraph("The assumptions of this model are not tested.")])
     verdicts = ("broken", "cannot be known", "holds")
     rows = sorted(certificate.rows, key=lambda row: verdicts.index(row.verdict))
-    body = [[row.assumption, row.verdict, _reasons(row), _p_value(row)] for row in rows]
+    body = [[row.assumption, row.verdict, in_names(result, _reasons(row)), _p_value(row)] for row in rows]
     head = ["assumption", "verdict", "why", "p-value"]
     table = TextTable(head, body, f"{certificate.summary()}.", marks=[row.verdict for row in rows])
     about = (
@@ -150,7 +150,8 @@ def _settings(result: Outcome, info: Mapping[str, Any], folder: str) -> Section:
         if result.records:
             made["reconstruction error"] = f"{reconstruction_error(result.records):.4f} of full brightness"
     options = ["--config", f"{folder}/{CONFIG_FILE}", "--out", "NEW_RUN"]
-    command = shlex.join(["lcm", "fit", *(_files(info) or ["DATA"]), *options])
+    marked = ["--after-mark", str(info["after_mark"])] if info.get("after_mark") else []
+    command = shlex.join(["lcm", "fit", *(_files(info) or ["DATA"]), *marked, *options])
     text = coordinates_text(result)
     return Section(
         "Data and settings",
