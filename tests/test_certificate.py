@@ -22,6 +22,7 @@ from lcm.data.nature.config import NatureConfig
 from lcm.data.nature.graphs import ChainConfig
 from lcm.data.pair_files import save_pairs
 from lcm.data.pairs import PairData
+from lcm.data.sample import sample_data
 from lcm.model.intervention import TargetDistribution
 from lcm.run.assumption import BROKEN, CANNOT_BE_KNOWN, HOLDS, VERDICTS, Certificate, CertificateRow
 from lcm.run.certificate.power import (
@@ -181,6 +182,22 @@ def test_a_stored_fit_is_certified_on_any_pairs(sound: FitResult, tmp_path: Path
     assert "counterfactual" in other.broken
     with pytest.raises(ValueError, match=r"x: Expected shape \(N, 4\), as the model's observations; got \(5, 3\)"):
         stored.certify(DATA_OF_THREE)
+
+
+def test_pairs_that_never_target_a_variable_are_judged_by_themselves(sound: FitResult) -> None:
+    assert sound.data is not None and sound.data.targets is not None
+    kept = ~sound.data.targets[:, :2].any(1)
+    found = sound.certify(PairData.from_arrays(sound.data.x[kept], sound.data.x_tilde[kept]))
+    assert found.row("support").verdict == BROKEN
+    assert found.row("pairs").verdict == found.row("acyclic").verdict == CANNOT_BE_KNOWN
+    assert "the target in none of these pairs" in found.row("pairs").said()
+    assert "the target in too few of these pairs" in found.row("acyclic").said()
+
+
+def test_one_variable_cannot_drift_where_no_pair_leaves_it() -> None:
+    one = sample_data(build_nature(NatureConfig(1, ChainConfig()), 0), 1000, torch_generator(0, "pairs"))
+    row = fit_pairs(one, FitConfig(model="linear", n=1)).certificate.row("drift")
+    assert row.verdict == CANNOT_BE_KNOWN and "no variable has 50 pairs" in row.said()
 
 
 def test_a_fit_without_certificate_says_how_to_make_one(sound: FitResult) -> None:

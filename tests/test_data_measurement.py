@@ -107,6 +107,27 @@ def test_a_fit_leaves_unrelated_columns_out(model: str) -> None:
         assert any(doubt.startswith("Columns: columns 4, 5 of x carry nothing") for doubt in doubts)
 
 
+def test_columns_that_are_left_out_are_constant_in_what_a_fit_draws() -> None:
+    data = lcm.PairData.from_arrays(*with_noise_columns(0.0))
+    found = lcm.fit(data, config=replace(SHORT, model="linear"), quiet=True)
+    for drawn in (found.sample(100), found.sample(100, do={0: 0.5})):
+        assert (np.ptp(drawn.x[:, 4:], axis=0) == 0.0).all() and (np.ptp(drawn.x[:, :4], axis=0) > 0.0).all()
+    with pytest.raises(ValueError, match=r"n: Expected at least one pair; got 0"):
+        found.sample(0)
+
+
+def test_columns_that_are_left_out_make_no_other_number_plausible() -> None:
+    x, x_tilde = with_noise_columns(0.0)
+    alone = lcm.PairData.from_arrays(x[:, :4], x_tilde[:, :4]).dimension_evidence
+    assert lcm.PairData.from_arrays(x, x_tilde).dimension_evidence.plausible == alone.plausible
+
+
+def test_of_a_few_rows_no_column_has_few_levels() -> None:
+    x = RNG.standard_normal((15, 2))
+    assert column_signs(x).few_levels == ()
+    assert column_signs(np.concatenate([x, x])).few_levels == (0, 1)
+
+
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
 @pytest.mark.parametrize(("offset", "step"), [(0.0, 0.1), (20.0, 0.1), (-300.0, 0.25), (0.0, 5e-3)])
 def test_the_step_of_a_rounded_column_is_found(offset: float, step: float, precision: type) -> None:

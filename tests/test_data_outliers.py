@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +13,9 @@ from small import small_data
 import lcm
 from lcm.data.outliers import outlying_rows
 from lcm.data.pairs import PairData
+from lcm.run.config import FitConfig
 from lcm.run.doubts_of_data import data_doubts
+from lcm.run.runs import fit_run, load_run
 
 TAILS = {
     "uniform": lambda rng: rng.random(4_000),
@@ -76,3 +81,17 @@ def test_several_outliers_are_listed() -> None:
     x[[3, 11]] *= 1e4
     (doubt,) = data_doubts(PairData(x, data.x_tilde))
     assert doubt.startswith("All pairs: rows 3, 11 lie apart from all others and the fit learned nothing from there.")
+
+
+@pytest.mark.parametrize("value", [1e9, 1e25])
+def test_no_figure_and_no_page_counts_an_outlier(value: float, tmp_path: Path) -> None:
+    data = small_data("linear", 2_000)
+    x = data.x.copy()
+    x[7, 0] = value
+    pairs = lcm.PairData.from_arrays(x, data.x_tilde)
+    fit_run(pairs, tmp_path / "run", FitConfig(model="linear"), progress=False)
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    means = re.findall(r"mean (-?[0-9.]+), standard deviation ([0-9.]+)", html)
+    assert means and all(abs(float(number)) < 10.0 for pair in means for number in pair)
+    support = load_run(tmp_path / "run").result().support
+    assert support is not None and (np.ptp(support, axis=1) < 20.0).all()

@@ -6,13 +6,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from laws import default_dtype, drawn_flow, generator, normal, randomised
-from small import SHORT, small_data
+from small import SHORT, sampled, small_data
 from test_training_loop import Memory
 from torch import Tensor
 
+import lcm
+from lcm.data.nature.build import build_nature
+from lcm.data.nature.config import NatureConfig
 from lcm.learn.config import NoiseEncoderConfig
 from lcm.learn.noise_encoder import ImplicitModel, NoisePairs, SolutionFunctions
 from lcm.learn.noise_encoder_fit import fit_noise_encoder
@@ -276,3 +280,16 @@ def test_every_flow_can_be_fitted(flow: str) -> None:
     kind = ResidualDecoder if flow == "residual" else FlowDecoder
     assert isinstance(model.noise_decoder.parts[0], kind)
     assert end > start + 0.1
+
+
+def test_shares_of_targets_are_those_of_the_posterior_where_no_step_helps() -> None:
+    data = sampled(build_nature(NatureConfig(3), 0), 3_000)
+    assert data.targets is not None
+    rare = data.targets[:, 0] & (np.arange(3_000) % 3 > 0)
+    rng = np.random.default_rng(0)
+    x, x_tilde = (part[~rare] + 0.01 * rng.standard_normal(part[~rare].shape) for part in (data.x, data.x_tilde))
+    config = replace(SHORT, noise_encoder=replace(SHORT.noise_encoder, steps=1))
+    model = lcm.fit(x, x_tilde, n=3, config=config, quiet=True).model
+    assert isinstance(model, LatentCausalModel)
+    share = model.target_distribution.probabilities
+    assert float(share.min()) < 0.13 and float(share.max()) > 0.2

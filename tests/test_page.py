@@ -16,6 +16,7 @@ import pytest
 from command_line import called, refused
 from hypothesis import given, settings
 from PIL import Image
+from small import small_data
 
 import lcm
 from lcm.data.table import write_table
@@ -245,3 +246,23 @@ def test_the_page_of_a_run_is_written_again(
     assert called(capsys, "report", run_folder, data_file, "--quiet") == ""
     assert f"Against the truth in the pairs of {data_file.name}" in page.read_text(encoding="utf-8")
     assert "Expected a run folder; got no such folder" in refused(capsys, "report", tmp_path / "none")
+
+
+def test_the_page_repeats_the_mark_and_knows_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_data("linear", 600)
+    columns = dict(zip("ab", data.x.T, strict=True)) | dict(zip(("a_post", "b_post"), data.x_tilde.T, strict=True))
+    write_table(tmp_path / "post.csv", columns)
+    run = tmp_path / "run"
+    called(capsys, "fit", tmp_path / "post.csv", "--after-mark", "_post", "--model", "linear", "--out", run)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    command = f"lcm fit {tmp_path / 'post.csv'} --after-mark _post --config {run / 'config.yaml'} --out NEW_RUN"
+    assert command in html
+    called(capsys, *command.removeprefix("lcm ").replace("NEW_RUN", str(tmp_path / "again")).split())
+    called(capsys, "name", run, "0=light")
+    array = tmp_path / "array.npz"
+    np.savez(array, x=data.x, x_tilde=np.roll(data.x_tilde, 7, 0))
+    called(capsys, "report", run, array)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "light" in html and "column 0" not in html
+    certificate = html.partition("Certificate</h2>")[2].partition("</section>")[0]
+    assert "z0" not in certificate

@@ -30,6 +30,8 @@ from lcm.report import (
     draw_two_graphs,
     draw_variables,
 )
+from lcm.report.graph import draw_one_graph, graph_labels
+from lcm.report.style import literal
 
 pytestmark = pytest.mark.usefixtures("laid_out")
 
@@ -220,3 +222,24 @@ def test_figures_are_loaded_when_they_are_used_and_never_pyplot() -> None:
 def test_evidence_of_another_number_of_variables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Expected a graph of 3 variables; got 2\."):
         draw_evidence(tmp_path / "figure.png", evidence(3), Graph.from_edges(2, []))
+
+
+@pytest.mark.parametrize("name", ["price_$_open_$", "b$_c_d$", "$a$", "a" * 200])
+def test_names_of_columns_are_no_formulas(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 2))
+    draw_pairs(tmp_path / "pairs.png", x, x + 0.5, columns=(name, "other"))
+    labels = graph_labels(["z0", "z1"], [name, "other"])
+    draw_one_graph(tmp_path / "graph.png", [[0, 1], [0, 0]], [[0.0, 0.5], [0.0, 0.0]], labels=labels)
+    named = replace(plan_of(2), names=("z0", "z1"), related=(name, ""))
+    draw_plan(tmp_path / "plan.png", named)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+    assert literal("b$_c$") == r"b\$_c\$" and len(literal("a" * 200)) < 40
+
+
+def test_columns_of_any_units_have_the_same_picture(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((60, 3)) @ np.random.default_rng(1).standard_normal((3, 3))
+    units = np.array([1e-6, 1.0, 1e6])
+    for name, scale in (("one", 1.0), ("other", units)):
+        draw_pairs(tmp_path / f"{name}.png", scale * x + 5.0 * scale, scale * (x + 0.5) + 5.0 * scale)
+    np.testing.assert_array_equal(imread(tmp_path / "one.png"), imread(tmp_path / "other.png"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ from lcm.data.pairs import PairData
 from lcm.isomorphism import Isomorphism
 from lcm.model.elementwise import AffineMap
 from lcm.model.noise import NormalNoise
+from lcm.model.sensor_noise import SensorNoise
 from lcm.report import draw_refits
 from lcm.run.config import FitConfig
 from lcm.run.fitting import fit_pairs
@@ -328,3 +330,15 @@ def test_an_answer_and_its_errors_are_of_one_dtype(kind: str, refitted: FitResul
     answer = refitted.counterfactual(x, DO, interval=0.9)
     assert {part.dtype for part in answer} == {refitted.counterfactual(x, DO).dtype}
     assert refitted.standard_error(x).dtype == refitted.encode(x).dtype
+
+
+def test_an_interval_says_that_it_leaves_sensor_noise_out(refitted: FitResult) -> None:
+    noisy = replace(refitted, model=deepcopy(refitted.model))
+    assert isinstance(noisy.model, lcm.LatentCausalModel)
+    noisy.model.sensor_noise = SensorNoise(torch.full((3,), 0.1), torch.full((3,), 0.1))
+    with pytest.warns(UserWarning, match="sensor noise, which the interval does not count"):
+        noisy.counterfactual(DATA.x[:5], DO, interval=0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        noisy.counterfactual(DATA.x[:5], DO)
+        refitted.counterfactual(DATA.x[:5], DO, interval=0.9)

@@ -43,6 +43,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "twice": (["Red", "red"], "Expected names that differ; got 'red' twice"),
     "another's": (["z1", "b"], "variable 0: Expected a name of its own; got 'z1', that of variable 1"),
     "number as text": (["1", "b"], "variable 0: Expected a name of its own; got '1', a number"),
+    "no variable": (["None", "b"], "variable 0: Expected a name of its own; got 'None', which means no variable"),
     "column": (["a", "a_tilde"], "variable 1: Expected no name that begins with .* got 'a_tilde'"),
     "column of noise": (["a", "noise_a"], "variable 1: Expected no name that begins with noise"),
 }

@@ -121,8 +121,11 @@ def draw_pairs(
 ) -> None:
     """Write a figure of the first `n_arrows` pairs that differ, as arrows x -> x̃ over the cloud of all x.
 
-    x and x̃ are (N, d), or images (N, …); with more than two dimensions, it shows the first two principal
-    components of x, of columns in units of their standard deviations. `columns` names the columns of x. Raises ValueError for shapes that differ, or fewer than two rows.
+    x and x̃ are (N, d), or images (N, …); with more than two dimensions, it shows the first two principal components of
+    x, of columns in units of their standard deviations. `columns` names the columns of x.
+
+    Raises:
+        ValueError: shapes that differ, or fewer than two rows.
     """
     before = np.asarray(x, dtype=np.float64).reshape(len(np.asarray(x)), -1)
     after = np.asarray(x_tilde, dtype=np.float64).reshape(len(np.asarray(x_tilde)), -1)

@@ -266,7 +266,7 @@ def _write_vectors(
 ) -> dict[Path, int]:
     values = measured.table(sensors)
     made = {"made_by": "lcm import", "version": __version__}
-    data = PairData.from_arrays(values[rows[0]], values[rows[1]], **truth, metadata=made | dict(metadata))
+    data = PairData.from_arrays(values[rows[0]], values[rows[1]], **truth, metadata=made | dict(metadata))  # type: ignore[arg-type]
     identity = {**made, **metadata, "sensors": json.dumps(sensors)}
     with suppress(FinishedBefore), partial_folder(out, identity) as folder:
         try:

@@ -201,8 +201,8 @@ def faithful(material: Material, lost: bool) -> CertificateRow:
 
 def support(material: Material) -> CertificateRow:
     """The row on interventions on every variable, each also without the others."""
-    distribution, rows = material.model.target_distribution, len(material.data)
-    shares = (distribution.probabilities @ distribution.target_sets.to(distribution.probabilities.dtype)).tolist()
+    rows = len(material.data)
+    shares = (material.target_rows / max(1, material.encoded_rows)).tolist()
     rare = [f"z{i}" for i, share in enumerate(shares) if share < _RARE_TARGET]
     least = min(shares)
     findings = []
