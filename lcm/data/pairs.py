@@ -180,7 +180,8 @@ class PairData:
     @cached_property
     def dimension_evidence(self) -> DimensionEvidence:
         """Evidence for the number of variables of vectors x (`lcm.data.variable_count`), computed once."""
-        related = self.x[:, ~self.unrelated] if self.unrelated.any() else self.x
+        # as constants, since they tell nothing of what is near
+        related = np.where(self.unrelated, 0.0, self.x) if self.unrelated.any() else self.x
         return dimension_evidence(self.spectrum, related, self.estimated_n)
 
     def directions(self, n: int) -> int:

@@ -54,7 +54,7 @@ def write_fit_page(run: Path, result: Outcome, info: Mapping[str, Any], pairs: P
         _certificate(result, "the pairs of the fit" if pairs is None else _origin_of(pairs, result)),
         _course(result),
         *_number(result, figures),
-        _settings(result, info, str(run)),
+        _settings(result, info, str(run) if run.name else run.resolve().name),
     ]
     page = run / PAGE_FILE
     write_page(page, Page(f"Causal model of {_data_name(info)}", three_sentences(result, shown), sections))
