@@ -181,7 +181,7 @@ def test_errors_name_the_folder_where_its_path_does_not(
     (tmp_path / "here" / "inner").rmdir()
     monkeypatch.chdir(tmp_path / "here")
     lcm.save(result, ".")
-    assert "--config here/config.yaml" in Path("report.html").read_text(encoding="utf-8")
+    assert "here/config.yaml --out" in Path("report.html").read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"/here: Expected a folder without another run; got a finished run"):
         lcm.save(result, ".")
 

@@ -83,6 +83,7 @@ def test_several_outliers_are_listed() -> None:
     assert doubt.startswith("All pairs: rows 3, 11 lie apart from all others and the fit learned nothing from there.")
 
 
+@pytest.mark.usefixtures("figures")
 @pytest.mark.parametrize("value", [1e9, 1e25])
 def test_no_figure_and_no_page_counts_an_outlier(value: float, tmp_path: Path) -> None:
     data = small_data("linear", 2_000)

@@ -248,6 +248,7 @@ def test_the_page_of_a_run_is_written_again(
     assert "Expected a run folder; got no such folder" in refused(capsys, "report", tmp_path / "none")
 
 
+@pytest.mark.usefixtures("figures")
 def test_the_page_repeats_the_mark_and_knows_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = small_data("linear", 600)
     columns = dict(zip("ab", data.x.T, strict=True)) | dict(zip(("a_post", "b_post"), data.x_tilde.T, strict=True))
