@@ -103,6 +103,7 @@ def test_evaluating_without_truth_draws_nothing(
     said = called(capsys, "evaluate", run_folder, tmp_path / "d.npz")
     assert "figure:" not in said and f"\n  {'mcc':<32}-\n" in said
     assert f"\n{'nll':<32}-\n" not in said
+    assert "DATA has no truth (z, targets or adjacency), so that nothing but the likelihood can be scored." in said
     assert content(run_folder) == before
 
 

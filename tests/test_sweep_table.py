@@ -113,7 +113,7 @@ REFUSED = {
     "value": (["--value", "auc"], "--value: Expected one of cell, "),
     "where": (["--where", "x=1"], "--where: Expected one of cell, "),
     "condition": (["--where", "model"], "--where: Expected KEY=VALUE; got 'model'"),
-    "nothing": (["--where", "model=none"], "Expected finished cells to show; got none"),
+    "nothing": (["--where", "model=none"], "--where: Expected model to be one of flow, dvae; got none"),
     "several": (["--columns", "model", "--value", "mcc", "shd"], "--value: Expected one score with --columns; got 2"),
     "words": (["--value", "status"], "--value: Expected a score that is a number; got status, such as 'finished'"),
     "plot": (["--plot", "f.png"], "--plot: Expected --columns with it, the setting on the horizontal axis; got none"),
@@ -164,3 +164,8 @@ def test_parquet_has_the_same_table(tmp_path: Path) -> None:
     assert list(found) == COLUMNS
     assert found["mcc"][0] == ROWS[0]["mcc"] and found["mcc"][-1] == 1.0 and found["mcc"][-2] is None
     assert found["model"][-1] == "3" and found["permutation"][-1] == "[0]"
+
+
+def test_a_sweep_without_finished_cells_has_no_table() -> None:
+    with pytest.raises(ValueError, match="Expected finished cells to show; got none"):
+        pivot([], ["model"], None, ["mcc"])

@@ -104,6 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(out, scores)
     if not arguments.quiet:
         print(format_scores(scores))
+        if data.z is None and data.targets is None and data.adjacency is None:
+            print("DATA has no truth (z, targets or adjacency), so that nothing but the likelihood can be scored.")
         for figure in figures:
             print(f"figure: {figure}")
 

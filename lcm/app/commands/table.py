@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from lcm.app.sweep.table import Pivot, Results
 
+_MOST_SHOWN = 12
+
 HELP = "pivot and plot the results of a sweep"
 DESCRIPTION = """\
 Summarise the results of a sweep. Each entry is the median and the range (min-max) over the cells that share its row and
@@ -105,7 +107,10 @@ def _selected(results: Results, conditions: list[str]) -> list[dict[str, Any]]:
         if not equals:
             raise ValueError(f"--where: Expected KEY=VALUE; got {condition!r}")
         results.require("--where", [key])
+        there = list(dict.fromkeys(text_of(record[key]) for record in records))
         records = [record for record in records if text_of(record[key]) == value]
+        if there and not records:
+            raise ValueError(f"--where: Expected {key} to be one of {', '.join(there[:_MOST_SHOWN])}; got {value}")
     return records
 
 
