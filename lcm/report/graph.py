@@ -161,7 +161,7 @@ def _draw_nodes(ax: Axes, points: Points, radius: float, names: list[str]) -> No
         ax.add_patch(Circle(tuple(point), radius, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3))
         size = 13.0 * (radius / 0.2) ** 0.6
         inside, _, below = name.partition("\n")
-        size *= 1.0 if inside.startswith("$") else min(1.0, 4.0 / len(inside))
+        size *= 1.0 if inside.startswith("$") else min(1.0, 3.0 / len(inside))
         ax.text(point[0], point[1], inside, ha="center", va="center", fontsize=size, color=INK, zorder=4)
         if below:
             # away from the middle, where the arrows are

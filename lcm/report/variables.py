@@ -136,7 +136,7 @@ def draw_pairs(
         # columns may have any units
         center, spread = before.mean(0), np.maximum(before.std(0), 1e-300)
         before, after = (before - center) / spread, (after - center) / spread
-    plane, names = _plane(before)
+    plane, names = _plane(before, "standardised $x$" if np.asarray(x).ndim == 2 else "$x$")
     names = (literal(columns[0]), literal(columns[1])) if len(columns) == 2 else names
     start, end = before @ plane, after @ plane
     changed = np.flatnonzero(np.linalg.norm(end - start, axis=1) > 1e-3 * start.std())[:n_arrows]
@@ -167,15 +167,15 @@ def draw_pairs(
     save_figure(figure, path)
 
 
-def _plane(x: FloatArray) -> tuple[FloatArray, tuple[str, str]]:
-    """Two directions (d, 2) to look at x (N, d) along, and the names of the axes."""
+def _plane(x: FloatArray, name: str) -> tuple[FloatArray, tuple[str, str]]:
+    """Two directions (d, 2) to look at x (N, d) along, and the names of the axes, for more than two with that of x."""
     d = x.shape[1]
     if d == 1:
         return np.array([[1.0, 0.0]]), ("$x_0$", "")
     if d == 2:
         return np.eye(2), ("$x_0$", "$x_1$")
     directions = np.linalg.svd(x - x.mean(0), full_matrices=False)[2]
-    return directions[:2].T, ("first principal component of $x$", "second principal component of $x$")
+    return directions[:2].T, (f"first principal component of {name}", f"second principal component of {name}")
 
 
 def draw_comparison(
